@@ -1,0 +1,149 @@
+"""The only place where a number becomes text: inside, everything is seconds, bytes, FLOPs and fractions of 1."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+_TIME_UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
+_BINARY_UNITS = ((2**40, "TiB"), (2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB"), (1, "B"))
+_DECIMAL_PREFIXES = ((1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""))
+
+NOT_KNOWN = "–"
+"""What a table shows for a number that is not known or does not apply."""
+
+
+def significant(value: float, digits: int = 3) -> str:
+    """Write `value` with `digits` significant digits, grouped, and never in exponent form."""
+    if not math.isfinite(value):
+        return str(value)
+    if value == 0:
+        return "0"
+    magnitude = math.floor(math.log10(abs(value)))
+    rounded = round(value, digits - 1 - magnitude)
+    magnitude = math.floor(math.log10(abs(rounded)))  # 9.996 becomes 10.0, one digit to the left
+    return f"{rounded:,.{max(0, digits - 1 - magnitude)}f}"
+
+
+def time_unit(*seconds: float | None) -> tuple[float, str]:
+    """Choose one unit that reads well for all of `seconds`: its size in seconds, and its name.
+
+    The smallest value decides, so that no entry of a column is shown as 0.00.
+    """
+    known = [abs(value) for value in seconds if value is not None and math.isfinite(value) and value != 0]
+    smallest, largest = (min(known), max(known)) if known else (1.0, 1.0)
+    for size, name in _TIME_UNITS:
+        if smallest >= size or (largest >= 100 * size and smallest >= size / 100):
+            return size, name
+    return _TIME_UNITS[-1]
+
+
+def duration(seconds: float | None, digits: int = 3) -> str:
+    """Write a time with a unit of its own: 0.0123 becomes '12.3 ms', 754 becomes '12 min 34 s'."""
+    if seconds is None:
+        return NOT_KNOWN
+    if math.isfinite(seconds) and seconds >= 120:
+        minutes, rest = divmod(round(seconds), 60)
+        hours, minutes = divmod(minutes, 60)
+        return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
+    size, name = time_unit(seconds)
+    return f"{significant(seconds / size, digits)} {name}"
+
+
+def memory(byte_count: float | None, digits: int = 3) -> str:
+    """Write a number of bytes in binary units: 5 * 2**30 becomes '5.00 GiB'."""
+    if byte_count is None:
+        return NOT_KNOWN
+    if not math.isfinite(byte_count):
+        return f"{byte_count} B"
+    for size, name in _BINARY_UNITS:
+        if abs(byte_count) >= size:
+            return f"{significant(byte_count / size, digits)} {name}" if name != "B" else f"{byte_count:.0f} B"
+    return "0 B"
+
+
+def count(value: float | None, unit: str = "", digits: int = 3) -> str:
+    """Write a large count with a decimal prefix: 128_600_000 becomes '129 M', with a unit '129 MFLOP'."""
+    if value is None:
+        return NOT_KNOWN
+    for size, prefix in _DECIMAL_PREFIXES:
+        if abs(value) >= size:
+            return f"{significant(value / size, digits)} {prefix}{unit}".rstrip()
+    return f"{significant(value, digits)} {unit}".rstrip()
+
+
+def rate(flops_per_second: float | None, digits: int = 3) -> str:
+    """Write a rate of floating-point operations: 4.4e13 becomes '44.0 TFLOP/s'."""
+    return NOT_KNOWN if flops_per_second is None else count(flops_per_second, "FLOP/s", digits)
+
+
+def percent(fraction: float | None, decimals: int = 1) -> str:
+    """Write a fraction of 1 as percent: 0.0523 becomes '5.2 %'."""
+    return NOT_KNOWN if fraction is None else f"{100 * fraction:z.{decimals}f} %"
+
+
+def change(fraction: float | None, decimals: int = 1) -> str:
+    """Write a relative change with its sign: 0.023 becomes '+2.3 %'."""
+    return NOT_KNOWN if fraction is None else f"{100 * fraction:+.{decimals}f} %"
+
+
+def ratio(value: float | None, decimals: int = 2) -> str:
+    """Write a ratio: 2.154 becomes '2.15x'."""
+    return NOT_KNOWN if value is None else f"{value:,.{decimals}f}x"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Scale:
+    """One unit and one number of decimals for all entries of a column, so that their points line up.
+
+    `size` is the unit in seconds, bytes, FLOP/s or fractions of 1; its name stands in the column's header.
+    """
+
+    size: float
+    unit: str
+    decimals: int
+
+    def text(self, value: float | None) -> str:
+        """Write `value` without its unit: 0.0131 in milliseconds becomes '13.10'."""
+        return NOT_KNOWN if value is None else f"{value / self.size:,.{self.decimals}f}"
+
+    def spread(self, mean: float, std: float | None) -> str:
+        """Write a mean with its standard deviation: '13.10 ± 0.11'; one sample has no deviation."""
+        return self.text(mean) if std is None else f"{self.text(mean)} ± {self.text(std)}"
+
+
+PERCENT = Scale(size=0.01, unit="%", decimals=1)
+"""For columns of fractions."""
+
+
+def time_scale(seconds: Iterable[float | None]) -> Scale:
+    """Choose the unit and the decimals with which a column of times reads well."""
+    known = _known(seconds)
+    size, name = time_unit(*known)
+    return Scale(size=size, unit=name, decimals=_decimals(known, size, digits=4))
+
+
+def memory_scale(byte_counts: Iterable[float | None]) -> Scale:
+    """Choose the binary unit and the decimals with which a column of memory sizes reads well."""
+    known = _known(byte_counts)
+    largest = max(known, default=1.0)
+    size, name = next((size, name) for size, name in _BINARY_UNITS if largest >= size or size == 1)
+    return Scale(size=size, unit=name, decimals=_decimals(known, size, digits=3) if size > 1 else 0)
+
+
+def rate_scale(flops_per_second: Iterable[float | None]) -> Scale:
+    """Choose the prefix and the decimals with which a column of rates reads well."""
+    known = _known(flops_per_second)
+    largest = max(known, default=1.0)
+    size, prefix = next((size, prefix) for size, prefix in _DECIMAL_PREFIXES if largest >= size or size == 1)
+    return Scale(size=size, unit=f"{prefix}FLOP/s", decimals=_decimals(known, size, digits=3))
+
+
+def _known(values: Iterable[float | None]) -> list[float]:
+    return [value for value in values if value is not None and math.isfinite(value) and value > 0]
+
+
+def _decimals(known: list[float], size: float, *, digits: int) -> int:
+    """Return the decimals that show `digits` significant digits of the smallest value, at most four."""
+    if not known:
+        return 0
+    return min(4, max(0, digits - 1 - math.floor(math.log10(min(known) / size))))
