@@ -1,0 +1,1 @@
+"""What to measure: sizes, cells, plans and sweeps, as plain validated data that a user can write."""

@@ -1,0 +1,114 @@
+"""One complete point to measure, how to measure it, and the two together as a task with a key."""
+
+import hashlib
+import json
+from collections.abc import Collection
+from typing import Annotated, Self
+
+from pydantic import Field, ValidationInfo, field_validator
+
+from windtunnel.errors import unknown_name
+from windtunnel.spec.model import Frozen, ModelSpec
+from windtunnel.spec.tables import ATTENTION_BACKENDS, COMPILE_MODES, PRECISIONS, WORKLOADS
+
+BatchSize = Annotated[int, Field(ge=1, le=1_000_000, strict=True)]
+ContextLength = Annotated[int, Field(ge=1, le=100_000_000, strict=True)]
+Warmup = Annotated[int, Field(ge=0, le=100_000, strict=True)]
+Steps = Annotated[int, Field(ge=1, le=100_000, strict=True)]
+Seed = Annotated[int, Field(ge=0, lt=2**63, strict=True)]
+
+
+def check_name(kind: str, value: str, known: Collection[str]) -> str:
+    """Return `value` if it is a known name, or a `module:attr` of the user's own where the kind allows one."""
+    module, _, attribute = value.partition(":")
+    if value in known or (kind == "attention" and module and attribute):
+        return value
+    raise ValueError(unknown_name(kind, value, known))
+
+
+def check_device(value: str) -> str:
+    """Return the device with its index: `cpu`, or `cuda:N`; `cuda` is the first one."""
+    if value == "cuda":
+        return "cuda:0"
+    kind, _, index = value.partition(":")
+    if value == "cpu":
+        return value
+    if kind == "cuda" and index.isascii() and index.isdecimal():
+        return f"cuda:{int(index)}"  # cuda:01 is cuda:1, and must not get a key of its own
+    raise ValueError(f"unknown device {value!r}; allowed: cpu, cuda, cuda:N")
+
+
+class Cell(Frozen):
+    """One complete point: everything that a measured number depends on, but the machine and the plan."""
+
+    model: ModelSpec
+    workload: str
+    batch_size: BatchSize
+    context_length: ContextLength
+    precision: str = "fp32"
+    attention: str = "eager"
+    compile: str = "off"
+    device: str
+    seed: Seed = 0
+
+    @field_validator("workload", "precision", "attention", "compile")
+    @classmethod
+    def _known(cls, value: str, info: ValidationInfo) -> str:
+        name = str(info.field_name)
+        tables = {
+            "workload": tuple(WORKLOADS),
+            "precision": tuple(PRECISIONS),
+            "attention": tuple(ATTENTION_BACKENDS),
+            "compile": COMPILE_MODES,
+        }
+        return check_name(name, value, tables[name])
+
+    @field_validator("device")
+    @classmethod
+    def _device(cls, value: str) -> str:
+        return check_device(value)
+
+
+class MeasurePlan(Frozen):
+    """How a cell is measured: exact counts of untimed and of timed steps.
+
+    A plan without warm-up asks for the cold start, so its cell runs in a process of its own.
+    """
+
+    warmup: Warmup = 5
+    steps: Steps = 10
+
+    @property
+    def is_cold(self) -> bool:
+        """Whether the first sample has to be the first step of its process."""
+        return self.warmup == 0
+
+
+class Task(Frozen):
+    """A cell and its plan: the unit that a sweep hands to a worker and that a store holds once."""
+
+    cell: Cell
+    plan: MeasurePlan
+
+    def key(self) -> str:
+        """Return the content hash: 16 hex digits over every field that differs from its default.
+
+        A field added later with a default leaves the keys of older records as they are.
+        """
+        fields = self.model_dump(mode="json", exclude_defaults=True)
+        text = json.dumps(fields, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def label(self) -> str:
+        """Return a short name for people, with what differs from the defaults."""
+        cell = self.cell
+        parts = [cell.model.name, cell.workload, f"context {cell.context_length}", f"batch {cell.batch_size}"]
+        parts += [cell.precision, cell.attention]
+        if cell.compile != "off":
+            parts.append(f"compile {cell.compile}")
+        parts.append(f"warm-up {self.plan.warmup}")
+        return " · ".join(parts)
+
+    def on(self, device: str) -> Self:
+        """Return the same task on another device."""
+        return self.model_copy(update={"cell": self.cell.model_copy(update={"device": check_device(device)})})

@@ -1,0 +1,112 @@
+"""What can be asked for by name: a line each. The rooms below `do` give each name its meaning in torch."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WorkloadKind:
+    """What one step does, and what lies inside the timed region of each of its phases.
+
+    `timed` is in the order of the phases; its last entry is the whole step. Outside every region: making
+    the batch, clearing gradients, reading the loss.
+    """
+
+    summary: str
+    timed: Mapping[str, str]
+
+    @property
+    def total(self) -> str:
+        """The name of the phase that is the whole step."""
+        return tuple(self.timed)[-1]
+
+
+_TRAINING_FORWARD = "logits with the graph for gradients, and the mean cross-entropy loss"
+_BACKWARD = "gradients of the loss for every parameter, written into cleared gradients"
+
+WORKLOADS = {
+    "forward": WorkloadKind(
+        summary="inference: logits without gradients",
+        timed={"forward": "logits of the batch under no_grad; no loss"},
+    ),
+    "forward_backward": WorkloadKind(
+        summary="forward with gradients, loss, backward",
+        timed={
+            "forward": _TRAINING_FORWARD,
+            "backward": _BACKWARD,
+            "forward_backward": "forward and backward; no optimizer, gradients cleared before",
+        },
+    ),
+    "train_step": WorkloadKind(
+        summary="forward with gradients, loss, backward, fused AdamW",
+        timed={
+            "forward": _TRAINING_FORWARD,
+            "backward": _BACKWARD,
+            "optimizer": "one fused AdamW update of every parameter, with loss unscaling where precision is fp16",
+            "step": "forward, backward and optimizer; gradients cleared before",
+        },
+    ),
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Precision:
+    """In which formats a step stores its weights and multiplies its matrices.
+
+    `weights` and `autocast` name torch dtypes; `autocast` is None where there is no autocast region.
+    `peak` names the column of the device table that bounds its matrix products.
+    """
+
+    weights: str
+    autocast: str | None
+    tf32: bool
+    peak: str
+    description: str
+
+
+PRECISIONS = {
+    "fp32": Precision(
+        weights="float32", autocast=None, tf32=False, peak="fp32", description="float32 throughout, TF32 off"
+    ),
+    "tf32": Precision(
+        weights="float32",
+        autocast=None,
+        tf32=True,
+        peak="tf32",
+        description="float32 storage, matrix products on TF32 tensor cores",
+    ),
+    "bf16": Precision(
+        weights="float32",
+        autocast="bfloat16",
+        tf32=False,
+        peak="bf16",
+        description="bfloat16 autocast on float32 weights",
+    ),
+    "fp16": Precision(
+        weights="float32",
+        autocast="float16",
+        tf32=False,
+        peak="fp16",
+        description="float16 autocast on float32 weights, loss scaling in train_step",
+    ),
+    "bf16-pure": Precision(
+        weights="bfloat16",
+        autocast=None,
+        tf32=False,
+        peak="bf16",
+        description="bfloat16 weights, gradients and optimizer state",
+    ),
+}
+
+ATTENTION_BACKENDS = {
+    "eager": "windtunnel.attention.eager:BACKEND",
+    "sdpa": "windtunnel.attention.sdpa:SDPA",
+    "sdpa-flash": "windtunnel.attention.sdpa:SDPA_FLASH",
+    "sdpa-efficient": "windtunnel.attention.sdpa:SDPA_EFFICIENT",
+    "sdpa-cudnn": "windtunnel.attention.sdpa:SDPA_CUDNN",
+    "sdpa-math": "windtunnel.attention.sdpa:SDPA_MATH",
+}
+"""Backend name to `module:attr`, imported by the worker only."""
+
+COMPILE_MODES = ("off", "default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs")
+"""`off`, or a mode of `torch.compile`."""
