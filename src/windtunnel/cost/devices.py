@@ -1,0 +1,66 @@
+"""What devices can do according to their makers' datasheets; a device that is not here has no known peak."""
+
+import re
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DevicePeaks:
+    """Dense peak rates by datasheet: FLOP/s by the column names of the precision table, and bytes/s of memory.
+
+    Rates with a float32 accumulator, as PyTorch uses; None where the device has no such path.
+    """
+
+    fp32: float
+    tf32: float | None
+    bf16: float | None
+    fp16: float | None
+    memory_bytes_per_second: float
+
+    def flops_per_second(self, column: str) -> float | None:
+        """Return the rate in a column of the precision table, or None where the device has no such path."""
+        return {"fp32": self.fp32, "tf32": self.tf32, "bf16": self.bf16, "fp16": self.fp16}[column]
+
+
+def _tera(
+    fp32: float, tf32: float | None, bf16: float | None, fp16: float | None, terabytes_per_second: float
+) -> DevicePeaks:
+    return DevicePeaks(
+        fp32=fp32 * 1e12,
+        tf32=tf32 and tf32 * 1e12,
+        bf16=bf16 and bf16 * 1e12,
+        fp16=fp16 and fp16 * 1e12,
+        memory_bytes_per_second=terabytes_per_second * 1e12,
+    )
+
+
+# The pattern is searched in the name that the driver gives; the first that fits counts.
+# Rates in TFLOP/s: fp32, tf32, bf16, fp16 (all dense: half of a datasheet's "with sparsity"), then TB/s.
+_PEAKS = (
+    (r"\bB200\b", _tera(75, 1125, 2250, 2250, 8.0)),
+    (r"\bGH200\b.*144G", _tera(67, 494.7, 989.4, 989.4, 4.9)),
+    (r"\bGH200\b", _tera(67, 494.7, 989.4, 989.4, 4.0)),
+    (r"\bH200 NVL\b", _tera(60, 417.5, 835.5, 835.5, 4.8)),
+    (r"\bH200\b", _tera(67, 494.7, 989.4, 989.4, 4.8)),
+    (r"\bH(100|800) PCIe\b", _tera(51, 378, 756, 756, 2.0)),
+    (r"\bH100 NVL\b", _tera(60, 417.5, 835.5, 835.5, 3.9)),
+    (r"\bH(100|800)\b", _tera(67, 494.7, 989.4, 989.4, 3.35)),
+    (r"\bA(100|800)\b.*SXM.*80G", _tera(19.5, 156, 312, 312, 2.039)),
+    (r"\bA(100|800)\b.*80G.*PCIe", _tera(19.5, 156, 312, 312, 1.935)),
+    (r"\bA(100|800)\b", _tera(19.5, 156, 312, 312, 1.555)),
+    (r"\bL40S\b", _tera(91.6, 183, 362, 362, 0.864)),
+    (r"\bL4\b", _tera(30.3, 60, 121, 121, 0.300)),
+    (r"\bA10G?\b", _tera(31.2, 62.5, 125, 125, 0.600)),
+    (r"\bRTX 4090\b(?! (D|Laptop)\b)", _tera(82.6, 82.6, 165.2, 165.2, 1.008)),
+    (r"\bRTX 3090\b(?! Ti)", _tera(35.6, 35.6, 71.2, 71.2, 0.936)),
+    (r"\bV100\b.*SXM", _tera(15.7, None, None, 125, 0.900)),
+    (r"\bV100\b", _tera(14.0, None, None, 112, 0.900)),
+    (r"\bT4\b", _tera(8.1, None, None, 65, 0.320)),
+)
+
+
+def peaks_of(device_name: str | None) -> DevicePeaks | None:
+    """Return the datasheet peaks of a device by the name its driver gives; None where they are not known."""
+    if device_name is None or re.search(r"\bMIG\b", device_name):  # a slice of a GPU keeps the GPU's name
+        return None
+    return next((peaks for pattern, peaks in _PEAKS if re.search(pattern, device_name)), None)

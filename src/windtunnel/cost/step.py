@@ -1,0 +1,87 @@
+"""Parameters, matrix-product FLOPs and resident bytes of one step of the reference model."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from windtunnel.spec.cell import Cell
+from windtunnel.spec.model import ModelSpec
+from windtunnel.spec.tables import PRECISIONS
+
+_DTYPE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
+
+ADAMW_STATES = 2
+"""AdamW keeps a first and a second moment for each parameter, in the dtype of the parameter."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cost:
+    """What one step must do and hold, whatever machine runs it.
+
+    `flops` counts the matrix products of each phase; a phase without any (the optimizer) is not in it.
+    `resident_bytes` names what stays on the device during the whole step; activations come on top.
+    """
+
+    parameters: int
+    flops: Mapping[str, int]
+    resident_bytes: Mapping[str, int]
+
+    @property
+    def step_flops(self) -> int:
+        """FLOPs of the whole step."""
+        return sum(self.flops.values())
+
+    @property
+    def floor_bytes(self) -> int:
+        """The least memory that the step needs: all that is resident, without any activation."""
+        return sum(self.resident_bytes.values())
+
+
+def parameter_count(model: ModelSpec) -> int:
+    """Count the parameters: embedding and head V·d each, a block 2d² + 2d·d_kv + 3d·d_ff + 2d, a last norm d.
+
+    d_kv is the width of all key heads together: d_model, or less with grouped queries.
+    """
+    d, d_kv = model.d_model, model.kv_heads * model.d_head
+    block = 2 * d * d + 2 * d * d_kv + 3 * d * model.d_ff + 2 * d
+    return 2 * model.vocab_size * d + model.num_layers * block + d
+
+
+def forward_flops(model: ModelSpec, *, batch_size: int, context_length: int) -> int:
+    """Count the FLOPs of the matrix products of one forward pass; a multiply and an add are two.
+
+    Each weight matrix costs 2 FLOPs an entry and token; scores and weighted sum cost 4·T·d a token and layer.
+    The whole T x T square is counted also where the mask is causal: that is what `eager` computes, and it
+    keeps rates comparable between backends. Norms, rotations, softmax and the embedding look-up are left out.
+
+    Source: the counting of Kaplan et al. 2020 (arXiv:2001.08361), section 2.1, with the attention term kept.
+    """
+    d, d_kv, tokens = model.d_model, model.kv_heads * model.d_head, batch_size * context_length
+    weights = model.num_layers * (2 * d * d + 2 * d * d_kv + 3 * d * model.d_ff) + d * model.vocab_size
+    attention = 4 * context_length * d * model.num_layers
+    return tokens * (2 * weights + attention)
+
+
+def cost_of(cell: Cell) -> Cost:
+    """Return the cost of one step of `cell`.
+
+    Backward is twice forward: each product C = A·B has two gradients, dA = dC·Bᵀ and dB = Aᵀ·dC, of C's cost.
+    """
+    forward = forward_flops(cell.model, batch_size=cell.batch_size, context_length=cell.context_length)
+    trains = cell.workload != "forward"
+    parameters = parameter_count(cell.model)
+    precision = PRECISIONS[cell.precision]
+    weight_bytes = parameters * _DTYPE_BYTES[precision.weights]
+    logit_bytes = _DTYPE_BYTES[precision.autocast or precision.weights]
+    resident = {
+        "parameters": weight_bytes,
+        "logits": cell.batch_size * cell.context_length * cell.model.vocab_size * logit_bytes,
+    }
+    if trains:
+        resident["gradients"] = weight_bytes
+    if cell.workload == "train_step":
+        resident["optimizer"] = ADAMW_STATES * weight_bytes
+    return Cost(
+        parameters=parameters,
+        flops={"forward": forward, "backward": 2 * forward} if trains else {"forward": forward},
+        resident_bytes=resident,
+    )
