@@ -1,0 +1,134 @@
+"""One measured cell: what was asked, what happened, and every raw sample."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import ClassVar
+
+from pydantic import ConfigDict, TypeAdapter
+
+from windtunnel.spec.cell import Task
+
+
+class Status(StrEnum):
+    """How a cell ended; all but OK are failures, and a failure is a row like any other."""
+
+    OK = "ok"
+    OUT_OF_MEMORY = "out of memory"
+    TIMED_OUT = "timed out"
+    CRASHED = "crashed"
+    UNSUPPORTED = "unsupported"
+    BAD_NUMERICS = "bad numerics"
+    FAILED = "failed"
+
+
+class ClockName(StrEnum):
+    """Which clock timed a phase."""
+
+    HOST = "host"
+    """Wall clock of the host; on an accelerator it waits for the device before and after the step."""
+    DEVICE = "device"
+    """Events in the device's own stream, at the phase boundaries, without waiting in between."""
+    ENQUEUE = "enqueue"
+    """Wall clock of the host without waiting: how long the host took to launch the work."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Samples:
+    """The times of one phase on one clock, in nanoseconds, in the order in which they were taken.
+
+    The warm-up iterations are kept beside the samples; no statistic uses them.
+    """
+
+    phase: str
+    clock: ClockName
+    nanoseconds: tuple[int, ...]
+    warmup_nanoseconds: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Memory:
+    """Memory of the device during warm-up and samples; None means not known.
+
+    On CUDA the bytes are those of PyTorch's caching allocator. On a CPU `built_bytes` and `peak_bytes` are the
+    resident set of the worker process, Python and libraries included, and nothing is reserved.
+    """
+
+    built_bytes: int | None
+    peak_bytes: int | None
+    peak_reserved_bytes: int | None
+    capacity_bytes: int | None
+    source: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Failure:
+    """Why a cell has no (complete) samples; fields that do not apply are None.
+
+    `stage` is when it happened: start, build, compile, warmup or measure; `phase` is the part of the step.
+    `details` is a traceback or the end of what the worker printed.
+    """
+
+    stage: str
+    message: str
+    phase: str | None = None
+    requested_bytes: int | None = None
+    free_bytes: int | None = None
+    exit_code: int | None = None
+    signal: str | None = None
+    details: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Record:
+    """What became of one task.
+
+    Attributes:
+        total: The name of the phase that is the whole step.
+        timed: For each phase, what lies inside its timed region, in words.
+        flops: Matrix-product FLOPs by phase, by closed form.
+        stages: Seconds that the worker spent: build, compile, warmup, measure, clean.
+        warnings: What a reader should know before trusting the numbers.
+        process: A number that tells the processes of one run apart.
+        is_first_in_process: Whether no other cell ran in this process before.
+        started_at: UTC, ISO 8601.
+    """
+
+    # By default pydantic writes inf and nan as null, which is no number when it is read.
+    __pydantic_config__: ClassVar = ConfigDict(ser_json_inf_nan="strings")
+
+    task: Task
+    status: Status
+    total: str
+    timed: Mapping[str, str]
+    flops: Mapping[str, int]
+    parameters: int
+    samples: tuple[Samples, ...]
+    memory: Memory | None
+    failure: Failure | None
+    stages: Mapping[str, float]
+    warnings: tuple[str, ...]
+    process: int
+    is_first_in_process: bool
+    started_at: str
+
+    def series(self, phase: str, clock: ClockName) -> Samples | None:
+        """Return the samples of a phase on a clock, or None where there are none."""
+        return next((s for s in self.samples if s.phase == phase and s.clock == clock), None)
+
+
+_ADAPTER = TypeAdapter(Record)
+
+
+def record_to_json(record: Record) -> str:
+    """Write a record as one JSON object."""
+    return _ADAPTER.dump_json(record).decode()
+
+
+def record_from_json(text: str | bytes) -> Record:
+    """Read a record; nothing in it is ever executed.
+
+    Raises:
+        pydantic.ValidationError: The text is not a record.
+    """
+    return _ADAPTER.validate_json(text)

@@ -1,0 +1,372 @@
+"""The store: one SQLite file that several writers may share, one transaction a record, readable by any tool."""
+
+import fcntl
+import json
+import sqlite3
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from windtunnel.errors import StoreError
+from windtunnel.records.environment import Environment
+from windtunnel.records.record import Record, record_from_json, record_to_json
+
+FILE_NAME = "store.sqlite"
+DEFAULT_STORE = Path("windtunnel-results")
+
+SCHEMA_VERSION = 1
+_APPLICATION_ID = 0x57544E4C  # "WTNL": what `file` and we ourselves know a store by
+_BUSY_SECONDS = 60.0  # how long a writer waits for another one; a transaction takes milliseconds
+
+_SCHEMA = """
+CREATE TABLE environments (
+    id TEXT PRIMARY KEY,
+    machine TEXT NOT NULL,
+    environment TEXT NOT NULL
+) STRICT;
+CREATE TABLE runs (
+    id INTEGER PRIMARY KEY,
+    started_at TEXT NOT NULL,
+    sweep TEXT NOT NULL,
+    machine TEXT NOT NULL,
+    summary TEXT
+) STRICT;
+CREATE TABLE records (
+    id INTEGER PRIMARY KEY,
+    key TEXT NOT NULL,
+    machine TEXT NOT NULL,
+    repeat INTEGER NOT NULL,
+    environment_id TEXT NOT NULL REFERENCES environments(id),
+    started_at TEXT NOT NULL,
+    status TEXT NOT NULL,
+    size TEXT NOT NULL,
+    workload TEXT NOT NULL,
+    batch_size INTEGER NOT NULL,
+    context_length INTEGER NOT NULL,
+    precision TEXT NOT NULL,
+    attention TEXT NOT NULL,
+    compile TEXT NOT NULL,
+    device TEXT NOT NULL,
+    warmup INTEGER NOT NULL,
+    steps INTEGER NOT NULL,
+    record TEXT NOT NULL,
+    UNIQUE (key, machine, repeat)
+) STRICT;
+"""
+
+_Result = TypeVar("_Result")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StoredRecord:
+    """A record with what the store knows about it.
+
+    `repeat` counts the measurements of the same task on the same machine from 0; readers show the latest.
+    """
+
+    key: str
+    repeat: int
+    record: Record
+    environment: Environment
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Run:
+    """One call of the engine: its sweep as the user wrote it, and where the time went once it has ended."""
+
+    started_at: str
+    sweep: Mapping[str, object]
+    machine: str
+    summary: Mapping[str, object] | None
+
+
+class Store:
+    """An open store. Use it as a context manager, or close it.
+
+    Writes are durable when a call returns: WAL with synchronous=FULL, and a file lock held over each write
+    transaction, because SQLite's own locks are not enough on some network file systems.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, folder: Path, *, is_writable: bool) -> None:
+        """Wrap an open connection; call `open_store` or `read_store` instead."""
+        self._connection = connection
+        self._is_writable = is_writable
+        self.folder = folder
+
+    def __enter__(self) -> Self:
+        """Return the store itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the store."""
+        self.close()
+
+    def close(self) -> None:
+        """Close the file; what was added is already on disk."""
+        self._connection.close()
+
+    def add(self, record: Record, environment: Environment) -> int:
+        """Store a record in one transaction and return its repeat number.
+
+        Raises:
+            StoreError: The file cannot be written: read-only, disk full, not a store any more.
+        """
+        cell, plan = record.task.cell, record.task.plan
+        key, machine = record.task.key(), environment.machine()
+
+        def write() -> int:
+            self._connection.execute(
+                "INSERT OR IGNORE INTO environments VALUES (?, ?, ?)",
+                (environment.key(), machine, json.dumps(asdict(environment))),
+            )
+            (repeat,) = self._connection.execute(
+                "SELECT coalesce(max(repeat) + 1, 0) FROM records WHERE key = ? AND machine = ?", (key, machine)
+            ).fetchone()
+            columns = {
+                "key": key,
+                "machine": machine,
+                "repeat": repeat,
+                "environment_id": environment.key(),
+                "started_at": record.started_at,
+                "status": record.status.value,
+                "size": cell.model.name,
+                "workload": cell.workload,
+                "batch_size": cell.batch_size,
+                "context_length": cell.context_length,
+                "precision": cell.precision,
+                "attention": cell.attention,
+                "compile": cell.compile,
+                "device": cell.device,
+                "warmup": plan.warmup,
+                "steps": plan.steps,
+                "record": record_to_json(record),
+            }
+            names, marks = ", ".join(columns), ", ".join("?" * len(columns))
+            self._connection.execute(f"INSERT INTO records ({names}) VALUES ({marks})", tuple(columns.values()))
+            return repeat
+
+        return self._write(write)
+
+    def begin_run(self, run: Run) -> int:
+        """Note that a run has begun and return its number."""
+
+        def write() -> int:
+            cursor = self._connection.execute(
+                "INSERT INTO runs (started_at, sweep, machine, summary) VALUES (?, ?, ?, NULL)",
+                (run.started_at, json.dumps(run.sweep), run.machine),
+            )
+            assert cursor.lastrowid is not None
+            return cursor.lastrowid
+
+        return self._write(write)
+
+    def end_run(self, number: int, summary: Mapping[str, object]) -> None:
+        """Note how the run ended and where its time went."""
+        self._write(
+            lambda: self._connection.execute("UPDATE runs SET summary = ? WHERE id = ?", (json.dumps(summary), number))
+        )
+
+    def keys(self, machine: str) -> frozenset[str]:
+        """Return the keys of all tasks that were measured on `machine`, failures included."""
+        rows = self._read("SELECT DISTINCT key FROM records WHERE machine = ?", (machine,))
+        return frozenset(key for (key,) in rows)
+
+    def records(self, *, key_prefix: str = "", all_repeats: bool = False) -> Iterator[StoredRecord]:
+        """Yield the records in the order in which they were made, the latest repeat of each task on each machine.
+
+        Raises:
+            StoreError: A row cannot be read as a record.
+        """
+        environments: dict[str, Environment] = {}
+        for identity, text in self._read("SELECT id, environment FROM environments"):
+            with _damage_named(f"environment {identity}", self.folder):
+                environments[identity] = Environment(**json.loads(text))
+        latest = (
+            ""
+            if all_repeats
+            else (
+                "AND repeat = (SELECT max(repeat) FROM records AS other"
+                " WHERE other.key = records.key AND other.machine = records.machine)"
+            )
+        )
+        rows = self._read(
+            "SELECT key, repeat, environment_id, record FROM records"
+            f" WHERE substr(key, 1, length(?)) = ? {latest} ORDER BY id",
+            (key_prefix, key_prefix),
+        )
+        for key, repeat, environment_id, text in rows:
+            with _damage_named(f"record {key}", self.folder):
+                stored = StoredRecord(
+                    key=key,
+                    repeat=repeat,
+                    record=record_from_json(text),
+                    environment=environments[environment_id],
+                )
+            yield stored
+
+    def runs(self) -> tuple[Run, ...]:
+        """Return all runs, oldest first."""
+        return tuple(
+            Run(
+                started_at=started_at,
+                sweep=json.loads(sweep),
+                machine=machine,
+                summary=json.loads(summary) if summary else None,
+            )
+            for started_at, sweep, machine, summary in self._read(
+                "SELECT started_at, sweep, machine, summary FROM runs ORDER BY id"
+            )
+        )
+
+    def _read(self, query: str, values: tuple[object, ...] = ()) -> Iterator[tuple[Any, ...]]:
+        with _explained(self.folder):  # also while the rows come: a damaged page is met only then
+            yield from self._connection.execute(query, values)
+
+    def _write(self, write: Callable[[], _Result]) -> _Result:
+        if not self._is_writable:
+            raise StoreError(f"the store {self.folder} was opened for reading only")
+        with _explained(self.folder), _write_lock(self.folder):
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                result = write()
+                self._connection.execute("COMMIT")
+            except BaseException:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                raise
+            return result
+
+
+def open_store(folder: Path) -> Store:
+    """Open the store in `folder` for reading and writing, and make it when it is not there.
+
+    Raises:
+        StoreError: The folder cannot be made or written, or what is there is not a store of this version.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(
+            f"cannot make the store folder {folder}: {error.strerror}; choose another with --store"
+        ) from error
+    with _explained(folder):
+        connection = _connect(f"file:{_quoted(folder / FILE_NAME)}")
+        try:
+            with _write_lock(folder):  # two first writers must not both make the tables
+                is_new = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone() == (0,)
+                if is_new:
+                    connection.execute("PRAGMA journal_mode = WAL")
+                    connection.executescript(
+                        f"BEGIN; PRAGMA application_id = {_APPLICATION_ID};"
+                        f" PRAGMA user_version = {SCHEMA_VERSION}; {_SCHEMA} COMMIT;"
+                    )
+                _check_identity(connection, folder)
+                connection.execute("PRAGMA synchronous = FULL")
+        except BaseException:
+            connection.close()
+            raise
+    return Store(connection, folder, is_writable=True)
+
+
+def read_store(folder: Path) -> Store:
+    """Open the store in `folder` for reading only.
+
+    Raises:
+        StoreError: There is no store, or what is there is not a store of this version.
+    """
+    path = folder / FILE_NAME
+    if not path.exists():
+        raise StoreError(
+            f"no store in {folder} (no {FILE_NAME} there); measure first with `windtunnel run`, or name one"
+        )
+    log = folder / f"{FILE_NAME}-wal"
+    with _explained(folder):
+        try:
+            connection = _connect_to_ours(f"file:{_quoted(path)}?mode=ro", folder)
+        except sqlite3.OperationalError as error:
+            # On a read-only medium WAL cannot make its index file; nobody can be writing there either.
+            if log.exists() and log.stat().st_size:  # an immutable file is read without its log
+                raise StoreError(
+                    f"the store {folder} cannot be used: {error}; its last records are in {log.name} only: "
+                    "copy the folder to where it can be written, and read it there"
+                ) from error
+            connection = _connect_to_ours(f"file:{_quoted(path)}?mode=ro&immutable=1", folder)
+    return Store(connection, folder, is_writable=False)
+
+
+def _quoted(path: Path) -> str:
+    return str(path.absolute()).replace("%", "%25").replace("?", "%3f").replace("#", "%23")
+
+
+def _connect(uri: str) -> sqlite3.Connection:
+    return sqlite3.connect(uri, uri=True, timeout=_BUSY_SECONDS, isolation_level=None)
+
+
+def _connect_to_ours(uri: str, folder: Path) -> sqlite3.Connection:
+    connection = _connect(uri)
+    try:
+        _check_identity(connection, folder)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _check_identity(connection: sqlite3.Connection, folder: Path) -> None:
+    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if application != _APPLICATION_ID:
+        raise StoreError(f"{folder / FILE_NAME} is a SQLite file, but not a windtunnel store; choose another --store")
+    if version > SCHEMA_VERSION:
+        raise StoreError(
+            f"the store {folder} has schema version {version}, newer than the {SCHEMA_VERSION} that this windtunnel "
+            "reads; update windtunnel, or choose another --store"
+        )
+
+
+@contextmanager
+def _write_lock(folder: Path) -> Generator[None]:
+    with (folder / "store.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
+def _damage_named(what: str, folder: Path) -> Generator[None]:
+    """Turn a row that is not what we wrote into a StoreError that names it."""
+    try:
+        yield
+    except (ValueError, TypeError, KeyError) as error:
+        raise StoreError(
+            f"{what} in {folder} is damaged: {error}; copy the store, then delete that row with sqlite3, "
+            "or choose another --store"
+        ) from error
+
+
+@contextmanager
+def _explained(folder: Path) -> Generator[None]:
+    """Turn what SQLite and the file system say into a StoreError with the fix."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        message = str(error)
+        advice = next((fix for sign, fix in _ADVICE.items() if sign in message), "")
+        raise StoreError(f"the store {folder} cannot be used: {message}{advice}") from error
+    except OSError as error:
+        raise StoreError(f"the store {folder} cannot be used: {error.strerror}; choose another with --store") from error
+
+
+_ADVICE = {
+    "not a database": f"; {FILE_NAME} there is not a windtunnel store: choose another --store",
+    "malformed": f"; {FILE_NAME} is damaged: `sqlite3 {FILE_NAME} .recover` saves what can still be read",
+    "readonly": "; it is read-only: change its permissions, or choose another --store",
+    "unable to open": "; check the folder's permissions, or choose another --store",
+    "full": "; the disk is full: free some space and run the same command again, nothing stored is lost",
+    "disk I/O": "; the disk may be full: free some space and run the same command again, nothing stored is lost",
+    "locked": f"; another process has held it for {_BUSY_SECONDS:.0f} s: stop that one, or choose another --store",
+}
