@@ -1,0 +1,1 @@
+"""Ways to attend: one signature, one file a backend, and never another kernel than the one asked for."""

@@ -1,0 +1,35 @@
+"""Attention that materialises its scores: the baseline that every published table starts from."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from windtunnel.attention.backend import ANY_FLOAT, Backend
+
+
+def attend(
+    q: Float[Tensor, "batch heads queries d_head"],
+    k: Float[Tensor, "batch kv_heads keys d_head"],
+    v: Float[Tensor, "batch kv_heads keys d_head"],
+    *,
+    is_causal: bool,
+) -> Float[Tensor, "batch heads queries d_head"]:
+    """Attend with one product, one softmax, one product; keeps P for backward.
+
+    Grouped key heads are repeated, so they cost as much as full ones.
+
+    Cost: 4 * batch * heads * queries * keys * d_head FLOPs, causal or not.
+    Source: Vaswani et al. 2017 (arXiv:1706.03762), equation 1.
+    """
+    if k.shape[1] != q.shape[1]:
+        groups = q.shape[1] // k.shape[1]
+        k, v = k.repeat_interleave(groups, dim=1), v.repeat_interleave(groups, dim=1)
+    # Scaling Q instead of the scores saves a pass over queries * keys elements.
+    scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)  # [batch, heads, queries, keys]
+    if is_causal:
+        future = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).triu_(1)
+        scores = scores.masked_fill_(future, float("-inf"))  # in place: the product's gradient does not need it
+    return torch.softmax(scores, dim=-1).to(v.dtype) @ v
+
+
+BACKEND = Backend(attend=attend, dtypes={"cpu": ANY_FLOAT, "cuda": ANY_FLOAT})

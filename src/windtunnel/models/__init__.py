@@ -1,0 +1,1 @@
+"""The reference Transformer that every named size builds."""
