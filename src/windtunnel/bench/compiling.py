@@ -1,0 +1,38 @@
+"""Whether torch.compile did what was asked: a fresh start for each cell, and the graphs it made."""
+
+import torch
+from torch._dynamo.utils import counters
+
+from windtunnel.errors import UnsupportedError
+
+
+class CompileWatch:
+    """Forget what was compiled before, then count the graphs from here on.
+
+    Without the reset Dynamo gives up after 8 recompilations of the same code, and every cell after that would
+    run eagerly under a compiled label.
+    """
+
+    def __init__(self) -> None:
+        """Reset Dynamo and its counters."""
+        torch.compiler.reset()
+        counters.clear()
+        self._graphs = 0
+
+    def check_compiled(self) -> None:
+        """Say so when nothing was compiled although a step has run.
+
+        Raises:
+            UnsupportedError: Dynamo made no graph, so the step ran eagerly.
+        """
+        self._graphs = _graphs()
+        if not self._graphs:
+            raise UnsupportedError("torch.compile made no graph: the step ran eagerly, which is not what was asked")
+
+    def recompiled(self) -> int:
+        """Return how many graphs were made since `check_compiled`."""
+        return _graphs() - self._graphs
+
+
+def _graphs() -> int:
+    return counters["stats"]["unique_graphs"]

@@ -1,0 +1,86 @@
+"""How much memory of the device a cell holds, and what is left of it afterwards."""
+
+import ctypes
+import gc
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+import torch
+
+from windtunnel.records.record import Memory
+
+_MIB = 2**20
+LEFTOVER_LIMIT_BYTES = {"cuda": 16 * _MIB, "cpu": 512 * _MIB}
+"""More than this left over after a cell means a leak, and a new worker.
+
+On CUDA libraries keep some workspaces; on a CPU the thread pools and the heap of the C library stay.
+"""
+
+
+class MemoryMeter:
+    """Memory of one device from here on: construct it before a cell is built."""
+
+    def __init__(self, device: torch.device) -> None:
+        """Note the starting level."""
+        self._device = device
+        self._start = self._level()
+        self._built: int | None = None
+        self._has_peak = True
+
+    def mark_built(self) -> None:
+        """Note the level of the built cell, and start looking for the peak."""
+        self._built = self._level()
+        if self._device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(self._device)
+        else:
+            self._has_peak = _reset_resident_peak()
+
+    def read(self) -> Memory:
+        """Return the levels and the peak since `mark_built`."""
+        if self._device.type == "cuda":
+            return Memory(
+                built_bytes=self._built,
+                peak_bytes=torch.cuda.max_memory_allocated(self._device),
+                peak_reserved_bytes=torch.cuda.max_memory_reserved(self._device),
+                capacity_bytes=torch.cuda.get_device_properties(self._device).total_memory,
+                source="CUDA caching allocator",
+            )
+        return Memory(
+            built_bytes=self._built,
+            peak_bytes=_resident_peak() if self._has_peak else None,
+            peak_reserved_bytes=None,
+            capacity_bytes=psutil.virtual_memory().total,
+            source="resident set of the worker process",
+        )
+
+    def leftover(self) -> int:
+        """Free what can be freed and return how many bytes more than at the start are still held."""
+        gc.collect()
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
+        else:
+            with suppress(OSError, AttributeError):  # only glibc has it; without it the level reads higher
+                ctypes.CDLL("libc.so.6").malloc_trim(0)
+        return max(0, self._level() - self._start)
+
+    def _level(self) -> int:
+        if self._device.type == "cuda":
+            return torch.cuda.memory_allocated(self._device)
+        return psutil.Process().memory_info().rss
+
+
+def _reset_resident_peak() -> bool:
+    """Set the kernel's high-water mark of this process to its present level; False where that cannot be done."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5")  # proc(5): 5 resets VmHWM
+    except OSError:
+        return False
+    return True
+
+
+def _resident_peak() -> int | None:
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    return None
