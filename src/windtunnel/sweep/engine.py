@@ -1,0 +1,253 @@
+"""Run a sweep: what the store lacks goes to a worker, and each answer is stored before the next cell begins."""
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Protocol
+
+from windtunnel.cost.step import cost_of
+from windtunnel.errors import StoreError
+from windtunnel.records.environment import Environment
+from windtunnel.records.record import Record, Status
+from windtunnel.records.store import DEFAULT_STORE, Run, Store, open_store
+from windtunnel.spec.cell import Task
+from windtunnel.spec.sweep import Sweep
+from windtunnel.spec.tables import WORKLOADS
+from windtunnel.sweep.launch import Launch, Worker, WorkerLostError, WorkerProcess
+
+DEFAULT_TIMEOUT_SECONDS = 1800.0
+
+STAGE_LABELS = {
+    "start": "starting processes",
+    "build": "building models",
+    "compile": "compiling",
+    "warmup": "warm-up",
+    "measure": "measuring",
+    "clean": "freeing memory",
+    "lost": "cells without an answer",
+    "store": "storing",
+}
+"""What a report calls the places where the time of a run goes."""
+
+
+class Observer(Protocol):
+    """Someone who watches a run, such as a progress display."""
+
+    def planned(self, tasks: tuple[Task, ...], todo: tuple[Task, ...], environment: Environment) -> None:
+        """Tasks of the sweep, and those of them that are not in the store yet."""
+        ...
+
+    def began(self, task: Task) -> None:
+        """Say that a task was handed to a worker."""
+        ...
+
+    def stage(self, name: str) -> None:
+        """Name the stage that the present task has reached."""
+        ...
+
+    def ended(self, record: Record) -> None:
+        """Hand over a record that is safely stored."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunSummary:
+    """What a run did and where its wall time went.
+
+    `seconds` has one entry for each label of STAGE_LABELS that took time, and `other`; they add up to
+    `wall_seconds`. `measured` counts all new records, `failed` those of them that are failures.
+    """
+
+    cells: int
+    already_stored: int
+    measured: int
+    failed: int
+    processes: int
+    wall_seconds: float
+    seconds: Mapping[str, float]
+    is_complete: bool
+
+
+@dataclass
+class _Times:
+    """Seconds by stage, added up over the run."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+    begin: float = field(default_factory=time.monotonic)
+
+    @contextmanager
+    def spent_on(self, stage: str) -> Iterator[None]:
+        begin = time.monotonic()
+        try:
+            yield
+        finally:
+            self.add(stage, time.monotonic() - begin)
+
+    def add(self, stage: str, seconds: float) -> None:
+        self.seconds[stage] = self.seconds.get(stage, 0.0) + seconds
+
+    def labelled(self) -> tuple[float, dict[str, float]]:
+        wall = time.monotonic() - self.begin
+        labelled = {STAGE_LABELS[stage]: seconds for stage, seconds in self.seconds.items()}
+        return wall, labelled | {"other": max(0.0, wall - sum(labelled.values()))}
+
+
+class _Run:
+    """One run in progress: its workers, its store, its counts."""
+
+    def __init__(self, store: Store, launch: Launch, timeout: float, observer: Observer | None) -> None:
+        self._store = store
+        self._launch = launch
+        self._timeout = timeout
+        self._observer = observer
+        self._worker: Worker | None = None
+        self._times = _Times()
+        self._processes = 0
+        self._measured = 0
+        self._failed = 0
+
+    def measure(self, sweep: Sweep, *, fresh: bool) -> RunSummary:
+        try:
+            environment = self._ready_worker(is_cold=False).describe(sweep.device)
+            tasks = sweep.expand(environment.device)
+            stored = frozenset[str]() if fresh else self._store.keys(environment.machine())
+            todo = tuple(task for task in tasks if task.key() not in stored)
+            if self._observer:
+                self._observer.planned(tasks, todo, environment)
+            number = self._store.begin_run(
+                Run(
+                    started_at=_now(),
+                    sweep=sweep.model_dump(mode="json", exclude_defaults=True),
+                    machine=environment.machine(),
+                    summary=None,
+                )
+            )
+            try:
+                for task in todo:
+                    self._measure_task(task, environment)
+            except StoreError:
+                raise  # nothing more can be stored, also not the summary
+            except BaseException:
+                self._end(number, tasks, todo, is_complete=False)
+                raise
+            return self._end(number, tasks, todo, is_complete=True)
+        finally:
+            self._drop_worker()
+
+    def _measure_task(self, task: Task, environment: Environment) -> None:
+        worker = self._ready_worker(is_cold=task.plan.is_cold)
+        if self._observer:
+            self._observer.began(task)
+        begin, started_at = time.monotonic(), _now()
+        try:
+            answer = worker.measure(task, timeout=self._timeout, on_stage=self._stage)
+            record, must_replace = answer.record, answer.leaked_bytes > 0
+            for stage, seconds in record.stages.items():
+                self._times.add(stage, seconds)
+        except WorkerLostError as error:
+            record, must_replace = _lost_record(task, error, started_at), True
+            self._times.add("lost", time.monotonic() - begin)
+        with self._times.spent_on("store"):
+            self._store.add(record, environment)
+        self._measured += 1
+        self._failed += record.status != Status.OK
+        if must_replace or not (record.status == Status.OK or _was_refused(record)):
+            self._drop_worker()
+        if self._observer:
+            self._observer.ended(record)
+
+    def _ready_worker(self, *, is_cold: bool) -> Worker:
+        if self._worker and is_cold and not self._worker.is_fresh:
+            self._drop_worker()
+        if not self._worker:
+            with self._times.spent_on("start"):
+                self._worker = self._launch()
+            self._processes += 1
+        return self._worker
+
+    def _drop_worker(self) -> None:
+        if self._worker:
+            worker, self._worker = self._worker, None
+            worker.close()
+
+    def _stage(self, name: str) -> None:
+        if self._observer:
+            self._observer.stage(name)
+
+    def _end(self, number: int, tasks: tuple[Task, ...], todo: tuple[Task, ...], *, is_complete: bool) -> RunSummary:
+        wall, seconds = self._times.labelled()
+        summary = RunSummary(
+            cells=len(tasks),
+            already_stored=len(tasks) - len(todo),
+            measured=self._measured,
+            failed=self._failed,
+            processes=self._processes,
+            wall_seconds=wall,
+            seconds=seconds,
+            is_complete=is_complete,
+        )
+        self._store.end_run(number, asdict(summary))
+        return summary
+
+
+def measure_sweep(
+    sweep: Sweep,
+    *,
+    store: Path | str = DEFAULT_STORE,
+    fresh: bool = False,
+    timeout: float = DEFAULT_TIMEOUT_SECONDS,
+    observer: Observer | None = None,
+    launch: Launch = WorkerProcess,
+) -> RunSummary:
+    """Measure every cell of `sweep` that the store does not hold yet for this machine, and store each at once.
+
+    A cell that fails is stored as a row too and not tried again, unless `fresh` asks for all cells anew; the
+    older measurements stay in the store. Interrupted at any point, the next call goes on where this one ended.
+
+    Args:
+        sweep: What to measure.
+        store: Folder of the store; made when it is not there.
+        fresh: Measure cells again that are stored already.
+        timeout: Seconds that one cell may take, building and compiling included.
+        observer: Told about every step of the run.
+        launch: Starts a worker; tests put a fake here.
+
+    Raises:
+        SpecError: The device is not there, or the sweep expands to no cell or too many.
+        StoreError: The store cannot be opened or written; what was stored before is safe.
+        RunError: No worker can be started.
+    """
+    with open_store(Path(store)) as opened:
+        return _Run(opened, launch, timeout, observer).measure(sweep, fresh=fresh)
+
+
+def _was_refused(record: Record) -> bool:
+    """Say whether the cell was turned down before anything was made for it, so that its worker is as it was."""
+    return record.status == Status.UNSUPPORTED and record.failure is not None and record.failure.stage == "build"
+
+
+def _lost_record(task: Task, error: WorkerLostError, started_at: str) -> Record:
+    cost, kind = cost_of(task.cell), WORKLOADS[task.cell.workload]
+    return Record(
+        task=task,
+        status=error.status,
+        total=kind.total,
+        timed=kind.timed,
+        flops=cost.flops,
+        parameters=cost.parameters,
+        samples=(),
+        memory=None,
+        failure=error.failure,
+        stages={},
+        warnings=(),
+        process=0,
+        is_first_in_process=task.plan.is_cold,
+        started_at=started_at,
+    )
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")

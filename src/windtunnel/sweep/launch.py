@@ -1,0 +1,179 @@
+"""The parent's end of a worker: start it, ask it, and know how it ended when it no longer answers."""
+
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from windtunnel.errors import RunError, SpecError
+from windtunnel.records.environment import Environment
+from windtunnel.records.record import Failure, Record, Status, record_from_json
+from windtunnel.spec.cell import Task
+
+START_SECONDS = 300.0
+"""How long a process may take to import torch: a cold network disk needs a minute."""
+
+_TAIL_BYTES = 4000
+_KILL_SECONDS = 10.0
+
+OnStage = Callable[[str], None]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Answer:
+    """What a worker says of one task: its record, and how much memory it could not give back."""
+
+    record: Record
+    leaked_bytes: int
+
+
+class WorkerLostError(RunError):
+    """A worker gave no answer: it crashed, or was stopped because its time was over."""
+
+    def __init__(self, status: Status, failure: Failure) -> None:
+        """Keep what the record of the task will say."""
+        super().__init__(failure.message)
+        self.status = status
+        self.failure = failure
+
+
+class Worker(Protocol):
+    """A process that measures; the engine is tested with a fake one."""
+
+    is_fresh: bool
+    """Whether nothing has used the device in this process yet."""
+
+    def describe(self, device: str) -> Environment:
+        """Return the environment of `device`, or raise SpecError when it is not there."""
+        ...
+
+    def measure(self, task: Task, *, timeout: float, on_stage: OnStage) -> Answer:
+        """Measure one task within `timeout` seconds, or raise WorkerLostError."""
+        ...
+
+    def close(self) -> None:
+        """End the process; it must not outlive this call."""
+        ...
+
+
+Launch = Callable[[], Worker]
+
+
+class WorkerProcess:
+    """A real worker: a child process in a session of its own, so that Ctrl-C reaches only the parent."""
+
+    def __init__(self) -> None:
+        """Start the process and wait until it has imported torch.
+
+        Raises:
+            RunError: It ended, or said nothing for START_SECONDS; the message has the end of its output.
+        """
+        environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+        self._output = tempfile.TemporaryFile()  # noqa: SIM115  # lives as long as the process, closed in `close`
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "windtunnel.sweep.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._output,
+            env=environment,
+            start_new_session=True,
+        )
+        self._buffer = b""
+        self._stage = "start"
+        self.is_fresh = True
+        try:
+            self._receive(time.monotonic() + START_SECONDS)
+        except WorkerLostError as error:
+            message = f"the worker did not start: {error}\n{error.failure.details or ''}".rstrip()
+            raise RunError(f"{message}\ncheck that `{sys.executable} -c 'import torch'` works") from None
+
+    def describe(self, device: str) -> Environment:
+        """Return the environment of `device`; on CUDA the process has used the device after it."""
+        self._send({"op": "describe", "device": device})
+        message = self._receive(time.monotonic() + START_SECONDS)
+        if message["event"] == "error":
+            raise SpecError(message["message"])
+        environment = Environment(**message["environment"])
+        self.is_fresh = self.is_fresh and environment.device == "cpu"
+        return environment
+
+    def measure(self, task: Task, *, timeout: float, on_stage: OnStage) -> Answer:
+        """Measure one task; after a WorkerLostError the process is gone."""
+        deadline = time.monotonic() + timeout
+        self._stage = "start"
+        self.is_fresh = False
+        self._send({"op": "measure", "task": task.model_dump(mode="json")})
+        while True:
+            message = self._receive(deadline, timeout)
+            if message["event"] == "record":
+                return Answer(record=record_from_json(message["record"]), leaked_bytes=message["leaked_bytes"])
+            self._stage = message["stage"]
+            on_stage(self._stage)
+
+    def close(self) -> None:
+        """Kill the process group: a worker holds nothing that would need an orderly end."""
+        with suppress(ProcessLookupError):  # it ended by itself
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait(_KILL_SECONDS)
+        for stream in (self._process.stdin, self._process.stdout, self._output):
+            assert stream is not None
+            with suppress(BrokenPipeError):  # a request that the dead process never read
+                stream.close()
+
+    def _send(self, message: Mapping[str, object]) -> None:
+        assert self._process.stdin is not None
+        with suppress(BrokenPipeError):  # the process is gone: the next `_receive` says how
+            self._process.stdin.write(json.dumps(message).encode() + b"\n")
+            self._process.stdin.flush()
+
+    def _receive(self, deadline: float, timeout: float = START_SECONDS) -> dict[str, Any]:
+        """Return the next message, or say how the process was lost."""
+        assert self._process.stdout is not None
+        descriptor = self._process.stdout.fileno()
+        while b"\n" not in self._buffer:
+            readable, _, _ = select.select([descriptor], [], [], max(0.0, deadline - time.monotonic()))
+            if not readable:
+                raise WorkerLostError(
+                    Status.TIMED_OUT,
+                    Failure(
+                        stage=self._stage,
+                        message=f"no answer within {timeout:g} s; it was stopped (allow more with --timeout)",
+                        details=self._tail(),
+                    ),
+                )
+            received = os.read(descriptor, 1 << 16)
+            if not received:
+                raise self._crashed()
+            self._buffer += received
+        line, _, self._buffer = self._buffer.partition(b"\n")
+        return json.loads(line)
+
+    def _crashed(self) -> WorkerLostError:
+        code = self._process.wait(_KILL_SECONDS)
+        name = signal.Signals(-code).name if code < 0 else None
+        how = f"was killed by {name}" if name else f"ended with exit code {code}"
+        hint = " (the kernel does so to processes when the host runs out of memory)" if name == "SIGKILL" else ""
+        return WorkerLostError(
+            Status.CRASHED,
+            Failure(
+                stage=self._stage,
+                message=f"the worker {how}{hint}",
+                exit_code=code if code >= 0 else None,
+                signal=name,
+                details=self._tail(),
+            ),
+        )
+
+    def _tail(self) -> str | None:
+        """Return the end of what the process printed."""
+        size = self._output.seek(0, os.SEEK_END)
+        self._output.seek(max(0, size - _TAIL_BYTES))
+        return self._output.read().decode(errors="replace").strip() or None

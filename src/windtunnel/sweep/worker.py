@@ -1,0 +1,85 @@
+"""The child: takes tasks on standard input, measures them with torch, answers in JSON lines.
+
+Run by the engine as `python -m windtunnel.sweep.worker`. Whatever the measured code prints goes to standard
+error. The parent's end is noticed even while a cell runs: a thread waits on standard input.
+"""
+
+import gc
+import json
+import os
+import queue
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from windtunnel.bench.cell import measure_cell
+from windtunnel.bench.environment import describe_environment, resolve_device
+from windtunnel.bench.memory import LEFTOVER_LIMIT_BYTES
+from windtunnel.errors import WindtunnelError
+from windtunnel.records.record import record_to_json
+from windtunnel.spec.cell import Task
+
+Send = Callable[[Mapping[str, object]], None]
+
+
+def main() -> None:
+    """Answer requests until standard input ends."""
+    send = _open_answers()
+    requests: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+    threading.Thread(target=_read_requests, args=(requests,), daemon=True).start()
+    gc.collect()
+    gc.freeze()  # torch makes a million objects that live for ever: without them a collection takes 1 ms, not 200
+    send({"event": "ready"})
+    cells = 0
+    while True:
+        request = requests.get()
+        try:
+            if request["op"] == "describe":
+                device = resolve_device(request["device"])
+                send({"event": "environment", "environment": _fields(device)})
+            else:
+                _measure(request, cells, send)
+                cells += 1
+        except WindtunnelError as error:
+            send({"event": "error", "message": str(error)})
+
+
+def _open_answers() -> Send:
+    """Keep the pipe to the parent for answers alone, and point standard output at standard error."""
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+
+    def send(message: Mapping[str, object]) -> None:
+        answers.write(json.dumps(message) + "\n")
+        answers.flush()
+
+    return send
+
+
+def _read_requests(requests: queue.SimpleQueue[dict[str, Any]]) -> None:
+    for line in sys.stdin:
+        requests.put(json.loads(line))
+    os._exit(0)  # the parent is gone: stop now, in the middle of a cell too, and leave the device to others
+
+
+def _fields(device: str) -> dict[str, object]:
+    environment = describe_environment(device)
+    return {name: getattr(environment, name) for name in environment.__dataclass_fields__}
+
+
+def _measure(request: Mapping[str, Any], cells: int, send: Send) -> None:
+    task = Task.model_validate(request["task"])
+    record, leftover = measure_cell(
+        task,
+        process=os.getpid(),
+        is_first_in_process=cells == 0,
+        on_stage=lambda stage: send({"event": "stage", "stage": stage}),
+    )
+    limit = LEFTOVER_LIMIT_BYTES[task.cell.device.partition(":")[0]]
+    leaked = leftover if leftover > limit else 0
+    send({"event": "record", "record": record_to_json(record), "leaked_bytes": leaked})
+
+
+if __name__ == "__main__":
+    main()
