@@ -1,0 +1,1 @@
+"""What the records say: statistics, metrics and comparisons, computed on reading and never stored."""

@@ -1,0 +1,126 @@
+"""Which rows may stand side by side: rows that differ in one thing only."""
+
+import statistics
+from collections.abc import Callable, Hashable, Iterable
+from dataclasses import dataclass
+
+from windtunnel.analysis.results import Row
+
+
+def grid_point(row: Row, *, without: tuple[str, ...] = ()) -> Hashable:
+    """Return all that a row's number depends on, without the named things (`workload`, `warmup`, …)."""
+    cell, plan = row.cell, row.plan
+    point = {
+        "model": cell.model,
+        "precision": cell.precision,
+        "attention": cell.attention,
+        "compile": cell.compile,
+        "batch_size": cell.batch_size,
+        "context_length": cell.context_length,
+        "workload": cell.workload,
+        "warmup": plan.warmup,
+        "steps": plan.steps,
+        "device": cell.device,
+        "seed": cell.seed,
+        "machine": row.machine,
+    }
+    unknown = set(without) - set(point)
+    assert not unknown, unknown
+    return tuple(value for name, value in point.items() if name not in without)
+
+
+def matched(rows: Iterable[Row], others: Iterable[Row], *, but_for: tuple[str, ...]) -> tuple[tuple[Row, Row], ...]:
+    """Pair each row with the other one that agrees with it in everything `but_for` the named things."""
+    by_point = {grid_point(other, without=but_for): other for other in others}
+    points = ((row, grid_point(row, without=but_for)) for row in rows)
+    return tuple((row, by_point[point]) for row, point in points if point in by_point)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StepRatio:
+    """A forward-only cell beside the forward_backward cell of the same point.
+
+    `ratio` is median over median of the whole steps: at least 1 is expected, about 3 by the count of FLOPs.
+    `phase_ratio` is backward over forward, both timed inside the same steps; None where a phase was not timed.
+    """
+
+    forward: Row
+    forward_backward: Row
+    ratio: float
+    phase_ratio: float | None
+
+
+def step_ratios(rows: Iterable[Row]) -> tuple[StepRatio, ...]:
+    """Compare forward with forward_backward, point by point, where both were measured to their end."""
+    measured = [row for row in rows if row.is_ok]
+    pairs = matched(_of(measured, "forward"), _of(measured, "forward_backward"), but_for=("workload",))
+    return tuple(
+        StepRatio(
+            forward=forward,
+            forward_backward=both,
+            ratio=_median(both) / _median(forward),
+            phase_ratio=_phase_ratio(both),
+        )
+        for forward, both in pairs
+    )
+
+
+def _of(rows: Iterable[Row], workload: str) -> list[Row]:
+    return [row for row in rows if row.cell.workload == workload]
+
+
+def _median(row: Row) -> float:
+    summary = row.summary()
+    assert summary is not None  # a row that is ok has samples
+    return summary.median
+
+
+def _phase_ratio(row: Row) -> float | None:
+    forward, backward = row.summary("forward"), row.summary("backward")
+    return backward.median / forward.median if forward and backward else None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ColdStart:
+    """A cell without warm-up beside the warm cell of the same point with the most warm-up.
+
+    Seconds: `first` is the first step of its process, `rest` the median of the steps after it, `warm` the
+    median of the warm cell (None when there is none), `cost` what the first step took beyond the rest.
+    """
+
+    cold: Row
+    warm_row: Row | None
+    first: float
+    rest: float
+    warm: float | None
+
+    @property
+    def cost(self) -> float:
+        """Seconds that the first step took longer than the median of the others."""
+        return self.first - self.rest
+
+
+def cold_starts(rows: Iterable[Row]) -> tuple[ColdStart, ...]:
+    """Compare the first sample of each cell that had no warm-up, and was first in its process, with what followed."""
+    measured = [row for row in rows if row.is_ok]
+    cold = [row for row in measured if row.plan.is_cold and row.record.is_first_in_process and len(row.samples()) > 1]
+    warm = sorted((row for row in measured if not row.plan.is_cold), key=lambda row: row.plan.warmup)
+    warm_of = dict(matched(cold, warm, but_for=("warmup",)))
+    return tuple(_cold_start(row, warm_of.get(row)) for row in cold)
+
+
+def _cold_start(row: Row, warm: Row | None) -> ColdStart:
+    first, *rest = row.samples()
+    return ColdStart(
+        cold=row,
+        warm_row=warm,
+        first=first * 1e-9,
+        rest=statistics.median(rest) * 1e-9,
+        warm=_median(warm) if warm else None,
+    )
+
+
+def varying(rows: Iterable[Row], getters: dict[str, Callable[[Row], Hashable]]) -> tuple[str, ...]:
+    """Return the names of those properties that take more than one value among the rows."""
+    seen = list(rows)
+    return tuple(name for name, get in getters.items() if len({get(row) for row in seen}) > 1)

@@ -1,0 +1,124 @@
+"""Stored records as rows that know their statistics and their rates."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache, cached_property
+from pathlib import Path
+
+from windtunnel.analysis.statistics import Summary, summarize
+from windtunnel.cost.devices import peaks_of
+from windtunnel.records.environment import Environment
+from windtunnel.records.record import ClockName, Record, Status
+from windtunnel.records.store import Run, Store, StoredRecord, read_store
+from windtunnel.spec.cell import Cell, MeasurePlan
+from windtunnel.spec.tables import PRECISIONS
+
+
+class Row:
+    """One record with its numbers, each computed when it is first asked for."""
+
+    def __init__(self, stored: StoredRecord) -> None:
+        """Wrap a stored record."""
+        self.key: str = stored.key
+        self.repeat: int = stored.repeat
+        self.record: Record = stored.record
+        self.environment: Environment = stored.environment
+        self.cell: Cell = stored.record.task.cell
+        self.plan: MeasurePlan = stored.record.task.plan
+        self._summaries: dict[tuple[str, ClockName], Summary | None] = {}
+
+    @property
+    def is_ok(self) -> bool:
+        """Whether the cell was measured to its end."""
+        return self.record.status == Status.OK
+
+    @property
+    def phases(self) -> tuple[str, ...]:
+        """The phases of the step in their order; the last one is the whole step."""
+        return tuple(self.record.timed)
+
+    @cached_property
+    def machine(self) -> str:
+        """The machine's hash: numbers of different machines never share a table."""
+        return self.environment.machine()
+
+    def clock(self, phase: str) -> ClockName:
+        """Return the clock that tables show: the host's for a whole step, for its phases the device's if it has one."""
+        if phase != self.record.total and self.record.series(phase, ClockName.DEVICE):
+            return ClockName.DEVICE
+        return ClockName.HOST
+
+    def summary(self, phase: str | None = None, clock: ClockName | None = None) -> Summary | None:
+        """Describe the samples of a phase (default: the whole step); None where there are none."""
+        phase = phase or self.record.total
+        clock = clock or self.clock(phase)
+        if (phase, clock) not in self._summaries:
+            series = self.record.series(phase, clock)
+            self._summaries[phase, clock] = summarize(series.nanoseconds) if series and series.nanoseconds else None
+        return self._summaries[phase, clock]
+
+    def samples(self, phase: str | None = None) -> tuple[int, ...]:
+        """Return the raw samples of a phase on the clock that tables show, in nanoseconds and in order."""
+        phase = phase or self.record.total
+        series = self.record.series(phase, self.clock(phase))
+        return series.nanoseconds if series else ()
+
+    def flops(self, phase: str | None = None) -> int | None:
+        """Return the matrix-product FLOPs of a phase; None where it has none (the optimizer)."""
+        if phase is None or phase == self.record.total:
+            return sum(self.record.flops.values()) or None
+        return self.record.flops.get(phase)
+
+    def flops_per_second(self, phase: str | None = None) -> float | None:
+        """Return the achieved rate: FLOPs over the median time."""
+        summary, flops = self.summary(phase), self.flops(phase)
+        return flops / summary.median if summary and flops else None
+
+    @property
+    def peak_flops_per_second(self) -> float | None:
+        """The datasheet rate of the device for this precision; None where it is not known."""
+        peaks = _peaks(self.environment.device_name)
+        return peaks.flops_per_second(PRECISIONS[self.cell.precision].peak) if peaks else None
+
+    def peak_fraction(self, phase: str | None = None) -> float | None:
+        """Return the achieved rate as a fraction of the datasheet's; None where either is not known."""
+        rate, peak = self.flops_per_second(phase), self.peak_flops_per_second
+        return rate / peak if rate and peak else None
+
+
+_peaks = cache(peaks_of)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Results:
+    """Everything that a store holds, in the order in which it was measured."""
+
+    rows: tuple[Row, ...]
+    runs: tuple[Run, ...]
+
+    def __iter__(self) -> Iterator[Row]:
+        """Yield the rows."""
+        return iter(self.rows)
+
+    def __len__(self) -> int:
+        """Count the rows."""
+        return len(self.rows)
+
+    def by_machine(self) -> dict[str, tuple[Row, ...]]:
+        """Group the rows by machine, in order of first appearance."""
+        groups: dict[str, list[Row]] = {}
+        for row in self.rows:
+            groups.setdefault(row.machine, []).append(row)
+        return {machine: tuple(rows) for machine, rows in groups.items()}
+
+
+def load_results(store: Store | Path | str) -> Results:
+    """Read all results of a store, the latest repeat of each task; no torch, and nothing read is ever executed.
+
+    Raises:
+        StoreError: There is no store, it is not ours, or a row is damaged.
+    """
+    if isinstance(store, Store):
+        return Results(rows=tuple(Row(stored) for stored in store.records()), runs=store.runs())
+    with read_store(Path(store)) as opened:
+        return load_results(opened)
