@@ -71,6 +71,11 @@ def count(value: float | None, unit: str = "", digits: int = 3) -> str:
     return f"{significant(value, digits)} {unit}".rstrip()
 
 
+def counted(number: int, noun: str) -> str:
+    """Write how many there are of something: '1 cell', '1,234 cells'."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
 def rate(flops_per_second: float | None, digits: int = 3) -> str:
     """Write a rate of floating-point operations: 4.4e13 becomes '44.0 TFLOP/s'."""
     return NOT_KNOWN if flops_per_second is None else count(flops_per_second, "FLOP/s", digits)
@@ -83,7 +88,7 @@ def percent(fraction: float | None, decimals: int = 1) -> str:
 
 def change(fraction: float | None, decimals: int = 1) -> str:
     """Write a relative change with its sign: 0.023 becomes '+2.3 %'."""
-    return NOT_KNOWN if fraction is None else f"{100 * fraction:+.{decimals}f} %"
+    return NOT_KNOWN if fraction is None else f"{100 * fraction:+z.{decimals}f} %"
 
 
 def ratio(value: float | None, decimals: int = 2) -> str:
@@ -119,7 +124,7 @@ def time_scale(seconds: Iterable[float | None]) -> Scale:
     """Choose the unit and the decimals with which a column of times reads well."""
     known = _known(seconds)
     size, name = time_unit(*known)
-    return Scale(size=size, unit=name, decimals=_decimals(known, size, digits=4))
+    return Scale(size=size, unit=name, decimals=_decimals(known, size, digits=4, at_most=4))
 
 
 def memory_scale(byte_counts: Iterable[float | None]) -> Scale:
@@ -127,7 +132,7 @@ def memory_scale(byte_counts: Iterable[float | None]) -> Scale:
     known = _known(byte_counts)
     largest = max(known, default=1.0)
     size, name = next((size, name) for size, name in _BINARY_UNITS if largest >= size or size == 1)
-    return Scale(size=size, unit=name, decimals=_decimals(known, size, digits=3) if size > 1 else 0)
+    return Scale(size=size, unit=name, decimals=_decimals(known, size, digits=3, at_most=2) if size > 1 else 0)
 
 
 def rate_scale(flops_per_second: Iterable[float | None]) -> Scale:
@@ -135,15 +140,29 @@ def rate_scale(flops_per_second: Iterable[float | None]) -> Scale:
     known = _known(flops_per_second)
     largest = max(known, default=1.0)
     size, prefix = next((size, prefix) for size, prefix in _DECIMAL_PREFIXES if largest >= size or size == 1)
-    return Scale(size=size, unit=f"{prefix}FLOP/s", decimals=_decimals(known, size, digits=3))
+    return Scale(size=size, unit=f"{prefix}FLOP/s", decimals=_decimals(known, size, digits=3, at_most=3))
+
+
+def percent_scale(fractions: Iterable[float | None]) -> Scale:
+    """Choose the decimals with which a column of fractions reads well as percent, at least one."""
+    decimals = _decimals(_known(fractions), PERCENT.size, digits=2, at_most=4)
+    return Scale(size=PERCENT.size, unit=PERCENT.unit, decimals=max(decimals, PERCENT.decimals))
+
+
+def count_scale(counts: Iterable[float | None]) -> Scale:
+    """Choose the prefix with which a column of counts reads well; the smallest decides: 128.6 and 3,406.8 in M."""
+    known = _known(counts)
+    smallest = min(known, default=1.0)
+    size, prefix = next((size, prefix) for size, prefix in _DECIMAL_PREFIXES if smallest >= size or size == 1)
+    return Scale(size=size, unit=prefix, decimals=_decimals(known, size, digits=4, at_most=1) if size > 1 else 0)
 
 
 def _known(values: Iterable[float | None]) -> list[float]:
     return [value for value in values if value is not None and math.isfinite(value) and value > 0]
 
 
-def _decimals(known: list[float], size: float, *, digits: int) -> int:
-    """Return the decimals that show `digits` significant digits of the smallest value, at most four."""
+def _decimals(known: list[float], size: float, *, digits: int, at_most: int) -> int:
+    """Return the decimals that show `digits` significant digits of the smallest value."""
     if not known:
         return 0
-    return min(4, max(0, digits - 1 - math.floor(math.log10(min(known) / size))))
+    return min(at_most, max(0, digits - 1 - math.floor(math.log10(min(known) / size))))

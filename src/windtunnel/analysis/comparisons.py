@@ -3,30 +3,40 @@
 import statistics
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
+from functools import cache
+from operator import attrgetter
 
 from windtunnel.analysis.results import Row
+from windtunnel.spec.model import ModelSpec
 
 
 def grid_point(row: Row, *, without: tuple[str, ...] = ()) -> Hashable:
     """Return all that a row's number depends on, without the named things (`workload`, `warmup`, …)."""
-    cell, plan = row.cell, row.plan
-    point = {
-        "model": cell.model,
-        "precision": cell.precision,
-        "attention": cell.attention,
-        "compile": cell.compile,
-        "batch_size": cell.batch_size,
-        "context_length": cell.context_length,
-        "workload": cell.workload,
-        "warmup": plan.warmup,
-        "steps": plan.steps,
-        "device": cell.device,
-        "seed": cell.seed,
-        "machine": row.machine,
-    }
-    unknown = set(without) - set(point)
+    return _point_of(without)(row)
+
+
+@cache
+def _point_of(without: tuple[str, ...]) -> Callable[[Row], Hashable]:
+    """Return one getter of plain values: comparing models field by field is slow over a large grid."""
+    unknown = set(without) - set(_POINT)
     assert not unknown, unknown
-    return tuple(value for name, value in point.items() if name not in without)
+    return attrgetter(*(path for name, paths in _POINT.items() if name not in without for path in paths))
+
+
+_POINT = {
+    "model": tuple(f"cell.model.{field}" for field in ModelSpec.model_fields),
+    "precision": ("cell.precision",),
+    "attention": ("cell.attention",),
+    "compile": ("cell.compile",),
+    "batch_size": ("cell.batch_size",),
+    "context_length": ("cell.context_length",),
+    "workload": ("cell.workload",),
+    "warmup": ("plan.warmup",),
+    "steps": ("plan.steps",),
+    "device": ("cell.device",),
+    "seed": ("cell.seed",),
+    "machine": ("machine",),
+}
 
 
 def matched(rows: Iterable[Row], others: Iterable[Row], *, but_for: tuple[str, ...]) -> tuple[tuple[Row, Row], ...]:
@@ -101,12 +111,20 @@ class ColdStart:
 
 
 def cold_starts(rows: Iterable[Row]) -> tuple[ColdStart, ...]:
-    """Compare the first sample of each cell that had no warm-up, and was first in its process, with what followed."""
+    """Compare the first sample of each cell that had no warm-up, and was first in its process, with what followed.
+
+    Compiled cells are left out: compiling has run a step before their first sample.
+    """
     measured = [row for row in rows if row.is_ok]
-    cold = [row for row in measured if row.plan.is_cold and row.record.is_first_in_process and len(row.samples()) > 1]
+    cold = [row for row in measured if _shows_cold_start(row)]
     warm = sorted((row for row in measured if not row.plan.is_cold), key=lambda row: row.plan.warmup)
     warm_of = dict(matched(cold, warm, but_for=("warmup",)))
     return tuple(_cold_start(row, warm_of.get(row)) for row in cold)
+
+
+def _shows_cold_start(row: Row) -> bool:
+    is_first = row.plan.is_cold and row.record.is_first_in_process and row.cell.compile == "off"
+    return is_first and len(row.samples()) > 1
 
 
 def _cold_start(row: Row, warm: Row | None) -> ColdStart:

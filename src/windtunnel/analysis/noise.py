@@ -22,6 +22,10 @@ SMALLEST_EFFECT = 0.02
 DRIFT_T = 5.0
 """The t value of Spearman's correlation with the sample's number from which on samples drift; p < 0.001 from n = 9."""
 
+_FEWEST_FOR_SPREAD = 4  # the deviation of fewer samples is mostly chance
+
+_FEWEST_FOR_DRIFT = 9
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Noise:
@@ -69,6 +73,8 @@ def _is_first_slow(first: int, rest: Sequence[int]) -> bool:
     median = _median(rest)
     if first <= (1 + SMALLEST_EFFECT) * median:
         return False
+    if len(rest) < _FEWEST_FOR_SPREAD:
+        return first > SLOW_FIRST_RATIO * median
     deviation = 1.4826 * _median([abs(value - median) for value in rest])
     return first > SLOW_FIRST_RATIO * median or first > median + SLOW_FIRST_DEVIATIONS * deviation
 
@@ -76,7 +82,7 @@ def _is_first_slow(first: int, rest: Sequence[int]) -> bool:
 def _drift(samples: Sequence[int]) -> float | None:
     """Return the relative change from the first to the second half, where order explains the samples."""
     n = len(samples)
-    if n < 9:
+    if n < _FEWEST_FOR_DRIFT:
         return None
     change = _median(samples[(n + 1) // 2 :]) / _median(samples[: n // 2]) - 1
     if abs(change) <= SMALLEST_EFFECT:

@@ -25,7 +25,7 @@ class Row:
         self.environment: Environment = stored.environment
         self.cell: Cell = stored.record.task.cell
         self.plan: MeasurePlan = stored.record.task.plan
-        self._summaries: dict[tuple[str, ClockName], Summary | None] = {}
+        self._summaries: dict[tuple[str | None, ClockName | None], Summary | None] = {}
 
     @property
     def is_ok(self) -> bool:
@@ -50,12 +50,16 @@ class Row:
 
     def summary(self, phase: str | None = None, clock: ClockName | None = None) -> Summary | None:
         """Describe the samples of a phase (default: the whole step); None where there are none."""
-        phase = phase or self.record.total
-        clock = clock or self.clock(phase)
         if (phase, clock) not in self._summaries:
-            series = self.record.series(phase, clock)
-            self._summaries[phase, clock] = summarize(series.nanoseconds) if series and series.nanoseconds else None
+            self._summaries[phase, clock] = self._summarize(phase, clock)
         return self._summaries[phase, clock]
+
+    def _summarize(self, phase: str | None, clock: ClockName | None) -> Summary | None:
+        if phase is None or clock is None:  # the names that were left out are not looked up a second time
+            phase = phase or self.record.total
+            return self.summary(phase, clock or self.clock(phase))
+        series = self.record.series(phase, clock)
+        return summarize(series.nanoseconds) if series and series.nanoseconds else None
 
     def samples(self, phase: str | None = None) -> tuple[int, ...]:
         """Return the raw samples of a phase on the clock that tables show, in nanoseconds and in order."""
@@ -119,6 +123,17 @@ def load_results(store: Store | Path | str) -> Results:
         StoreError: There is no store, it is not ours, or a row is damaged.
     """
     if isinstance(store, Store):
-        return Results(rows=tuple(Row(stored) for stored in store.records()), runs=store.runs())
+        return Results(rows=tuple(_rows(store)), runs=store.runs())
     with read_store(Path(store)) as opened:
         return load_results(opened)
+
+
+def _rows(store: Store) -> Iterator[Row]:
+    """Yield the rows; those of one environment, which a store reads once, share its hash."""
+    machines: dict[int, str] = {}
+    for stored in store.records():
+        row = Row(stored)
+        if id(row.environment) in machines:
+            row.machine = machines[id(row.environment)]
+        machines[id(row.environment)] = row.machine
+        yield row

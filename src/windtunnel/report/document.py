@@ -1,0 +1,118 @@
+"""A document without a format: sections of paragraphs, tables, figures and callouts."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, TypeAlias
+
+
+class ColumnKind(StrEnum):
+    """What a column holds; numbers are aligned so that their points stand under one another."""
+
+    TEXT = "text"
+    NUMBER = "number"
+
+
+class CalloutKind(StrEnum):
+    """How much a callout weighs."""
+
+    NOTE = "note"
+    WARNING = "warning"
+    FAILURE = "failure"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Paragraph:
+    """Running text; `lead` is a short run-in heading, or empty."""
+
+    text: str
+    lead: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Column:
+    """One column; its unit stands in its header, its `description` where a format has room for it.
+
+    Neighbouring columns of one `group` share a header above their own.
+    """
+
+    name: str
+    unit: str = ""
+    kind: ColumnKind = ColumnKind.TEXT
+    description: str = ""
+    group: str = ""
+
+    @property
+    def header(self) -> str:
+        """The name with the unit, without the group."""
+        return f"{self.name} ({self.unit})" if self.unit else self.name
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cell:
+    """The text of one entry; `sort` is what it is ordered by where its text does not say so."""
+
+    text: str
+    sort: float | None = None
+    is_failure: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Table:
+    """Rows under columns, with a caption above and a note below (or none)."""
+
+    caption: str
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        """Check that each row fills the columns."""
+        assert all(len(row) == len(self.columns) for row in self.rows), self.caption
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Figure:
+    """A chart in plotly's JSON schema, and a text that says the same where it cannot be drawn."""
+
+    caption: str
+    plotly: Mapping[str, Any]
+    alternative: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Callout:
+    """A sentence that must not be overlooked."""
+
+    kind: CalloutKind
+    text: str
+
+
+Block: TypeAlias = Paragraph | Table | Figure | Callout
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Section:
+    """A heading with what stands under it; a detail is left out where there is little room."""
+
+    heading: str
+    blocks: tuple[Block, ...]
+    is_detail: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Document:
+    """A whole report."""
+
+    title: str
+    sections: tuple[Section, ...]
+
+
+# C0 and C1 controls but newline, lone surrogates, and the marks that turn the direction of text around.
+_UNPRINTABLE = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069]")
+
+
+def printable(text: str) -> str:
+    """Return text from a record without what would steer a terminal or hide what it says."""
+    return text if text.isprintable() else _UNPRINTABLE.sub("\ufffd", text.replace("\t", " "))

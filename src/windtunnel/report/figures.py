@@ -1,0 +1,159 @@
+"""The look of charts, as plain dicts in plotly's JSON schema.
+
+Plotly's own objects would make the same dicts more slowly; the tests hand ours to it for validation.
+"""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from windtunnel.report.document import printable
+
+INK, MUTED, GRID = "#1f2733", "#5a6675", "#e2e6eb"
+
+COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7a7f87")
+"""Okabe and Ito 2008, which colour-blind readers can tell apart; grey in place of black, yellow left out."""
+
+DARK = {
+    INK: "#e4e8ee",
+    MUTED: "#a2adbb",
+    GRID: "#2b3440",
+    "#0072b2": "#4ba3e3",
+    "#d55e00": "#ff8a47",
+    "#009e73": "#2cc598",
+    "#cc79a7": "#e79cc8",
+    "#e69f00": "#f3b63f",
+    "#56b4e9": "#a5dcff",
+    "#7a7f87": "#a9b0ba",
+}
+"""Each colour to the one that stands in for it on a dark ground; a page swaps them in the JSON."""
+
+SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "star")
+DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
+PATTERNS = ("", "/", ".", "x", "-", "+")
+
+_LOG_FROM = 5.0  # a range below this factor reads better on a linear axis
+
+Json = dict[str, Any]
+
+
+def color(place: int) -> str:
+    """Return a colour; there are few, so the mark has to tell apart what shares one."""
+    return COLORS[place % len(COLORS)]
+
+
+def chart_text(text: str) -> str:
+    """Escape text for plotly, which reads a few HTML tags in names, labels and hovers."""
+    return printable(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def dots(name: str, x: Sequence[Any], y: Iterable[float], *, place: int, mark: int, is_joined: bool) -> Json:
+    """Return a trace of points; joined by a line where x is a quantity or an order, not a set of names."""
+    return {
+        "type": "scatter",
+        "mode": "lines+markers" if is_joined else "markers",
+        "name": chart_text(name),
+        "x": list(x),
+        "y": [_short(value) for value in y],
+        "marker": {"color": color(place), "symbol": SYMBOLS[mark % len(SYMBOLS)], "size": 8},
+        "line": {"color": color(place), "dash": DASHES[mark % len(DASHES)], "width": 1.75},
+        "cliponaxis": False,
+    }
+
+
+def with_spread(trace: Json, deviations: Iterable[float | None]) -> Json:
+    """Return a trace of points with error bars."""
+    bars = {
+        "type": "data",
+        "array": [_short(value or 0.0) for value in deviations],
+        "thickness": 1.25,
+        "width": 4,
+        "color": trace["marker"]["color"],
+    }
+    return {**trace, "error_y": bars}
+
+
+def bars(name: str, x: Sequence[Any], y: Iterable[float], *, place: int, mark: int) -> Json:
+    """Return a trace of bars, which start at 0."""
+    pattern = PATTERNS[mark % len(PATTERNS)]
+    return {
+        "type": "bar",
+        "name": chart_text(name),
+        "x": list(x),
+        "y": [_short(value) for value in y],
+        "marker": {"color": color(place), "pattern": {"shape": pattern, "fillmode": "replace"}, "line": {"width": 0}},
+    }
+
+
+def with_hover(trace: Json, texts: Iterable[str]) -> Json:
+    """Return a trace that shows its name and a text of each point where the pointer is."""
+    template = "%{fullData.name}<br>%{x}: %{customdata}<extra></extra>"
+    return {**trace, "customdata": [chart_text(text) for text in texts], "hovertemplate": template}
+
+
+def names_axis(title: str, names: Iterable[str]) -> Json:
+    """Return an axis of names in the given order."""
+    texts = [chart_text(name) for name in names]
+    return {**_axis(title), "type": "category", "categoryorder": "array", "categoryarray": texts, "showgrid": False}
+
+
+def ticks_axis(title: str, values: Sequence[int]) -> Json:
+    """Return a logarithmic axis that is labelled at the given values only."""
+    return {
+        **_axis(title),
+        "type": "log",
+        "tickmode": "array",
+        "tickvals": list(values),
+        "ticktext": [str(value) for value in values],
+    }
+
+
+def counting_axis(title: str) -> Json:
+    """Return an axis of whole numbers from 1."""
+    return {**_axis(title), "tickformat": ",d", "zeroline": False, "showgrid": False}
+
+
+def values_axis(title: str, values: Iterable[float], *, log_from: float = _LOG_FROM, is_from_zero: bool = True) -> Json:
+    """Return an axis for `values`: logarithmic from a range of `log_from` on, linear below it."""
+    known = [value for value in values if value > 0]
+    span = max(known) / min(known) if known else 1.0
+    if span < log_from:
+        return {**_axis(title), "rangemode": "tozero" if is_from_zero else "normal", "tickformat": ",~r"}
+    return {**_axis(title), "type": "log", "tickformat": ",~r", "dtick": "D2" if math.log10(span) < 2.5 else 1}
+
+
+def chart(traces: Sequence[Json], *, x: Json, y: Json, **layout: Any) -> Mapping[str, Any]:
+    """Return a whole figure on a transparent ground, with its legend below."""
+    return {
+        "data": list(traces),
+        "layout": {
+            "font": {"family": "system-ui, -apple-system, Segoe UI, Roboto, sans-serif", "size": 13, "color": INK},
+            "paper_bgcolor": "rgba(0,0,0,0)",
+            "plot_bgcolor": "rgba(0,0,0,0)",
+            "margin": {"l": 64, "r": 16, "t": 12, "b": 48},
+            "height": 380,
+            "hovermode": "closest",
+            "showlegend": len(traces) > 1,
+            "legend": {"orientation": "h", "x": 0, "xanchor": "left", "y": -0.2, "yanchor": "top"},
+            "xaxis": x,
+            "yaxis": y,
+            **layout,
+        },
+    }
+
+
+def _axis(title: str) -> Json:
+    return {
+        "title": {"text": chart_text(title), "font": {"color": MUTED}, "standoff": 10},
+        "gridcolor": GRID,
+        "zerolinecolor": GRID,
+        "linecolor": MUTED,
+        "tickfont": {"color": MUTED},
+        "automargin": True,
+        "fixedrange": False,
+    }
+
+
+def _short(value: float) -> float:
+    """Return the value with six significant digits: more cannot be seen, and only make the file larger."""
+    return float(f"{value:.6g}")

@@ -1,0 +1,78 @@
+"""A document as Markdown, as GitHub draws it and as it reads in an editor."""
+
+import re
+
+from windtunnel.report.document import (
+    Block,
+    Callout,
+    CalloutKind,
+    Column,
+    ColumnKind,
+    Document,
+    Figure,
+    Paragraph,
+    Table,
+    printable,
+)
+
+# An underscore inside a word does nothing, so that `train_step` stays readable.
+_SPECIAL = re.compile(r"[\\`*\[\]<>|~$]|&(?=[#\w])|(?<!\w)_|_(?!\w)")
+# Nearly every entry of a large table is this, and needs no second look.
+_PLAIN = re.compile(r"[0-9A-Za-z.,%±–+-]+(?: [0-9A-Za-z.,%±–+-]+)*")
+_STARTS_A_BLOCK = re.compile(r"^(\d*)(?=[-+#=.)])")
+
+_ALERTS = {CalloutKind.NOTE: "NOTE", CalloutKind.WARNING: "WARNING", CalloutKind.FAILURE: "CAUTION"}
+
+
+def render_markdown(document: Document) -> str:
+    """Return the document as text; everything in it is escaped, so that nothing from a record is markup."""
+    parts = [f"# {_escaped(document.title)}"]
+    for section in document.sections:
+        parts.append(f"## {_escaped(section.heading)}")
+        parts += [_block(block) for block in section.blocks]
+    return "\n\n".join(parts) + "\n"
+
+
+def _block(block: Block) -> str:
+    match block:
+        case Paragraph():
+            return f"**{_escaped(block.lead)}.** {_escaped(block.text)}" if block.lead else _line(block.text)
+        case Callout():
+            return f"> [!{_ALERTS[block.kind]}]\n> {_line(block.text)}"
+        case Figure():
+            return f"**Chart: {_escaped(block.caption)}**\n\n{_line(block.alternative)}"
+        case Table():
+            return _table(block)
+
+
+def _table(table: Table) -> str:
+    header = [_escaped(_header(column)) for column in table.columns]
+    rows = [[_escaped(cell.text) for cell in row] for row in table.rows]
+    widths = [max(3, *map(len, texts)) for texts in zip(header, *rows, strict=True)]
+    is_number = [column.kind is ColumnKind.NUMBER for column in table.columns]
+    rule = ["-" * (width - 1) + (":" if right else "-") for width, right in zip(widths, is_number, strict=True)]
+    template = (
+        "| " + " | ".join(f"{{:{'>' if right else '<'}{w}}}" for w, right in zip(widths, is_number, strict=True)) + " |"
+    )
+    lines = [template.format(*texts) for texts in (header, rule, *rows)]
+    parts = [f"**{_escaped(table.caption)}**", "\n".join(lines)]
+    return "\n\n".join([*parts, _line(table.note)] if table.note else parts)
+
+
+def _header(column: Column) -> str:
+    return f"{column.group}: {column.header}" if column.group else column.header
+
+
+def _line(text: str) -> str:
+    """Escape text that stands at the start of a line, where digits and dashes too can be markup."""
+    return _STARTS_A_BLOCK.sub(r"\1\\", _escaped(text))
+
+
+def _escaped(text: str) -> str:
+    if _PLAIN.fullmatch(text):
+        return text
+    return _SPECIAL.sub(_escape, " ".join(printable(text).split()))
+
+
+def _escape(match: re.Match[str]) -> str:
+    return "&amp;" if match[0] == "&" else f"\\{match[0]}"

@@ -1,0 +1,230 @@
+"""The rows of one machine, and the words for what tells its cells apart."""
+
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from operator import attrgetter
+from typing import TypeVar, cast
+
+from windtunnel.analysis.comparisons import varying
+from windtunnel.analysis.results import Results, Row
+from windtunnel.records.environment import Environment
+from windtunnel.records.store import Run
+from windtunnel.report.document import Cell, Column, ColumnKind
+from windtunnel.spec.model import ModelSpec
+
+_Thing = TypeVar("_Thing")
+
+WORKLOAD_NAMES = {
+    "forward": "forward",
+    "forward_backward": "forward + backward",
+    "train_step": "training step",
+}
+"""What tables call the whole step of a workload: the sum of two phases is never called by one of them."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Axis:
+    """One thing in which cells may differ; each is equal to itself only.
+
+    `phrase` is a format string for running text, with `{}` where the value stands.
+    """
+
+    name: str
+    get: Callable[[Row], Hashable]
+    phrase: str
+    kind: ColumnKind = ColumnKind.TEXT
+    description: str = ""
+
+
+def _axis(name: str, path: str, phrase: str, description: str, kind: ColumnKind = ColumnKind.TEXT) -> Axis:
+    return Axis(name=name, get=attrgetter(path), phrase=phrase, kind=kind, description=description)
+
+
+SIZE = Axis(
+    name="size",
+    get=attrgetter(*(f"cell.model.{field}" for field in ModelSpec.model_fields)),
+    phrase="{}",
+    description="Shape of the model, by name.",
+)
+WORKLOAD = _axis("workload", "cell.workload", "{}", "What the timed step does.")
+PRECISION = _axis("precision", "cell.precision", "{}", "Formats of weights and matrix products.")
+ATTENTION = _axis("attention", "cell.attention", "attention {}", "Attention backend.")
+COMPILE = _axis("compile", "cell.compile", "compile {}", "Mode of torch.compile.")
+BATCH = _axis("batch", "cell.batch_size", "batch {}", "Sequences of a step.", ColumnKind.NUMBER)
+CONTEXT = _axis("context", "cell.context_length", "context {}", "Tokens of each sequence.", ColumnKind.NUMBER)
+WARMUP = _axis("warm-up", "plan.warmup", "warm-up {}", "Untimed steps before the samples.", ColumnKind.NUMBER)
+STEPS = _axis("steps", "plan.steps", "{} timed steps", "Timed steps asked for.", ColumnKind.NUMBER)
+SEED = _axis("seed", "cell.seed", "seed {}", "Seed of weights and tokens.", ColumnKind.NUMBER)
+
+AXES = (SIZE, PRECISION, ATTENTION, COMPILE, BATCH, CONTEXT, WORKLOAD, WARMUP, STEPS, SEED)
+"""Every axis, in the order of columns."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NamedModel:
+    """A model, its plain fields as a value that can be compared quickly, and what tables call it."""
+
+    name: str
+    shape: Hashable
+    model: ModelSpec
+    parameters: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Scope:
+    """What one section speaks of: all rows of one machine.
+
+    Attributes:
+        machine: The machine's hash.
+        name: What headings call the machine; no other machine of the report has this name.
+        runs: The runs on this machine, oldest first.
+        axes: The axes in which the rows differ; the workload where there are none, so that a row has a name.
+        fixed: The axes in which they do not.
+        entries: What each row shows under `axes`: made once, because every table asks for it.
+        models: Each model with its name, which no other one of this machine has, smallest first.
+    """
+
+    machine: str
+    name: str
+    rows: tuple[Row, ...]
+    runs: tuple[Run, ...]
+    axes: tuple[Axis, ...]
+    fixed: tuple[Axis, ...]
+    entries: Mapping[Row, tuple[Cell, ...]]
+    models: tuple[NamedModel, ...]
+
+    @property
+    def measured(self) -> tuple[Row, ...]:
+        """The rows that were measured to their end."""
+        return tuple(row for row in self.rows if row.is_ok)
+
+    @property
+    def failed(self) -> tuple[Row, ...]:
+        """The other rows."""
+        return tuple(row for row in self.rows if not row.is_ok)
+
+    @property
+    def environment(self) -> Environment:
+        """The latest environment; others of this machine differ in windtunnel's own version at most."""
+        return self.rows[-1].environment
+
+    def value(self, axis: Axis, row: Row) -> str:
+        """Return the text of a row's value on an axis."""
+        if axis in self.axes:
+            return self.entries[row][self.axes.index(axis)].text
+        return _text(axis, row)
+
+    def phrase(self, axis: Axis, row: Row) -> str:
+        """Return a row's value on an axis as running text: 'context 256'."""
+        return axis.phrase.replace("{}", self.value(axis, row))
+
+    def label(self, row: Row) -> str:
+        """Return the shortest name of a row that tells it apart here."""
+        return " · ".join(self.phrase(axis, row) for axis in self.axes)
+
+    def columns(self, *, without: Axis | None = None) -> tuple[Column, ...]:
+        """Return a column for each axis in which rows differ."""
+        return tuple(
+            Column(name=axis.name, kind=axis.kind, description=axis.description)
+            for axis in self.axes
+            if axis is not without
+        )
+
+    def cells(self, row: Row, *, without: Axis | None = None) -> tuple[Cell, ...]:
+        """Return the entries of a row under `columns`."""
+        entries = self.entries[row]
+        if without not in self.axes:
+            return entries
+        place = self.axes.index(without)
+        return entries[:place] + entries[place + 1 :]
+
+    def constants(self) -> str:
+        """Say in one sentence what all rows have in common; empty when nothing is."""
+        said = [axis for axis in self.fixed if axis is not SEED]
+        phrases = ", ".join(self.phrase(axis, self.rows[0]) for axis in said)
+        return f"The same in all cells: {phrases}." if phrases else ""
+
+
+def scopes_of(results: Results) -> tuple[Scope, ...]:
+    """Split results by machine, in order of first appearance."""
+    groups = results.by_machine()
+    names = _machine_names({machine: rows[-1].environment for machine, rows in groups.items()})
+    return tuple(_scope(machine, names[machine], rows, results.runs) for machine, rows in groups.items())
+
+
+def _scope(machine: str, name: str, rows: tuple[Row, ...], runs: tuple[Run, ...]) -> Scope:
+    varying_names = set(varying(rows, {axis.name: axis.get for axis in AXES}))
+    axes = tuple(axis for axis in AXES if axis.name in varying_names) or (WORKLOAD,)
+    models = _named_models(rows)
+    names = {model.shape: model.name for model in models}
+    columns = [_entries(axis, rows, names) for axis in axes]
+    return Scope(
+        machine=machine,
+        name=name,
+        rows=rows,
+        runs=tuple(run for run in runs if run.machine == machine),
+        axes=axes,
+        fixed=tuple(axis for axis in AXES if axis not in axes),
+        entries=dict(zip(rows, zip(*columns, strict=True), strict=True)),
+        models=models,
+    )
+
+
+def _entries(axis: Axis, rows: Sequence[Row], names: Mapping[Hashable, str]) -> list[Cell]:
+    """Return the entries of a column; equal values share one cell."""
+    cells: dict[Hashable, Cell] = {}
+    for row in rows:
+        value = axis.get(row)
+        if value not in cells:
+            cells[value] = (
+                Cell(text=names[value], sort=row.record.parameters) if axis is SIZE else Cell(text=_text(axis, row))
+            )
+    return [cells[axis.get(row)] for row in rows]
+
+
+def _text(axis: Axis, row: Row) -> str:
+    if axis is SIZE:
+        return row.cell.model.name
+    value = str(axis.get(row))
+    return WORKLOAD_NAMES.get(value, value) if axis is WORKLOAD else value
+
+
+def _machine_names(environments: Mapping[str, Environment]) -> dict[str, str]:
+    fields = {
+        machine: {key: value for key, value in asdict(environment).items() if key != "device_name"}
+        for machine, environment in environments.items()
+    }
+    names = {machine: environment.device_name for machine, environment in environments.items()}
+    return _distinct(names, fields)
+
+
+def _named_models(rows: Iterable[Row]) -> tuple[NamedModel, ...]:
+    first_of = {SIZE.get(row): row for row in reversed(tuple(rows))}
+    fields = {shape: row.cell.model.model_dump(exclude={"name"}) for shape, row in first_of.items()}
+    names = _distinct({shape: row.cell.model.name for shape, row in first_of.items()}, fields)
+    models = (
+        NamedModel(name=names[shape], shape=shape, model=row.cell.model, parameters=row.record.parameters)
+        for shape, row in first_of.items()
+    )
+    return tuple(sorted(models, key=attrgetter("parameters", "name")))
+
+
+def _distinct(names: Mapping[_Thing, str], fields: Mapping[_Thing, Mapping[str, object]]) -> dict[_Thing, str]:
+    """Add to a name that several things share the fields in which these differ."""
+    sharing: dict[str, list[_Thing]] = {}
+    for thing, name in names.items():
+        sharing.setdefault(name, []).append(thing)
+    return {thing: _told_apart(name, thing, things, fields) for name, things in sharing.items() for thing in things}
+
+
+def _told_apart(name: str, thing: _Thing, things: list[_Thing], fields: Mapping[_Thing, Mapping[str, object]]) -> str:
+    differing = [field for field in fields[thing] if len({str(fields[other][field]) for other in things}) > 1]
+    said = ", ".join(f"{field} {_said(fields[thing][field])}" for field in differing)
+    return f"{name} ({said})" if said else name
+
+
+def _said(value: object) -> str:
+    if isinstance(value, Mapping):
+        entries = cast("Mapping[object, object]", value)
+        return " ".join(f"{key}={entry}" for key, entry in entries.items())
+    return "unknown" if value is None else str(value)

@@ -1,0 +1,56 @@
+"""Every cell with its numbers, failures among them, and the shapes behind the names of sizes."""
+
+from windtunnel.report.document import Block, Cell, Column, Paragraph, Section, Table
+from windtunnel.report.measures import measures_of, number_column
+from windtunnel.report.scope import Scope
+from windtunnel.spec.model import ModelSpec
+from windtunnel.units import count_scale, counted
+
+
+def grid(scope: Scope) -> Section:
+    """Return the full grid; what does not vary stands in a sentence above it."""
+    measures = measures_of(scope.rows)
+    blocks: list[Block] = [_sizes(scope)]
+    if constants := scope.constants():
+        blocks.append(Paragraph(text=constants))
+    blocks.append(
+        Table(
+            caption=f"Complete results, {counted(len(scope.rows), 'cell')}",
+            columns=(*scope.columns(), *measures.columns),
+            rows=tuple((*scope.cells(row), *measures.cells(row)) for row in scope.rows),
+            note="In the order in which the cells were measured. Times are of the whole step on the host clock.",
+        )
+    )
+    return Section(heading="Complete results", blocks=tuple(blocks))
+
+
+def _sizes(scope: Scope) -> Table:
+    scale = count_scale(named.parameters for named in scope.models)
+    return Table(
+        caption="Sizes",
+        columns=(
+            Column(name="size"),
+            number_column("d_model", description="Width of the residual stream."),
+            number_column("d_ff", description="Inner width of the feed-forward layer."),
+            number_column("layers", description="Number of blocks."),
+            number_column("heads", description="Query heads; with key and value heads after a slash where fewer."),
+            number_column("vocabulary", description="Number of tokens."),
+            number_column("parameters", scale.unit, "All weights, embedding and output head included."),
+        ),
+        rows=tuple(
+            (
+                Cell(text=named.name, sort=named.parameters),
+                Cell(text=str(named.model.d_model)),
+                Cell(text=str(named.model.d_ff)),
+                Cell(text=str(named.model.num_layers)),
+                Cell(text=_heads(named.model)),
+                Cell(text=str(named.model.vocab_size)),
+                Cell(text=scale.text(named.parameters)),
+            )
+            for named in scope.models
+        ),
+    )
+
+
+def _heads(model: ModelSpec) -> str:
+    return str(model.num_heads) if model.kv_heads == model.num_heads else f"{model.num_heads}/{model.kv_heads}"

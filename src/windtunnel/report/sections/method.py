@@ -1,0 +1,86 @@
+"""How the numbers were made: what is inside each timed region, on which clock, and where the time went."""
+
+from collections.abc import Mapping
+from typing import cast
+
+from windtunnel.records.record import ClockName
+from windtunnel.report.document import Block, Cell, Column, Paragraph, Section, Table
+from windtunnel.report.measures import number_column
+from windtunnel.report.scope import WORKLOAD_NAMES, Scope
+from windtunnel.units import duration
+
+_CLOCKS = {
+    ClockName.HOST: "host: the wall clock, which on an accelerator waits for the device before and after the step",
+    ClockName.DEVICE: "device: events in the device's own stream at the boundaries of the phase",
+    ClockName.ENQUEUE: "enqueue: the wall clock of the host without waiting, the time to launch the work",
+}
+
+
+def method(scope: Scope) -> Section:
+    """Return how the rows of this machine were measured."""
+    blocks: list[Block] = [Paragraph(text=_plan(scope)), _regions(scope)]
+    if where := _where_the_time_went(scope):
+        blocks.append(where)
+    return Section(heading="Method", blocks=tuple(blocks), is_detail=True)
+
+
+def _plan(scope: Scope) -> str:
+    warmups = sorted({row.plan.warmup for row in scope.rows})
+    steps = sorted({row.plan.steps for row in scope.rows})
+    sentences = [
+        f"Each cell was given {_or(warmups)} untimed warm-up steps and then {_or(steps)} timed steps; "
+        "every timed step is one sample, and none was dropped.",
+        "Cells were measured one after another, in the order of the rows of the complete results.",
+    ]
+    cold = [row for row in scope.rows if row.plan.is_cold]
+    if cold:
+        fresh = sum(row.record.is_first_in_process for row in cold)
+        sentences.append(
+            f"{fresh:,} of {len(cold):,} cells without warm-up ran as the first of a fresh process; "
+            "warm cells may share one."
+        )
+    sentences.append(
+        "The standard deviation has n - 1 below the sum; the median of an even number of samples is halfway "
+        "between the middle two."
+    )
+    return " ".join(sentences)
+
+
+def _or(values: list[int]) -> str:
+    *most, last = map(str, values)
+    return f"{', '.join(most)} or {last}" if most else last
+
+
+def _regions(scope: Scope) -> Table:
+    regions = {
+        (row.cell.workload, phase, inside, row.clock(phase), phase == row.record.total): None
+        for row in scope.measured or scope.rows  # without samples it cannot be said which clock there was
+        for phase, inside in row.record.timed.items()
+    }
+    return Table(
+        caption="What lies inside each timed region",
+        columns=(Column(name="workload"), Column(name="phase"), Column(name="inside"), Column(name="clock")),
+        rows=tuple(
+            (
+                Cell(text=WORKLOAD_NAMES.get(workload, workload)),
+                Cell(text="whole step" if is_total else phase),
+                Cell(text=inside),
+                Cell(text=_CLOCKS[clock]),
+            )
+            for workload, phase, inside, clock, is_total in regions
+        ),
+    )
+
+
+def _where_the_time_went(scope: Scope) -> Table | None:
+    """Return the table of the last run that ended, or None where it left none."""
+    summary = scope.runs[-1].summary if scope.runs else None
+    seconds = summary.get("seconds") if summary else None
+    if not isinstance(seconds, Mapping):
+        return None
+    entries = cast("Mapping[str, float]", seconds)
+    return Table(
+        caption="Where the time of the last run went",
+        columns=(Column(name="part"), number_column("time")),
+        rows=tuple((Cell(text=name), Cell(text=duration(value), sort=value)) for name, value in entries.items()),
+    )

@@ -1,0 +1,89 @@
+"""Forward, backward, optimizer and total of the steps that have phases."""
+
+from windtunnel.analysis.results import Row
+from windtunnel.records.record import ClockName
+from windtunnel.report.document import Cell, Column, Paragraph, Section, Table
+from windtunnel.report.measures import number_column
+from windtunnel.report.scope import WORKLOAD, WORKLOAD_NAMES, Scope
+from windtunnel.units import NOT_KNOWN, PERCENT, Scale, time_scale
+
+CLOCK_NAMES = {
+    ClockName.HOST: "host clock",
+    ClockName.DEVICE: "device events",
+    ClockName.ENQUEUE: "host clock, without waiting for the device",
+}
+"""What headers call a clock."""
+
+
+def phases(scope: Scope) -> Section | None:
+    """Return a table for each workload with phases; the forward of inference is in none of them."""
+    rows_of = {
+        workload: [row for row in scope.rows if row.cell.workload == workload]
+        for workload in ("forward_backward", "train_step")
+    }
+    tables = [_table(scope, workload, rows) for workload, rows in rows_of.items() if any(row.is_ok for row in rows)]
+    if not tables:
+        return None
+    explained = Paragraph(
+        text="Each phase and the total are timed, none is a difference of others. Where phases are timed by "
+        "device events and the total by the host clock, the phases need not add up to the total."
+    )
+    return Section(heading="Phases of a step", blocks=(explained, *tables))
+
+
+def _table(scope: Scope, workload: str, rows: list[Row]) -> Table:
+    measured = [row for row in rows if row.is_ok]
+    names = measured[0].phases
+    scales = {name: _scale(measured, name) for name in names}
+    return Table(
+        caption=f"Phases of {WORKLOAD_NAMES[workload]}",
+        columns=(
+            *scope.columns(without=WORKLOAD),
+            *(column for name in names for column in _columns(measured, name, scales[name])),
+        ),
+        rows=tuple(
+            (
+                *scope.cells(row, without=WORKLOAD),
+                *(
+                    (cell for name in names for cell in _cells(row, name, scales[name]))
+                    if row.is_ok
+                    else _failed(row, len(names))
+                ),
+            )
+            for row in rows
+        ),
+    )
+
+
+def _scale(rows: list[Row], phase: str) -> Scale:
+    return time_scale(summary.median for row in rows if (summary := row.summary(phase)))
+
+
+def _columns(rows: list[Row], phase: str, scale: Scale) -> tuple[Column, ...]:
+    clocks = " or ".join(dict.fromkeys(CLOCK_NAMES[row.clock(phase)] for row in rows))
+    name = "total" if phase == rows[0].record.total else phase
+    group = f"{name}, {clocks}"
+    inside = rows[0].record.timed.get(phase, "")
+    return (
+        number_column("mean ± std", scale.unit, inside, group),
+        number_column("median", scale.unit, inside, group),
+        number_column("CV", PERCENT.unit, "Standard deviation over mean.", group),
+    )
+
+
+def _cells(row: Row, phase: str, scale: Scale) -> tuple[Cell, ...]:
+    summary = row.summary(phase)
+    if summary is None:
+        return (_GAP, _GAP, _GAP)
+    return (
+        Cell(text=scale.spread(summary.mean, summary.std)),
+        Cell(text=scale.text(summary.median)),
+        Cell(text=PERCENT.text(summary.cv)),
+    )
+
+
+def _failed(row: Row, num_phases: int) -> tuple[Cell, ...]:
+    return (Cell(text=row.record.status.value, is_failure=True), _GAP, _GAP) * num_phases
+
+
+_GAP = Cell(text=NOT_KNOWN)

@@ -1,0 +1,81 @@
+"""Forward beside forward + backward, with the ratio of every pair of cells."""
+
+from windtunnel.analysis.comparisons import StepRatio, step_ratios
+from windtunnel.analysis.results import Row
+from windtunnel.report.document import Block, Cell, Paragraph, Section, Table
+from windtunnel.report.measures import number_column
+from windtunnel.report.scope import WORKLOAD, Scope
+from windtunnel.units import ratio as ratio_text
+from windtunnel.units import time_scale
+
+
+def ratio(scope: Scope) -> Section | None:
+    """Return the two ratios that are easily confused, side by side and named apart."""
+    pairs = step_ratios(scope.rows)
+    if not pairs:
+        return None
+    blocks: list[Block] = [
+        Paragraph(
+            text="Each pair of cells differs in the workload only. The first ratio divides whole steps, and holds one "
+            "forward and one backward over one forward: 3x where a backward takes twice a forward."
+        ),
+        _steps(scope, pairs),
+    ]
+    if inside := tuple(pair for pair in pairs if pair.phase_ratio is not None):
+        blocks.append(_phases(scope, inside))
+    return Section(heading="Forward against forward + backward", blocks=tuple(blocks))
+
+
+def _steps(scope: Scope, pairs: tuple[StepRatio, ...]) -> Table:
+    medians = [(_median(pair.forward), _median(pair.forward_backward)) for pair in pairs]
+    time = time_scale(value for both in medians for value in both)
+    return Table(
+        caption="Whole steps: forward + backward over forward",
+        columns=(
+            *scope.columns(without=WORKLOAD),
+            number_column("forward", time.unit, "Median of the whole step without gradients."),
+            number_column("forward + backward", time.unit, "Median of the whole step with both phases."),
+            number_column("ratio", description="Median of forward + backward over median of forward."),
+        ),
+        rows=tuple(
+            (
+                *scope.cells(pair.forward, without=WORKLOAD),
+                Cell(text=time.text(forward)),
+                Cell(text=time.text(both)),
+                Cell(text=ratio_text(pair.ratio)),
+            )
+            for pair, (forward, both) in zip(pairs, medians, strict=True)
+        ),
+        note="Medians of whole steps on the host clock.",
+    )
+
+
+def _phases(scope: Scope, pairs: tuple[StepRatio, ...]) -> Table:
+    rows = [pair.forward_backward for pair in pairs]
+    medians = [(_median(row, "forward"), _median(row, "backward")) for row in rows]
+    time = time_scale(value for both in medians for value in both)
+    clocks = " or ".join(dict.fromkeys(row.clock(phase).value for row in rows for phase in ("forward", "backward")))
+    return Table(
+        caption="Inside one step: backward over forward",
+        columns=(
+            *scope.columns(without=WORKLOAD),
+            number_column("forward with gradients", time.unit, "Median of the forward phase of forward + backward."),
+            number_column("backward", time.unit, "Median of the backward phase of the same steps."),
+            number_column("ratio", description="Median of backward over median of forward, in the same steps."),
+        ),
+        rows=tuple(
+            (
+                *scope.cells(pair.forward, without=WORKLOAD),
+                Cell(text=time.text(forward)),
+                Cell(text=time.text(backward)),
+                Cell(text=ratio_text(pair.phase_ratio)),
+            )
+            for pair, (forward, backward) in zip(pairs, medians, strict=True)
+        ),
+        note=f"Medians of phases of the forward + backward cells on the {clocks} clock.",
+    )
+
+
+def _median(row: Row, phase: str | None = None) -> float | None:
+    summary = row.summary(phase)
+    return summary.median if summary else None

@@ -1,0 +1,98 @@
+"""How rows become the series of charts: one colour and one mark each, and a chart each for what is left."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from windtunnel.analysis.comparisons import varying
+from windtunnel.analysis.results import Row
+from windtunnel.report.scope import (
+    ATTENTION,
+    BATCH,
+    COMPILE,
+    CONTEXT,
+    PRECISION,
+    SEED,
+    SIZE,
+    STEPS,
+    WARMUP,
+    WORKLOAD,
+    Axis,
+    Scope,
+)
+
+MAX_SERIES = 18
+"""More series than this in one chart cannot be told apart."""
+
+MAX_PANELS = 4
+"""More charts of one kind than this nobody looks at; the tables hold everything."""
+
+MAX_POINTS = 200
+"""More points than this on one line cannot be told apart."""
+
+_CHANNELS = (WORKLOAD, CONTEXT, ATTENTION, PRECISION, COMPILE, BATCH, WARMUP, STEPS, SEED)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Series:
+    """Rows that are drawn with one colour and one mark, both counted from 0."""
+
+    name: str
+    color: int
+    mark: int
+    rows: tuple[Row, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Panel:
+    """One chart: its series, and the phrases that tell it from others of its kind; empty where it is the only one."""
+
+    title: str
+    series: tuple[Series, ...]
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """All rows that are drawn."""
+        return tuple(row for series in self.series for row in series.rows)
+
+
+def panels_of(scope: Scope, rows: Sequence[Row], *, x: Axis) -> tuple[Panel, ...]:
+    """Spread rows over charts and series so that no series has two points above one value of `x`.
+
+    The first axis that varies has the colour, the second the mark, and the others make a chart each. Over
+    sizes the workload comes first; over anything else the size does, because lines are looked up by it.
+    """
+    order = _CHANNELS if x is SIZE else (SIZE, *_CHANNELS)
+    names = varying(rows, {axis.name: axis.get for axis in scope.axes})
+    channels = [axis for axis in order if axis is not x and axis.name in names]
+    drawn, apart = channels[:2], channels[2:]
+    places = {axis: {value: place for place, value in enumerate(_values(rows, axis))} for axis in drawn}
+
+    def series(line: Sequence[Row]) -> Series:
+        color, mark, *_ = (*(places[axis][axis.get(line[0])] for axis in drawn), 0, 0)
+        name = " · ".join(scope.phrase(axis, line[0]) for axis in drawn)
+        return Series(name=name or "all cells", color=color, mark=mark, rows=tuple(line[:MAX_POINTS]))
+
+    def panel(members: Sequence[Row]) -> Panel:
+        lines = sorted((series(line) for line in _grouped(members, drawn)), key=_place)
+        return Panel(
+            title=", ".join(scope.phrase(axis, members[0]) for axis in apart), series=tuple(lines[:MAX_SERIES])
+        )
+
+    return tuple(panel(members) for members in _grouped(rows, apart)[:MAX_PANELS])
+
+
+def _place(series: Series) -> tuple[int, int]:
+    return series.color, series.mark
+
+
+def _values(rows: Sequence[Row], axis: Axis) -> list[object]:
+    """Return the values of an axis: sizes from small to large, all others as they were asked for."""
+    ordered = sorted(rows, key=lambda row: row.record.parameters) if axis is SIZE else rows
+    return list(dict.fromkeys(axis.get(row) for row in ordered))
+
+
+def _grouped(rows: Sequence[Row], axes: Sequence[Axis]) -> list[list[Row]]:
+    groups: dict[tuple[object, ...], list[Row]] = {}
+    for row in rows:
+        groups.setdefault(tuple([axis.get(row) for axis in axes]), []).append(row)
+    return list(groups.values())

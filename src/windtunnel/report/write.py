@@ -1,0 +1,47 @@
+"""A report as files, each of which is there whole or not at all."""
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from windtunnel.analysis.results import Results
+from windtunnel.errors import SpecError, StoreError, unknown_name
+from windtunnel.report.build import build_document
+from windtunnel.report.document import Document
+from windtunnel.report.html import render_html
+from windtunnel.report.markdown import render_markdown
+
+FORMATS: dict[str, Callable[[Document], str]] = {"html": render_html, "md": render_markdown}
+"""Format to its renderer; the format is also the file's suffix."""
+
+
+def write_report(
+    report: Results | Document, folder: Path | str, formats: Sequence[str] = ("html", "md")
+) -> tuple[Path, ...]:
+    """Write `report.html` and `report.md` into `folder`, and return their paths; results become a document first.
+
+    Raises:
+        SpecError: A format is not known; nothing was written.
+        StoreError: The folder cannot be made or written.
+    """
+    faults = [unknown_name("report format", name, FORMATS) for name in formats if name not in FORMATS]
+    if faults:
+        raise SpecError(*faults)
+    document = report if isinstance(report, Document) else build_document(report)
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return tuple(_write(folder / f"report.{name}", FORMATS[name](document)) for name in formats)
+    except OSError as error:
+        raise StoreError(f"cannot write the report to {folder}: {error.strerror}; choose another folder") from error
+
+
+def _write(path: Path, text: str) -> Path:
+    """Replace the file in one step, so that a reader of the old report never sees half of the new."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+    return path

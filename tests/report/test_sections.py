@@ -1,0 +1,309 @@
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from factory import CPU, GPU, TINY, make_record, make_results, make_task
+from reading import column_of, headings_of, section_of, tables_of, texts_of
+from windtunnel.analysis.results import Results
+from windtunnel.records.record import Failure, Status
+from windtunnel.report.build import build_document
+from windtunnel.report.document import Document, Figure
+
+Build = Callable[..., Document]
+
+
+def test_no_results_make_a_document_that_says_so():
+    document = build_document(Results(rows=(), runs=()))
+
+    assert texts_of(section_of(document, "Overview")) == "The store holds no results."
+
+
+def test_the_title_names_sweep_and_machine(document: Document):
+    assert document.title == "three-sizes on NVIDIA H200"
+
+
+def test_a_title_of_the_users_own_is_kept(grid: Results):
+    assert build_document(grid, title="My model").title == "My model"
+
+
+def test_a_section_with_nothing_to_say_is_left_out(report_of: Build):
+    document = report_of(make_record(make_task(device="cuda:0")))
+
+    assert headings_of(document) == ["Overview", "Charts", "Complete results", "Method", "Machine"]
+
+
+def test_the_overview_says_what_was_asked_in_the_sweeps_own_words(document: Document):
+    assert "Sweep three-sizes. A small grid." in texts_of(section_of(document, "Overview"))
+
+
+def test_the_overview_counts_failures_by_kind(document: Document):
+    assert "2 cells failed: 2 out of memory." in texts_of(section_of(document, "Overview"))
+
+
+def test_the_overview_gives_the_range_of_a_ratio_and_not_its_mean(document: Document):
+    assert "3.00x to 3.74x over 6 pairs of cells" in texts_of(section_of(document, "Overview"))
+
+
+def test_the_overview_says_that_a_ratio_rises_with_size(document: Document):
+    text = texts_of(section_of(document, "Overview"))
+
+    assert "in each of 2 series over sizes it rises with the number of parameters at every step" in text
+
+
+def test_the_overview_does_not_call_a_mixed_ratio_rising(report_of: Build):
+    sizes = [TINY.model_copy(update={"name": str(layers), "num_layers": layers}) for layers in (1, 2, 3)]
+    records = [
+        make_record(make_task(size=size, workload=workload), milliseconds=[milliseconds] * 3)
+        for size, both in zip(sizes, (30.0, 40.0, 20.0), strict=True)
+        for workload, milliseconds in (("forward", 10.0), ("forward_backward", both))
+    ]
+
+    text = texts_of(section_of(report_of(*records, environment=CPU), "Overview"))
+
+    assert "2.00x to 4.00x over 3 pairs of cells, whole steps; it neither rises nor falls" in text
+
+
+def test_every_cell_is_a_row_of_the_grid(document: Document, grid: Results):
+    _, table = tables_of(document, "Complete results")
+
+    assert len(table.rows) == len(grid.rows) == 18
+
+
+def test_an_axis_that_does_not_vary_is_said_once_and_has_no_column(document: Document):
+    _, table = tables_of(document, "Complete results")
+
+    assert [column.name for column in table.columns[:4]] == ["size", "workload", "warm-up", "n"]
+    assert "fp32, attention eager, compile off, batch 4, context 16, 4 timed steps" in texts_of(
+        section_of(document, "Complete results")
+    )
+
+
+def test_the_whole_step_of_forward_backward_is_never_called_backward(document: Document):
+    _, table = tables_of(document, "Complete results")
+
+    assert set(column_of(table, "workload")) == {"forward", "forward + backward", "training step"}
+
+
+def test_a_failed_cell_has_its_status_in_place_of_numbers(document: Document):
+    _, table = tables_of(document, "Complete results")
+
+    failed = [row for row in table.rows if row[4].is_failure]
+
+    assert [[cell.text for cell in row[:6]] for row in failed] == [
+        ["deep", "training step", "0", "–", "out of memory", "–"],
+        ["deep", "training step", "5", "–", "out of memory", "–"],
+    ]
+
+
+def test_without_a_datasheet_there_is_no_column_of_it(report_of: Build):
+    document = report_of(make_record(make_task()), environment=CPU)
+
+    _, table = tables_of(document, "Complete results")
+
+    assert "of peak" not in [column.name for column in table.columns]
+
+
+def test_sizes_are_listed_with_their_shape(document: Document):
+    table, _ = tables_of(document, "Complete results")
+
+    assert [cell.text for cell in table.rows[0]] == ["tiny", "32", "64", "2", "4", "101", "27.1"]
+
+
+def test_two_shapes_of_one_name_are_told_apart(report_of: Build):
+    wider = TINY.model_copy(update={"vocab_size": 202})
+
+    table, _ = tables_of(report_of(make_record(make_task()), make_record(make_task(size=wider))), "Complete results")
+
+    assert column_of(table, "size") == ["tiny (vocab_size 101)", "tiny (vocab_size 202)"]
+
+
+def test_each_size_has_a_table_without_a_column_of_sizes(document: Document):
+    tables = tables_of(document, "Results by size")
+
+    assert [table.caption for table in tables] == ["Size tiny", "Size wide", "Size deep"]
+    assert [column.name for column in tables[0].columns[:2]] == ["workload", "warm-up"]
+
+
+def test_every_pair_has_its_own_ratio(document: Document):
+    steps, _ = tables_of(document, "Forward against forward + backward")
+
+    assert column_of(steps, "ratio") == ["3.00x", "3.00x", "3.45x", "3.45x", "3.74x", "3.74x"]
+
+
+def test_the_ratio_of_phases_is_not_that_of_steps(document: Document):
+    _, inside = tables_of(document, "Forward against forward + backward")
+
+    assert column_of(inside, "ratio") == ["2.00x"] * 6
+
+
+def test_forward_in_training_and_forward_alone_share_no_column(document: Document):
+    steps, inside = tables_of(document, "Forward against forward + backward")
+
+    assert "forward (ms)" in [column.header for column in steps.columns]
+    assert "forward with gradients (ms)" in [column.header for column in inside.columns]
+
+
+def test_a_cold_start_is_the_first_step_minus_the_median_of_the_others(document: Document):
+    (table,) = tables_of(document, "Cold start against warm")
+
+    assert column_of(table, "first step (ms)")[0] == "210.00"
+    assert column_of(table, "other steps (ms)")[0] == "10.00"
+    assert column_of(table, "warm cell (ms)")[0] == "10.00"
+    assert column_of(table, "cost (ms)")[0] == "200.0"
+    assert column_of(table, "factor")[0] == "21.00x"
+
+
+def test_the_spread_of_a_cold_cell_is_given_with_and_without_its_first_sample(document: Document):
+    (table,) = tables_of(document, "Cold start against warm")
+
+    assert column_of(table, "mean ± std, all (ms)")[0] == "60.00 ± 100.00"
+    assert column_of(table, "mean ± std, without first (ms)")[0] == "10.00 ± 0.10"
+
+
+def test_a_cell_that_was_not_first_in_its_process_shows_no_cold_start(report_of: Build):
+    first = make_record(make_task(warmup=0), milliseconds=[100, 10, 10])
+    later = make_record(make_task(warmup=0, context_length=32), milliseconds=[11, 10, 10], is_first_in_process=False)
+
+    document = report_of(first, later)
+
+    (table,) = tables_of(document, "Cold start against warm")
+    assert column_of(table, "context") == ["16"]
+    assert "Not shown: 1 cell without warm-up" in texts_of(section_of(document, "Cold start against warm"))
+
+
+def test_phases_name_their_clock(document: Document):
+    both, _ = tables_of(document, "Phases of a step")
+
+    assert list(dict.fromkeys(column.group for column in both.columns if column.group)) == [
+        "forward, device events",
+        "backward, device events",
+        "total, host clock",
+    ]
+
+
+def test_a_training_step_has_its_optimizer(document: Document):
+    _, training = tables_of(document, "Phases of a step")
+
+    assert column_of(training, "optimizer, device events: median (ms)")[:2] == ["3.618", "3.600"]
+
+
+def test_a_failed_cell_is_a_row_of_its_phases_too(document: Document):
+    _, training = tables_of(document, "Phases of a step")
+
+    assert [cell.text for cell in training.rows[-1][:4]] == ["deep", "5", "out of memory", "–"]
+
+
+def test_a_failure_keeps_its_whole_configuration_and_its_bytes(document: Document):
+    (table,) = tables_of(document, "Failures")
+
+    assert [cell.text for cell in table.rows[0]] == [
+        "deep · fp32 · attention eager · compile off · batch 4 · context 16 · training step · warm-up 0"
+        " · 4 timed steps · seed 0 · cuda:0",
+        "out of memory",
+        "backward",
+        "CUDA out of memory.",
+        "512 MiB",
+        "3.00 MiB",
+    ]
+
+
+def test_a_report_of_failures_alone_can_be_made(report_of: Build):
+    record = make_record(
+        make_task(), status=Status.TIMED_OUT, samples=(), failure=Failure(stage="build", message="too slow")
+    )
+
+    document = report_of(record)
+
+    assert headings_of(document) == ["Overview", "Complete results", "Failures", "Method", "Machine"]
+
+
+def test_a_warning_is_shown_once_with_its_cells(report_of: Build):
+    records = [make_record(make_task(context_length=length), warnings=("clock unstable",)) for length in (8, 16)]
+
+    (table,) = tables_of(report_of(*records), "Warnings")
+
+    assert [[cell.text for cell in row] for row in table.rows] == [["clock unstable", "2", "context 8; context 16"]]
+
+
+def test_noise_has_labels_and_names_no_cause(report_of: Build):
+    record = make_record(make_task(), milliseconds=[30, 10, 10, 10, 10.1, 10])
+
+    document = report_of(record)
+
+    (table,) = tables_of(document, "Noise")
+    assert column_of(table, "labels") == ["wide, slow first"]
+    assert "the cause of none of this was measured" in texts_of(section_of(document, "Noise"))
+
+
+def test_a_steady_cell_is_not_listed_as_noise(report_of: Build):
+    assert "Noise" not in headings_of(report_of(make_record(make_task(), milliseconds=[10, 10.1] * 5)))
+
+
+def test_the_method_says_what_is_inside_each_timed_region(document: Document):
+    regions, _ = tables_of(document, "Method")
+
+    assert ["training step", "optimizer", "what is inside optimizer"] in [
+        [cell.text for cell in row[:3]] for row in regions.rows
+    ]
+
+
+def test_the_method_says_where_the_time_of_the_last_run_went(document: Document):
+    _, times = tables_of(document, "Method")
+
+    assert [[cell.text for cell in row] for row in times.rows] == [["start", "4.00 s"], ["measure", "2.50 s"]]
+
+
+def test_rows_of_different_machines_share_no_table(tmp_path: Path):
+    cpu, gpu = make_record(make_task()), make_record(make_task(device="cuda:0", context_length=32))
+
+    document = build_document(make_results(tmp_path, [(cpu, CPU), (gpu, GPU)]))
+
+    assert "Complete results, A CPU" in headings_of(document)
+    assert "Complete results, NVIDIA H200" in headings_of(document)
+    for machine in ("A CPU", "NVIDIA H200"):
+        _, table = tables_of(document, f"Complete results, {machine}")
+        assert len(table.rows) == 1
+
+
+def test_machines_of_one_name_are_told_apart_by_what_differs(tmp_path: Path):
+    record = make_record(make_task(device="cuda:0"))
+
+    document = build_document(make_results(tmp_path, [(record, GPU), (record, replace(GPU, torch="2.13.0"))]))
+
+    assert "Machine, NVIDIA H200 (torch 2.13.0)" in headings_of(document)
+
+
+@pytest.mark.parametrize("heading", ["Overview", "Noise", "Forward against forward + backward"])
+def test_no_sentence_asserts_a_cause(document: Document, heading: str):
+    sections = [section for section in document.sections if section.heading == heading]
+
+    text = " ".join(texts_of(section).lower() for section in sections)
+
+    assert not [word for word in ("because", "due to", "caused by", "bound", "throttl") if word in text]
+
+
+def test_units_of_a_column_fit_its_numbers(report_of: Build):
+    document = report_of(make_record(make_task(), milliseconds=[0.02, 0.021]))
+
+    _, table = tables_of(document, "Complete results")
+
+    assert column_of(table, "median (µs)") == ["20.50"]
+
+
+def test_a_single_sample_has_a_mean_and_no_deviation(report_of: Build):
+    document = report_of(make_record(make_task(steps=1), milliseconds=[10]))
+
+    _, table = tables_of(document, "Complete results")
+
+    assert column_of(table, "mean ± std (ms)") == ["10.00"]
+    assert column_of(table, "CV (%)") == ["–"]
+
+
+def test_figures_stand_in_the_charts_section_only(document: Document):
+    with_figures = [
+        section.heading for section in document.sections if any(isinstance(block, Figure) for block in section.blocks)
+    ]
+
+    assert with_figures == ["Charts"]

@@ -1,0 +1,57 @@
+import io
+from collections.abc import Callable
+
+from rich.console import Console
+
+from windtunnel.report.document import Cell, Column, ColumnKind, Document, Section, Table
+from windtunnel.report.terminal import render_terminal
+
+
+def printed(document: Document, *, width: int = 100, **options: int) -> str:
+    """Return what a terminal without colours shows, without the padding at the end of lines."""
+    console = Console(file=io.StringIO(), width=width, color_system=None)
+    console.print(render_terminal(document, **options))
+    assert isinstance(console.file, io.StringIO)
+    return "\n".join(line.rstrip() for line in console.file.getvalue().splitlines()) + "\n"
+
+
+def test_the_output_is_as_it_was(document: Document, golden: Callable[[str, str], None]):
+    golden("terminal.txt", printed(document))
+
+
+def test_a_long_table_ends_early_and_says_so(document: Document):
+    assert "and 16 more rows, in the report's files" in printed(document, max_rows=2)
+
+
+def test_details_are_left_to_the_files(document: Document):
+    text = printed(document)
+
+    assert "Complete results" in text
+    assert "Results by size" not in text
+
+
+def test_a_number_is_never_cut_off():
+    table = Table(
+        caption="C",
+        columns=tuple(Column(name="n", kind=ColumnKind.NUMBER) for _ in range(4)),
+        rows=(tuple(Cell(text="123456789") for _ in range(4)),),
+    )
+
+    text = printed(Document(title="T", sections=(Section(heading="H", blocks=(table,)),)), width=24)
+
+    assert "…" not in text
+    assert "".join(character for character in text if character.isdigit()).count("9") == 4
+
+
+def test_a_hostile_record_cannot_steer_the_terminal(hostile: Document):
+    text = printed(hostile)
+
+    assert "\x1b" not in text
+
+
+def test_text_in_brackets_is_no_markup_of_rich():
+    table = Table(caption="[bold]C[/]", columns=(Column(name="[red]a"),), rows=((Cell(text="[/]"),),))
+
+    text = printed(Document(title="[b]T", sections=(Section(heading="[i]H", blocks=(table,)),)))
+
+    assert all(part in text for part in ("[bold]C[/]", "[red]a", "[/]", "[b]T", "[i]H"))
