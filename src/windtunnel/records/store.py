@@ -223,9 +223,9 @@ class Store:
             )
         )
 
-    def _read(self, query: str, values: tuple[object, ...] = ()) -> Iterator[tuple[Any, ...]]:
-        with _explained(self.folder):  # also while the rows come: a damaged page is met only then
-            yield from self._connection.execute(query, values)
+    def _read(self, query: str, values: tuple[object, ...] = ()) -> list[tuple[Any, ...]]:
+        with _explained(self.folder):
+            return self._connection.execute(query, values).fetchall()  # all: the last page may be the damaged one
 
     def _write(self, write: Callable[[], _Result]) -> _Result:
         if not self._is_writable:

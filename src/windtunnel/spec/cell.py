@@ -18,12 +18,21 @@ Steps = Annotated[int, Field(ge=1, le=100_000, strict=True)]
 Seed = Annotated[int, Field(ge=0, lt=2**63, strict=True)]
 
 
-def check_name(kind: str, value: str, known: Collection[str]) -> str:
-    """Return `value` if it is a known name, or a `module:attr` of the user's own where the kind allows one."""
+def check_names(kind: str, values: tuple[str, ...], known: Collection[str]) -> tuple[str, ...]:
+    """Return `values` if each is a known name, or a `module:attr` of the user's own where the kind allows one.
+
+    Raises:
+        ValueError: One line for each that is not.
+    """
+    unknown = [value for value in values if value not in known and not (kind == "attention" and _is_path(value))]
+    if unknown:
+        raise ValueError("\n".join(unknown_name(kind, value, known) for value in unknown))
+    return values
+
+
+def _is_path(value: str) -> bool:
     module, _, attribute = value.partition(":")
-    if value in known or (kind == "attention" and module and attribute):
-        return value
-    raise ValueError(unknown_name(kind, value, known))
+    return bool(module and attribute)
 
 
 def check_device(value: str) -> str:
@@ -61,7 +70,7 @@ class Cell(Frozen):
             "attention": tuple(ATTENTION_BACKENDS),
             "compile": COMPILE_MODES,
         }
-        return check_name(name, value, tables[name])
+        return check_names(name, (value,), tables[name])[0]
 
     @field_validator("device")
     @classmethod

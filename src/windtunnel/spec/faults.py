@@ -18,7 +18,7 @@ def _faults(details: Mapping[str, Any], model: type[BaseModel]) -> tuple[str, ..
     if isinstance(inner, ValidationError):  # a value of ours was built from the user's inside a validator
         prefix = ".".join(str(part) for part in details["loc"])
         return tuple(f"{prefix}: {fault}" if prefix else fault for fault in faults_of(inner, model))
-    return (_fault(details, model),)
+    return tuple(_fault(details, model).splitlines())
 
 
 def _fault(details: Mapping[str, Any], model: type[BaseModel]) -> str:

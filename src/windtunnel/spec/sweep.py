@@ -2,6 +2,7 @@
 
 import itertools
 import tomllib
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Self, cast
@@ -27,7 +28,7 @@ from windtunnel.spec.cell import (
     Task,
     Warmup,
     check_device,
-    check_name,
+    check_names,
 )
 from windtunnel.spec.faults import faults_of
 from windtunnel.spec.model import NAMED_SIZES, Count, Frozen, ModelSpec, RopeTheta
@@ -120,7 +121,7 @@ def _check_names(axis: str, values: tuple[str, ...]) -> tuple[str, ...]:
         "attention": tuple(ATTENTION_BACKENDS),
         "compile": COMPILE_MODES,
     }
-    return tuple(check_name(axis, value, tables[axis]) for value in values)
+    return check_names(axis, values, tables[axis])
 
 
 AXES: tuple[str, ...] = ("size", "precision", "attention", "compile", "batch", "context", "mode", "warmup")
@@ -170,7 +171,7 @@ class Sweep(Frozen):
     def _not_empty_or_doubled(cls, values: tuple[Any, ...], info: ValidationInfo) -> tuple[Any, ...]:
         if not values and info.field_name != "size":  # without a size, the shape fields make one
             raise ValueError("an axis without a value makes a sweep without cells: name at least one value")
-        doubled = sorted({str(value) for value in values if values.count(value) > 1})
+        doubled = sorted({str(value) for value, times in Counter(values).items() if times > 1})
         if doubled:
             raise ValueError(f"{', '.join(doubled)} is named more than once: name each value once")
         return values
@@ -185,16 +186,14 @@ class Sweep(Frozen):
     def _size_exists(cls, values: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
         if "sizes" in info.data:  # not there when [sizes] itself is at fault, which has been said then
             known = {**NAMED_SIZES, **info.data["sizes"]}
-            for name in values:
-                check_name("size", name, known)
+            check_names("size", values, known)
         return values
 
     @model_validator(mode="after")
     def _shape_is_possible(self) -> Self:
         known = {*NAMED_SIZES, *self.sizes, *(model.name for model in self.models())}
         for exclusion in self.exclude:
-            for name in exclusion.size:
-                check_name("size", name, known)
+            check_names("size", exclusion.size, known)
         return self
 
     def models(self) -> tuple[ModelSpec, ...]:

@@ -1,0 +1,184 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from factory import CPU, GPU, make_record, make_results, make_row, make_task
+from windtunnel.analysis.results import load_results
+from windtunnel.errors import StoreError
+from windtunnel.records.record import ClockName, Samples, Status
+from windtunnel.records.store import Run, open_store
+
+
+def test_rows_come_in_the_order_in_which_they_were_measured(tmp_path: Path):
+    records = [make_record(make_task(seed=seed)) for seed in (3, 1, 2)]
+
+    results = make_results(tmp_path, [(record, GPU) for record in records])
+
+    assert [row.record for row in results] == records
+    assert len(results) == 3
+
+
+def test_the_latest_repeat_of_a_task_takes_its_place_in_the_order(tmp_path: Path):
+    first, second = (make_record(make_task(seed=seed)) for seed in (1, 2))
+    again = replace(first, process=2)
+
+    results = make_results(tmp_path, [(first, GPU), (second, GPU), (again, GPU)])
+
+    assert [row.record for row in results] == [second, again]
+    assert [row.repeat for row in results] == [0, 1]
+
+
+def test_a_failure_is_a_row_without_numbers(tmp_path: Path):
+    record = make_record(make_task(), status=Status.OUT_OF_MEMORY)
+
+    (row,) = make_results(tmp_path, [(record, GPU)])
+
+    assert not row.is_ok
+    assert row.summary() is None
+    assert row.samples() == ()
+    assert row.flops_per_second() is None
+    assert row.peak_fraction() is None
+
+
+def test_rows_are_grouped_by_machine_in_order_of_first_appearance(tmp_path: Path):
+    records = [make_record(make_task(seed=seed)) for seed in range(4)]
+
+    results = make_results(tmp_path, zip(records, (GPU, CPU, GPU, CPU), strict=True))
+
+    groups = results.by_machine()
+    assert list(groups) == [GPU.machine(), CPU.machine()]
+    assert [[row.record for row in rows] for rows in groups.values()] == [records[::2], records[1::2]]
+
+
+def test_the_runs_of_a_store_come_with_its_rows(tmp_path: Path):
+    run = Run(started_at="2026-01-02T03:04:05+00:00", sweep={"a": 1}, machine="m", summary=None)
+    with open_store(tmp_path) as store:
+        store.begin_run(run)
+
+    assert load_results(tmp_path).runs == (run,)
+
+
+def test_results_are_loaded_from_a_path_its_text_or_an_open_store(tmp_path: Path):
+    (row,) = make_results(tmp_path, [(make_record(make_task()), GPU)])
+
+    with open_store(tmp_path) as store:
+        loaded = [load_results(source) for source in (tmp_path, str(tmp_path), store)]
+
+    assert [[found.record for found in results] for results in loaded] == [[row.record]] * 3
+
+
+def test_results_of_a_folder_without_a_store_are_an_error(tmp_path: Path):
+    with pytest.raises(StoreError, match="no store in"):
+        load_results(tmp_path)
+
+
+def test_the_phases_end_with_the_whole_step():
+    row = make_row(make_record(make_task(workload="train_step")))
+
+    assert row.phases == ("forward", "backward", "optimizer", "step")
+    assert row.record.total == row.phases[-1]
+
+
+@pytest.mark.parametrize(("device", "clock"), [("cuda:0", ClockName.DEVICE), ("cpu", ClockName.HOST)])
+def test_a_phase_is_shown_on_the_clock_of_the_device_where_there_is_one(device: str, clock: ClockName):
+    row = make_row(make_record(make_task(workload="train_step", device=device)))
+
+    assert row.clock("forward") is clock
+
+
+def test_the_whole_step_is_shown_on_the_clock_of_the_host_even_where_the_device_timed_it():
+    series = tuple(
+        Samples(phase="forward", clock=clock, nanoseconds=(1_000_000,)) for clock in (ClockName.DEVICE, ClockName.HOST)
+    )
+    row = make_row(make_record(make_task(device="cuda:0"), samples=series))
+
+    assert row.record.total == "forward"
+    assert row.clock("forward") is ClockName.HOST
+
+
+def test_a_summary_is_of_the_whole_step_unless_a_phase_is_named():
+    row = make_row(make_record(make_task(workload="train_step"), milliseconds=[10.0, 20.0, 60.0]))
+
+    step, forward = row.summary(), row.summary("forward")
+
+    assert step is not None
+    assert forward is not None
+    assert (step.n, step.median) == (3, pytest.approx(0.020))
+    assert forward.median == pytest.approx(0.006)
+
+
+def test_a_summary_can_be_asked_for_on_another_clock():
+    task = make_task(device="cuda:0")
+    host, enqueue = (
+        Samples(phase="forward", clock=clock, nanoseconds=(nanoseconds,))
+        for clock, nanoseconds in ((ClockName.HOST, 9_000_000), (ClockName.ENQUEUE, 2_000_000))
+    )
+    row = make_row(make_record(task, samples=(host, enqueue)))
+
+    medians = [row.summary(clock=clock) for clock in (None, ClockName.ENQUEUE, ClockName.DEVICE)]
+
+    assert [summary and summary.median for summary in medians] == [
+        pytest.approx(0.009),
+        pytest.approx(0.002),
+        None,
+    ]
+
+
+def test_warm_up_is_no_sample():
+    samples = Samples(
+        phase="forward",
+        clock=ClockName.HOST,
+        nanoseconds=(1_000_000,),
+        warmup_nanoseconds=(900_000_000,),
+    )
+    row = make_row(make_record(make_task(), samples=(samples,)))
+
+    summary = row.summary()
+
+    assert row.samples() == (1_000_000,)
+    assert summary is not None
+    assert summary.maximum == pytest.approx(0.001)
+
+
+def test_the_rate_of_a_step_is_the_work_of_its_phases_over_its_median():
+    record = make_record(
+        make_task(workload="train_step"),
+        milliseconds=[1000.0, 2000.0, 9000.0],
+        flops={"forward": 10, "backward": 20},
+    )
+
+    row = make_row(record)
+
+    assert row.flops() == 30
+    assert row.flops_per_second() == pytest.approx(30 / 2.0)
+    assert row.flops_per_second("backward") == pytest.approx(20 / 1.2)
+
+
+def test_a_phase_without_matrix_products_has_no_rate():
+    row = make_row(make_record(make_task(workload="train_step")))
+
+    assert row.flops("optimizer") is None
+    assert row.flops_per_second("optimizer") is None
+
+
+@pytest.mark.parametrize(
+    ("precision", "peak"),
+    [("fp32", 67e12), ("tf32", 494.7e12), ("bf16", 989.4e12), ("bf16-pure", 989.4e12)],
+)
+def test_a_rate_is_a_fraction_of_the_peak_of_its_precision(precision: str, peak: float):
+    task = make_task(precision=precision, device="cuda:0")
+    record = make_record(task, milliseconds=[1000.0], flops={"forward": 10**13})
+
+    row = make_row(record, GPU)
+
+    assert row.peak_flops_per_second == pytest.approx(peak)
+    assert row.peak_fraction() == pytest.approx(1e13 / peak)
+
+
+def test_a_device_of_unknown_peak_gives_a_rate_and_no_fraction():
+    row = make_row(make_record(make_task()), CPU)
+
+    assert row.flops_per_second() is not None
+    assert row.peak_flops_per_second is None
+    assert row.peak_fraction() is None

@@ -1,0 +1,125 @@
+"""Records, environments and stores with known content, for tests that need measurements without measuring."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from windtunnel.analysis.results import Results, Row, load_results
+from windtunnel.cost.step import cost_of
+from windtunnel.records.environment import Environment
+from windtunnel.records.record import ClockName, Failure, Memory, Record, Samples, Status
+from windtunnel.records.store import StoredRecord, open_store
+from windtunnel.spec.cell import Cell, MeasurePlan, Task
+from windtunnel.spec.model import NAMED_SIZES, ModelSpec
+
+TINY = ModelSpec(name="tiny", d_model=32, d_ff=64, num_layers=2, num_heads=4, vocab_size=101)
+
+GPU = Environment(
+    device="cuda:0",
+    device_name="NVIDIA H200",
+    device_memory_bytes=150_000_000_000,
+    driver="580.1",
+    cuda="13.0",
+    cudnn="91900",
+    torch="2.11.0",
+    triton="3.6.0",
+    python="3.12.3",
+    platform="Linux-x86_64",
+    host_cpu="A CPU",
+    host_cores=16,
+    host_memory_bytes=128 * 2**30,
+    windtunnel="0.1.0",
+    git_commit=None,
+    settings={"float32_matmul_precision": "highest"},
+)
+CPU = replace(
+    GPU, device="cpu", device_name="A CPU", device_memory_bytes=128 * 2**30, driver=None, cuda=None, cudnn=None
+)
+
+PHASES = {
+    "forward": ("forward",),
+    "forward_backward": ("forward", "backward", "forward_backward"),
+    "train_step": ("forward", "backward", "optimizer", "step"),
+}
+
+
+def make_task(
+    *,
+    size: str | ModelSpec = TINY,
+    workload: str = "forward",
+    context_length: int = 16,
+    batch_size: int = 4,
+    warmup: int = 5,
+    steps: int = 10,
+    device: str = "cpu",
+    **cell_fields: object,
+) -> Task:
+    """Return a task; everything not named has a small default."""
+    cell = Cell(
+        model=NAMED_SIZES[size] if isinstance(size, str) else size,
+        workload=workload,
+        batch_size=batch_size,
+        context_length=context_length,
+        device=device,
+        **cell_fields,
+    )
+    return Task(cell=cell, plan=MeasurePlan(warmup=warmup, steps=steps))
+
+
+def make_record(
+    task: Task,
+    *,
+    milliseconds: Sequence[float] | None = None,
+    shares: Sequence[float] = (0.3, 0.6, 0.1),
+    status: Status = Status.OK,
+    failure: Failure | None = None,
+    **fields: object,
+) -> Record:
+    """Return a record whose whole step takes `milliseconds`, split over its phases by `shares`."""
+    *parts, total = PHASES[task.cell.workload]
+    values = milliseconds if milliseconds is not None else [10.0 + 0.1 * (i % 3) for i in range(task.plan.steps)]
+    cost = cost_of(task.cell)
+
+    def series(phase: str, share: float, clock: ClockName) -> Samples:
+        return Samples(phase=phase, clock=clock, nanoseconds=tuple(round(ms * share * 1e6) for ms in values))
+
+    inner = ClockName.DEVICE if task.cell.device.startswith("cuda") else ClockName.HOST
+    samples = [series(phase, share, inner) for phase, share in zip(parts, shares, strict=False)]
+    record = Record(
+        task=task,
+        status=status,
+        total=total,
+        timed={phase: f"what is inside {phase}" for phase in PHASES[task.cell.workload]},
+        flops=cost.flops,
+        parameters=cost.parameters,
+        samples=()
+        if status in {Status.OUT_OF_MEMORY, Status.CRASHED, Status.UNSUPPORTED}
+        else (*samples, series(total, 1.0, ClockName.HOST)),
+        memory=Memory(
+            built_bytes=2**20,
+            peak_bytes=3 * 2**20,
+            peak_reserved_bytes=4 * 2**20,
+            capacity_bytes=2**30,
+            source="CUDA caching allocator",
+        ),
+        failure=failure,
+        stages={"build": 0.1, "warmup": 0.05, "measure": 0.1, "clean": 0.01},
+        warnings=(),
+        process=1,
+        is_first_in_process=task.plan.is_cold,
+        started_at="2026-01-02T03:04:05+00:00",
+    )
+    return replace(record, **fields)
+
+
+def make_results(folder: Path, records: Iterable[tuple[Record, Environment]]) -> Results:
+    """Store the records in `folder` and read them back."""
+    with open_store(folder) as store:
+        for record, environment in records:
+            store.add(record, environment)
+    return load_results(folder)
+
+
+def make_row(record: Record, environment: Environment = GPU, *, repeat: int = 0) -> Row:
+    """Return the row that a store would give for the record."""
+    return Row(StoredRecord(key=record.task.key(), repeat=repeat, record=record, environment=environment))

@@ -1,0 +1,218 @@
+import json
+import os
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from factory import TINY, make_task
+from windtunnel.spec.cell import Cell, MeasurePlan, Task
+from windtunnel.spec.model import ModelSpec
+
+TINY_KEY = "8d34c6a4a78a7aec"
+"""The key of `make_task()`, as it stands in stores: if it changes, every stored result is lost."""
+
+FULL_TASK = {
+    "cell": {
+        "model": {
+            "name": "2.7B",
+            "d_model": 2560,
+            "d_ff": 10240,
+            "num_layers": 32,
+            "num_heads": 32,
+        },
+        "workload": "train_step",
+        "batch_size": 4,
+        "context_length": 512,
+        "precision": "bf16",
+        "compile": "default",
+        "device": "cuda:0",
+        "seed": 7,
+    },
+    "plan": {"warmup": 0, "steps": 10},
+}
+FULL_TASK_KEY = "1c52f67b7b06f639"
+
+OTHER_CELL: dict[str, Any] = {
+    "model": TINY.model_copy(update={"num_layers": 3}),
+    "workload": "train_step",
+    "batch_size": 5,
+    "context_length": 17,
+    "precision": "bf16",
+    "attention": "sdpa",
+    "compile": "default",
+    "device": "cuda:0",
+    "seed": 1,
+}
+OTHER_PLAN = {"warmup": 6, "steps": 11}
+OTHER_MODEL = {
+    "name": "tiny again",
+    "d_model": 64,
+    "d_ff": 65,
+    "num_layers": 3,
+    "num_heads": 2,
+    "num_kv_heads": 2,
+    "vocab_size": 102,
+    "rope_theta": 20_000.0,
+}
+
+
+def with_model(**changes: Any) -> Task:
+    cell = make_task().cell
+    model = ModelSpec.model_validate(cell.model.model_dump() | changes)
+    return Task(cell=cell.model_copy(update={"model": model}), plan=MeasurePlan())
+
+
+def reversed_fields(value: Any) -> Any:
+    if not isinstance(value, dict):
+        return value
+    return {name: reversed_fields(inner) for name, inner in reversed(value.items())}
+
+
+def test_the_key_of_a_small_task_is_the_one_that_stores_hold():
+    assert make_task().key() == TINY_KEY
+
+
+def test_the_key_of_a_task_with_many_fields_is_the_one_that_stores_hold():
+    assert Task.model_validate(FULL_TASK).key() == FULL_TASK_KEY
+
+
+@pytest.mark.parametrize("hash_seed", ["0", "4711"])
+def test_the_key_is_the_same_in_another_process(hash_seed: str):
+    program = (
+        "import json, sys; from windtunnel.spec.cell import Task;print(Task.model_validate(json.load(sys.stdin)).key())"
+    )
+
+    child = subprocess.run(
+        [sys.executable, "-c", program],
+        input=json.dumps(FULL_TASK),
+        env={**os.environ, "PYTHONHASHSEED": hash_seed},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert child.stdout.strip() == FULL_TASK_KEY
+
+
+@pytest.mark.parametrize("field", Cell.model_fields)
+def test_the_key_changes_with_each_field_of_the_cell(field: str):
+    cell = make_task().cell.model_copy(update={field: OTHER_CELL[field]})
+
+    key = Task(cell=cell, plan=MeasurePlan()).key()
+
+    assert key != TINY_KEY
+
+
+@pytest.mark.parametrize("field", MeasurePlan.model_fields)
+def test_the_key_changes_with_each_field_of_the_plan(field: str):
+    plan = MeasurePlan(**{field: OTHER_PLAN[field]})
+
+    key = Task(cell=make_task().cell, plan=plan).key()
+
+    assert key != TINY_KEY
+
+
+@pytest.mark.parametrize("field", ModelSpec.model_fields)
+def test_the_key_changes_with_each_field_of_the_model(field: str):
+    key = with_model(**{field: OTHER_MODEL[field]}).key()
+
+    assert key != TINY_KEY
+
+
+def test_the_key_does_not_depend_on_the_order_of_the_fields():
+    task = Task.model_validate(reversed_fields(FULL_TASK))
+
+    assert task.key() == FULL_TASK_KEY
+
+
+def test_a_default_that_is_written_out_does_not_change_the_key():
+    cell = FULL_TASK["cell"] | {"attention": "eager"}
+
+    task = Task.model_validate({"cell": cell, "plan": {"warmup": 0}})
+
+    assert task.key() == FULL_TASK_KEY
+
+
+class LaterCell(Cell):
+    """A cell of a later version, with a field more."""
+
+    dropout: float = 0.0
+
+
+class LaterTask(Task):
+    """A task of that version."""
+
+    cell: LaterCell
+
+
+def test_a_field_that_a_later_version_adds_leaves_the_keys_of_older_records_as_they_are():
+    """Only what differs from its default is hashed, and an older record has the default."""
+    task = LaterTask.model_validate(FULL_TASK)
+
+    assert task.key() == FULL_TASK_KEY
+
+
+def test_a_field_that_a_later_version_adds_counts_once_it_is_used():
+    task = LaterTask.model_validate(FULL_TASK | {"cell": FULL_TASK["cell"] | {"dropout": 0.1}})
+
+    assert task.key() != FULL_TASK_KEY
+
+
+def test_a_task_that_went_through_json_is_the_same_task():
+    task = Task.model_validate(FULL_TASK)
+
+    again = Task.model_validate_json(task.model_dump_json())
+
+    assert again == task
+    assert again.key() == FULL_TASK_KEY
+
+
+@pytest.mark.parametrize(
+    ("written", "device"),
+    [("cpu", "cpu"), ("cuda", "cuda:0"), ("cuda:3", "cuda:3"), ("cuda:03", "cuda:3")],
+)
+def test_a_device_has_one_spelling(written: str, device: str):
+    assert make_task(device=written).cell.device == device
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:", "cuda:x", "cuda:-1", "cpu:0", "CPU", "cuda:²"])
+def test_an_unknown_device_is_refused_with_those_allowed(device: str):
+    with pytest.raises(ValidationError, match=f"unknown device '{device}'; allowed: cpu, cuda, "):
+        make_task(device=device)
+
+
+def test_a_task_moved_to_another_device_is_the_same_otherwise():
+    task = make_task(device="cpu")
+
+    moved = task.on("cuda")
+
+    assert moved.cell.device == "cuda:0"
+    assert moved.on("cpu") == task
+
+
+def test_attention_of_the_users_own_is_named_by_module_and_attribute():
+    assert make_task(attention="my.kernels:flash").cell.attention == "my.kernels:flash"
+
+
+@pytest.mark.parametrize("attention", [":", "my.kernels:", ":flash", "flash"])
+def test_attention_that_is_neither_listed_nor_whole_is_refused(attention: str):
+    with pytest.raises(ValidationError, match=f"unknown attention '{attention}'; known: eager, "):
+        make_task(attention=attention)
+
+
+@pytest.mark.parametrize(("warmup", "is_cold"), [(0, True), (1, False)])
+def test_a_plan_without_warm_up_asks_for_the_cold_start(warmup: int, is_cold: bool):
+    assert MeasurePlan(warmup=warmup).is_cold is is_cold
+
+
+def test_the_label_leaves_out_that_nothing_is_compiled():
+    label = make_task(compile="off").label()
+
+    assert label == "tiny · forward · context 16 · batch 4 · fp32 · eager · warm-up 5"
+
+
+def test_the_label_names_the_compile_mode():
+    assert "compile default" in make_task(compile="default").label()
