@@ -3,7 +3,7 @@
 import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol, cast
+from typing import Protocol, cast, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -13,6 +13,7 @@ from windtunnel.errors import SpecError, UnsupportedError
 from windtunnel.spec.tables import ATTENTION_BACKENDS
 
 
+@runtime_checkable  # tests check types as the code runs
 class Attend(Protocol):
     """Attention of one layer: softmax(Q·Kᵀ / sqrt(d_head)) · V, for each query head."""
 
@@ -66,6 +67,8 @@ def load_backend(name: str) -> Backend:
     """
     path = ATTENTION_BACKENDS.get(name, name)
     module_name, _, attribute = path.partition(":")
+    if module_name.startswith("."):
+        raise SpecError(f"attention {name!r} cannot be loaded: its module is relative; write it as module:function")
     try:
         found = getattr(importlib.import_module(module_name), attribute)
     except (ImportError, AttributeError) as error:

@@ -4,13 +4,14 @@ import re
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import psutil
 import torch
 
+from windtunnel import units
 from windtunnel.bench.clock import Clock, StepTimes, make_clock
 from windtunnel.bench.loop import StepError, run_steps, to_samples
 from windtunnel.bench.memory import MemoryMeter
@@ -137,10 +138,11 @@ class _Attempt:
                 run_steps(workload, clock, self.task.plan.steps)
                 timed = clock.read()
         except StepError:
-            if self._stage == "measure":
-                timed = clock.read()  # the steps that were complete before the error
-            else:
-                warmup = clock.read()
+            with suppress(RuntimeError):  # an error that broke CUDA is in its events too, and must not hide the first
+                if self._stage == "measure":
+                    timed = clock.read()  # the steps that were complete before the error
+                else:
+                    warmup = clock.read()
             raise
         finally:
             assert self._meter is not None
@@ -148,17 +150,19 @@ class _Attempt:
             self.samples = to_samples(workload, warmup=warmup, timed=timed)
 
     def _explain(self, error: BaseException, *, phase: str | None) -> tuple[Status, Failure]:
-        text = str(error)
+        text = _printable(str(error))
         # torch's CPU allocator has no exception of its own.
         if isinstance(error, torch.OutOfMemoryError | MemoryError) or "DefaultCPUAllocator" in text:
             on_cuda = self.task.cell.device.startswith("cuda")
             free = _size_in(text, r"of which ([\d.]+ \w+) is free") if on_cuda else psutil.virtual_memory().available
+            requested = _size_in(text, r"[Tt]ried to allocate ([\d.]+ \w+)")
             failure = Failure(
                 stage=self._stage,
                 phase=phase,
-                message=text.split("\n", 1)[0],
-                requested_bytes=_size_in(text, r"[Tt]ried to allocate ([\d.]+ \w+)"),
+                message=f"{units.memory(requested)} asked for, {units.memory(free)} free" if requested else text,
+                requested_bytes=requested,
                 free_bytes=free,
+                details=text,
             )
             return Status.OUT_OF_MEMORY, failure
         if isinstance(error, UnsupportedError | SpecError):
@@ -167,8 +171,13 @@ class _Attempt:
             stage=self._stage,
             phase=phase,
             message=f"{type(error).__name__}: {text}",
-            details="".join(traceback.format_exception(error)),
+            details=_printable("".join(traceback.format_exception(error))),
         )
+
+
+def _printable(text: str) -> str:
+    """Return the text with lone surrogates written out: JSON and SQLite cannot hold them."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 _SIZE_UNITS = {"bytes": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}

@@ -4,7 +4,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 
@@ -19,6 +19,7 @@ class StepTimes:
     total: dict[ClockName, int]
 
 
+@runtime_checkable  # tests check types as the code runs
 class Clock(Protocol):
     """Marks the boundaries of the phases of a step; nothing is read or computed before `read`."""
 

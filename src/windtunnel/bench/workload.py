@@ -93,7 +93,7 @@ def _begin_graph_step() -> None:
 
 
 def _do_nothing() -> None:
-    """Begin an eager step: marking it would import the compiler, seconds in a cold process."""
+    """Begin an eager step: marking it would import Inductor and its CUDA graphs for nothing."""
 
 
 def _dtype(name: str) -> torch.dtype:
@@ -202,5 +202,10 @@ class _Training:
 
     def _fault(self) -> str | None:
         assert self._loss is not None
-        loss = self._loss.item()
-        return None if torch.isfinite(self._loss) else f"the loss is {loss}"
+        if not self._loss.isfinite():
+            return f"the loss is {self._loss.item()}"
+        if self._scaler.is_enabled():
+            return None  # scaled gradients overflow now and then; the scaler skips such an update
+        gradients = [p.grad for group in self._optimizer.param_groups for p in group["params"] if p.grad is not None]
+        bad = sum(not bool(gradient.isfinite().all()) for gradient in gradients)
+        return f"{bad} of {len(gradients)} gradients are not finite" if bad else None

@@ -1,7 +1,7 @@
 """Run a sweep: what the store lacks goes to a worker, and each answer is stored before the next cell begins."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -31,6 +31,9 @@ STAGE_LABELS = {
     "store": "storing",
 }
 """What a report calls the places where the time of a run goes."""
+
+
+ChooseSweep = Callable[[Environment], Sweep]
 
 
 class Observer(Protocol):
@@ -109,9 +112,10 @@ class _Run:
         self._measured = 0
         self._failed = 0
 
-    def measure(self, sweep: Sweep, *, fresh: bool) -> RunSummary:
+    def measure(self, sweep: Sweep | ChooseSweep, device: str, *, fresh: bool) -> RunSummary:
         try:
-            environment = self._ready_worker(is_cold=False).describe(sweep.device)
+            environment = self._ready_worker(is_cold=False).describe(device)
+            sweep = sweep if isinstance(sweep, Sweep) else sweep(environment)
             tasks = sweep.expand(environment.device)
             stored = frozenset[str]() if fresh else self._store.keys(environment.machine())
             todo = tuple(task for task in tasks if task.key() not in stored)
@@ -194,8 +198,9 @@ class _Run:
 
 
 def measure_sweep(
-    sweep: Sweep,
+    sweep: Sweep | ChooseSweep,
     *,
+    device: str | None = None,
     store: Path | str = DEFAULT_STORE,
     fresh: bool = False,
     timeout: float = DEFAULT_TIMEOUT_SECONDS,
@@ -208,7 +213,8 @@ def measure_sweep(
     older measurements stay in the store. Interrupted at any point, the next call goes on where this one ended.
 
     Args:
-        sweep: What to measure.
+        sweep: What to measure, or a function that chooses it once the device is known.
+        device: `auto`, `cpu`, `cuda` or `cuda:N`; None: what the sweep says.
         store: Folder of the store; made when it is not there.
         fresh: Measure cells again that are stored already.
         timeout: Seconds that one cell may take, building and compiling included.
@@ -220,8 +226,9 @@ def measure_sweep(
         StoreError: The store cannot be opened or written; what was stored before is safe.
         RunError: No worker can be started.
     """
+    device = device or (sweep.device if isinstance(sweep, Sweep) else "auto")
     with open_store(Path(store)) as opened:
-        return _Run(opened, launch, timeout, observer).measure(sweep, fresh=fresh)
+        return _Run(opened, launch, timeout, observer).measure(sweep, device, fresh=fresh)
 
 
 def _was_refused(record: Record) -> bool:

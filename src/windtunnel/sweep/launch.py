@@ -23,6 +23,7 @@ START_SECONDS = 300.0
 
 _TAIL_BYTES = 4000
 _KILL_SECONDS = 10.0
+_LOOK_SECONDS = 1.0  # how often to look whether a silent process is still there
 
 OnStage = Callable[[str], None]
 
@@ -78,22 +79,30 @@ class WorkerProcess:
         """
         environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
         self._output = tempfile.TemporaryFile()  # noqa: SIM115  # lives as long as the process, closed in `close`
+        # Answers have a pipe of their own: anything may print to standard output, even before our code runs.
+        self._answers, answers = os.pipe()
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "windtunnel.sweep.worker"],
+            [sys.executable, "-m", "windtunnel.sweep.worker", str(answers)],
             stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
+            stdout=self._output,
             stderr=self._output,
+            pass_fds=(answers,),
             env=environment,
             start_new_session=True,
         )
+        os.close(answers)
         self._buffer = b""
         self._stage = "start"
         self.is_fresh = True
         try:
             self._receive(time.monotonic() + START_SECONDS)
         except WorkerLostError as error:
+            self.close()
             message = f"the worker did not start: {error}\n{error.failure.details or ''}".rstrip()
             raise RunError(f"{message}\ncheck that `{sys.executable} -c 'import torch'` works") from None
+        except BaseException:
+            self.close()  # interrupted while torch is imported: nobody else knows this process yet
+            raise
 
     def describe(self, device: str) -> Environment:
         """Return the environment of `device`; on CUDA the process has used the device after it."""
@@ -123,10 +132,11 @@ class WorkerProcess:
         with suppress(ProcessLookupError):  # it ended by itself
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait(_KILL_SECONDS)
-        for stream in (self._process.stdin, self._process.stdout, self._output):
-            assert stream is not None
-            with suppress(BrokenPipeError):  # a request that the dead process never read
-                stream.close()
+        os.close(self._answers)
+        self._output.close()
+        assert self._process.stdin is not None
+        with suppress(BrokenPipeError):  # a request that the dead process never read
+            self._process.stdin.close()
 
     def _send(self, message: Mapping[str, object]) -> None:
         assert self._process.stdin is not None
@@ -136,25 +146,30 @@ class WorkerProcess:
 
     def _receive(self, deadline: float, timeout: float = START_SECONDS) -> dict[str, Any]:
         """Return the next message, or say how the process was lost."""
-        assert self._process.stdout is not None
-        descriptor = self._process.stdout.fileno()
         while b"\n" not in self._buffer:
-            readable, _, _ = select.select([descriptor], [], [], max(0.0, deadline - time.monotonic()))
-            if not readable:
-                raise WorkerLostError(
-                    Status.TIMED_OUT,
-                    Failure(
-                        stage=self._stage,
-                        message=f"no answer within {timeout:g} s; it was stopped (allow more with --timeout)",
-                        details=self._tail(),
-                    ),
-                )
-            received = os.read(descriptor, 1 << 16)
-            if not received:
-                raise self._crashed()
-            self._buffer += received
+            left = max(0.0, deadline - time.monotonic())
+            readable, _, _ = select.select([self._answers], [], [], min(left, _LOOK_SECONDS))
+            if readable:
+                received = os.read(self._answers, 1 << 16)
+                if not received:
+                    raise self._crashed()
+                self._buffer += received
+            elif self._process.poll() is not None:
+                raise self._crashed()  # a process that it forked still holds the pipe, so there is no end of file
+            elif left <= _LOOK_SECONDS:
+                raise self._timed_out(timeout)
         line, _, self._buffer = self._buffer.partition(b"\n")
         return json.loads(line)
+
+    def _timed_out(self, timeout: float) -> WorkerLostError:
+        return WorkerLostError(
+            Status.TIMED_OUT,
+            Failure(
+                stage=self._stage,
+                message=f"no answer within {timeout:g} s; it was stopped (allow more with --timeout)",
+                details=self._tail(),
+            ),
+        )
 
     def _crashed(self) -> WorkerLostError:
         code = self._process.wait(_KILL_SECONDS)
@@ -177,3 +192,17 @@ class WorkerProcess:
         size = self._output.seek(0, os.SEEK_END)
         self._output.seek(max(0, size - _TAIL_BYTES))
         return self._output.read().decode(errors="replace").strip() or None
+
+
+def describe_device(device: str, *, launch: Launch = WorkerProcess) -> Environment:
+    """Return the environment of `device` by asking a worker that measures nothing.
+
+    Raises:
+        SpecError: The device is not there.
+        RunError: No worker can be started.
+    """
+    worker = launch()
+    try:
+        return worker.describe(device)
+    finally:
+        worker.close()

@@ -1,7 +1,7 @@
-"""The child: takes tasks on standard input, measures them with torch, answers in JSON lines.
+"""The child: takes tasks on standard input, measures them with torch, answers in JSON lines on a pipe.
 
-Run by the engine as `python -m windtunnel.sweep.worker`. Whatever the measured code prints goes to standard
-error. The parent's end is noticed even while a cell runs: a thread waits on standard input.
+Run by the engine as `python -m windtunnel.sweep.worker DESCRIPTOR`, the number of the open pipe. The parent's
+end is noticed even while a cell runs: a thread waits on standard input.
 """
 
 import gc
@@ -25,11 +25,11 @@ Send = Callable[[Mapping[str, object]], None]
 
 def main() -> None:
     """Answer requests until standard input ends."""
-    send = _open_answers()
+    send = _open_answers(int(sys.argv[1]))
     requests: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
     threading.Thread(target=_read_requests, args=(requests,), daemon=True).start()
     gc.collect()
-    gc.freeze()  # torch makes a million objects that live for ever: without them a collection takes 1 ms, not 200
+    gc.freeze()  # torch makes objects by the 100,000 that live for ever: a collection need not visit them
     send({"event": "ready"})
     cells = 0
     while True:
@@ -45,10 +45,9 @@ def main() -> None:
             send({"event": "error", "message": str(error)})
 
 
-def _open_answers() -> Send:
-    """Keep the pipe to the parent for answers alone, and point standard output at standard error."""
-    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)
+def _open_answers(descriptor: int) -> Send:
+    """Return what sends a message over the pipe to the parent."""
+    answers = os.fdopen(descriptor, "w", encoding="utf-8")
 
     def send(message: Mapping[str, object]) -> None:
         answers.write(json.dumps(message) + "\n")

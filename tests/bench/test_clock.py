@@ -1,0 +1,142 @@
+"""The clocks of an accelerator, with its events played by a fake."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from windtunnel.bench import clock as clock_module
+from windtunnel.bench.clock import CudaClock, HostClock, StepTimes, make_clock
+from windtunnel.records.record import ClockName
+
+DEVICE = torch.device("cuda:0")
+
+
+class Accelerator:
+    """A device with a time of its own: launched work runs after what was launched before it."""
+
+    def __init__(self) -> None:
+        self.host_ns = 1_000_000
+        self.free_at_ns = 0
+        self.made = 0
+
+    def launch(self, nanoseconds: int) -> None:
+        """Spend 10 ns on the host, and queue this much work."""
+        self.host_ns += 10
+        self.free_at_ns = max(self.free_at_ns, self.host_ns) + nanoseconds
+
+    def synchronize(self, device: torch.device) -> None:
+        assert device == DEVICE
+        self.host_ns = max(self.host_ns, self.free_at_ns)
+
+    def make_event(self, *, enable_timing: bool) -> "Event":
+        assert enable_timing
+        self.made += 1
+        return Event(self)
+
+
+class Event:
+    """A mark in the device's queue."""
+
+    def __init__(self, accelerator: Accelerator) -> None:
+        self.accelerator = accelerator
+        self.at_ns = 0
+
+    def record(self) -> None:
+        self.at_ns = max(self.accelerator.free_at_ns, self.accelerator.host_ns)
+
+    def elapsed_time(self, end: "Event") -> float:
+        return (end.at_ns - self.at_ns) / 1e6
+
+
+@pytest.fixture
+def accelerator(monkeypatch: pytest.MonkeyPatch) -> Accelerator:
+    accelerator = Accelerator()
+    monkeypatch.setattr(torch.cuda, "Event", accelerator.make_event)
+    monkeypatch.setattr(torch.cuda, "synchronize", accelerator.synchronize)
+    host = SimpleNamespace(perf_counter_ns=lambda: accelerator.host_ns)
+    monkeypatch.setattr(clock_module, "time", host)
+    return accelerator
+
+
+def run_step(clock: CudaClock, accelerator: Accelerator, *phases: int) -> None:
+    clock.start()
+    for nanoseconds in phases:
+        accelerator.launch(nanoseconds)
+        clock.mark()
+    clock.stop()
+
+
+def test_phases_are_timed_on_the_device_and_by_their_launch(accelerator: Accelerator):
+    clock = CudaClock(DEVICE, num_phases=2, num_steps=1)
+
+    run_step(clock, accelerator, 300, 600)
+
+    (step,) = clock.read()
+    assert step.phases[ClockName.DEVICE] == (310, 600)  # the device waits for the first launch only
+    assert step.phases[ClockName.ENQUEUE] == (10, 10)
+
+
+def test_the_whole_step_is_on_all_three_clocks(accelerator: Accelerator):
+    clock = CudaClock(DEVICE, num_phases=2, num_steps=1)
+
+    run_step(clock, accelerator, 300, 600)
+
+    (step,) = clock.read()
+    assert step.total == {ClockName.HOST: 910, ClockName.DEVICE: 910, ClockName.ENQUEUE: 20}
+
+
+def test_work_that_was_queued_before_a_step_is_not_in_it(accelerator: Accelerator):
+    clock = CudaClock(DEVICE, num_phases=1, num_steps=1)
+    accelerator.launch(1_000_000)
+
+    run_step(clock, accelerator, 300)
+
+    (step,) = clock.read()
+    assert step.total[ClockName.HOST] == 310
+    assert step.total[ClockName.DEVICE] == 310
+
+
+def test_steps_are_read_in_order_and_their_events_serve_again(accelerator: Accelerator):
+    clock = CudaClock(DEVICE, num_phases=1, num_steps=2)
+    for nanoseconds in (100, 200):
+        run_step(clock, accelerator, nanoseconds)
+    first = clock.read()
+    made = accelerator.made
+
+    run_step(clock, accelerator, 300)
+
+    assert [step.total[ClockName.DEVICE] for step in first] == [110, 210]
+    assert [step.total[ClockName.DEVICE] for step in clock.read()] == [310]
+    assert accelerator.made == made
+
+
+def test_a_step_without_an_end_is_left_out(accelerator: Accelerator):
+    clock = CudaClock(DEVICE, num_phases=2, num_steps=2)
+    run_step(clock, accelerator, 100, 200)
+    clock.start()
+    clock.mark()
+
+    steps = clock.read()
+
+    assert [step.total[ClockName.DEVICE] for step in steps] == [310]
+
+
+def test_host_times_come_from_the_monotonic_clock():
+    clock = make_clock(torch.device("cpu"), num_phases=1, num_steps=1)
+    clock.start()
+    clock.mark()
+    clock.stop()
+
+    (step,) = clock.read()
+
+    assert isinstance(clock, HostClock)
+    assert isinstance(step, StepTimes)
+    assert 0 <= step.phases[ClockName.HOST][0] <= step.total[ClockName.HOST]
+
+
+def test_an_accelerator_has_its_own_clock(accelerator: Accelerator):
+    clock = make_clock(DEVICE, num_phases=3, num_steps=5)
+
+    assert isinstance(clock, CudaClock)
+    assert accelerator.made == 5 * (3 + 1)
