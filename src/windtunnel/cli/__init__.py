@@ -1,0 +1,97 @@
+"""The command line: arguments to one library call to text, one file a command, imported when it is called."""
+
+import importlib
+import sys
+from dataclasses import dataclass
+from typing import Annotated
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from windtunnel import __version__
+from windtunnel.errors import WindtunnelError
+
+EXIT_DONE = 0
+EXIT_NO = 1
+"""The answer is no: a cell failed."""
+EXIT_WRONG = 2
+"""The request was wrong."""
+EXIT_INTERRUPTED = 130
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Entry:
+    """A line of the help page; the module `windtunnel.cli.<name>` has a function `command`."""
+
+    panel: str
+    summary: str
+
+
+_COMMANDS = {
+    "run": _Entry(panel="Measure", summary="Measure a whole sweep: a TOML file, a preset, or this machine's default."),
+    "step": _Entry(panel="Measure", summary="Measure one cell or a small grid, given by flags."),
+    "report": _Entry(panel="Results", summary="Write the report of a store: terminal, Markdown and HTML."),
+    "list": _Entry(panel="Results", summary="List what a store holds."),
+    "show": _Entry(panel="Results", summary="Show one record with every sample."),
+    "schema": _Entry(panel="Results", summary="Print the JSON Schema of a sweep file, for editors."),
+}
+_MODULES = {"list": "list_records"}  # `list` itself would hide the built-in
+
+
+class _LazyGroup(TyperGroup):
+    """Knows its commands by name and summary, and imports one only when it is called."""
+
+    def __init__(self, **attributes: object) -> None:
+        super().__init__(**attributes)  # type: ignore[arg-type]  # passed through to typer as they came
+        self.commands = {
+            name: TyperCommand(name, help=entry.summary, rich_help_panel=entry.panel)
+            for name, entry in _COMMANDS.items()
+        }
+
+    def resolve_command(self, ctx, args):  # type: ignore[no-untyped-def]  # click's types, vendored or not by version
+        if args and args[0] in _COMMANDS:
+            self.commands[args[0]] = _load(args[0])
+        return super().resolve_command(ctx, args)
+
+
+def _load(name: str) -> TyperCommand:
+    module = importlib.import_module(f"windtunnel.cli.{_MODULES.get(name, name)}")
+    single = typer.Typer(add_completion=False, rich_markup_mode="rich")
+    single.command(name)(module.command)
+    command = typer.main.get_command(single)
+    assert isinstance(command, TyperCommand)
+    return command
+
+
+_app = typer.Typer(
+    cls=_LazyGroup,
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"windtunnel {__version__}")
+        raise typer.Exit
+
+
+@_app.callback(epilog="Start with [bold]windtunnel run[/]; every command has its own --help with examples.")
+def _root(
+    _version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Put a Transformer language model in a wind tunnel: time, memory and distance from the ceiling of each step."""
+
+
+def main() -> None:
+    """Run the command line; an error raised on purpose is one message and exit code 2, never a traceback."""
+    try:
+        _app()
+    except WindtunnelError as error:
+        for line in str(error).splitlines():
+            typer.secho(f"error: {line}", err=True, fg=typer.colors.RED)
+        sys.exit(EXIT_WRONG)

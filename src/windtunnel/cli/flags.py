@@ -1,0 +1,111 @@
+"""The flags of a cell, the same for every command that works on one: each is a field of a sweep."""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import typer
+
+from windtunnel.spec.model import NAMED_SIZES
+from windtunnel.spec.tables import ATTENTION_BACKENDS, COMPILE_MODES, PRECISIONS, WORKLOADS
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Flag:
+    """A flag and the sweep field of the same name; lists are written with commas."""
+
+    help: str
+    is_list: bool = False
+    is_number: bool = False
+    panel: str = "What to measure"
+
+
+def _names(names: object) -> str:
+    return ", ".join(names)  # type: ignore[call-overload]  # any iterable of str
+
+
+_SHAPE = "A size of your own"
+_HOW = "How to measure"
+
+_FLAGS = {
+    "size": _Flag(is_list=True, help=f"Sizes: {_names(NAMED_SIZES)}."),
+    "context": _Flag(is_list=True, is_number=True, help="Tokens of each sequence. [dim]default: 256[/]"),
+    "batch": _Flag(is_list=True, is_number=True, help="Sequences of a step. [dim]default: 4[/]"),
+    "mode": _Flag(is_list=True, help=f"Workloads: {_names(WORKLOADS)}. [dim]default: all[/]"),
+    "precision": _Flag(
+        is_list=True,
+        help=f"{_names(PRECISIONS)}; bf16 and fp16 are autocast on fp32 weights. [dim]default: fp32[/]",
+    ),
+    "attention": _Flag(
+        is_list=True, help=f"{_names(ATTENTION_BACKENDS)}, or module:attr of your own. [dim]default: eager[/]"
+    ),
+    "compile": _Flag(is_list=True, help=f"torch.compile: {_names(COMPILE_MODES)}. [dim]default: off[/]"),
+    "d_model": _Flag(is_number=True, panel=_SHAPE, help="Width; with --size it overrides the named one."),
+    "d_ff": _Flag(is_number=True, panel=_SHAPE, help="Feed-forward width. [dim]default: 4 * d_model[/]"),
+    "layers": _Flag(is_number=True, panel=_SHAPE, help="Number of blocks."),
+    "heads": _Flag(is_number=True, panel=_SHAPE, help="Query heads."),
+    "kv_heads": _Flag(is_number=True, panel=_SHAPE, help="Key and value heads. [dim]default: as many as heads[/]"),
+    "vocab": _Flag(is_number=True, panel=_SHAPE, help="Number of tokens. [dim]default: 10,000[/]"),
+    "warmup": _Flag(
+        is_list=True,
+        is_number=True,
+        panel=_HOW,
+        help="Untimed steps before the samples; 0 times the cold start in a fresh process. [dim]default: 5[/]",
+    ),
+    "steps": _Flag(is_number=True, panel=_HOW, help="Timed steps: the samples of a cell. [dim]default: 10[/]"),
+    "seed": _Flag(is_number=True, panel=_HOW, help="Seed of weights and tokens. [dim]default: 0[/]"),
+}
+
+DeviceOption = Annotated[
+    str | None, typer.Option("--device", help="auto, cpu, cuda or cuda:N. [dim]default: auto[/]", metavar="DEVICE")
+]
+
+
+def takes_cell_flags(function: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the flags of a cell.
+
+    The function's parameter `fields` receives those that were given, as the fields of a sweep, unchecked:
+    the sweep checks flags and TOML by the same code.
+    """
+    own = [parameter for name, parameter in inspect.signature(function).parameters.items() if name != "fields"]
+
+    def command(**arguments: Any) -> None:
+        given = {name: arguments.pop(name) for name in _FLAGS}
+        fields = {name: _parse(_FLAGS[name], text) for name, text in given.items() if text is not None}
+        function(fields=fields, **arguments)
+
+    parameters = [
+        *own,
+        *(
+            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=_option(name, flag))
+            for name, flag in _FLAGS.items()
+        ),
+    ]
+    as_keywords = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in parameters]
+    command.__signature__ = inspect.Signature(as_keywords)  # type: ignore[attr-defined]  # what typer reads
+    command.__annotations__ = {parameter.name: parameter.annotation for parameter in as_keywords}
+    command.__doc__ = function.__doc__
+    return command
+
+
+def _option(name: str, flag: _Flag) -> object:
+    metavar = ("N" if flag.is_number else "NAME") + (",…" if flag.is_list else "")
+    option = typer.Option(
+        f"--{name.replace('_', '-')}", help=flag.help, metavar=metavar, rich_help_panel=flag.panel, show_default=False
+    )
+    return Annotated[str | None, option]
+
+
+def _parse(flag: _Flag, text: str) -> object:
+    """Split at commas and read what looks like a whole number; anything else stays text for the sweep to refuse."""
+    parts = [part.strip() for part in text.split(",")] if flag.is_list else [text.strip()]
+    values = [_number(part) if flag.is_number else part for part in parts]
+    return values if flag.is_list else values[0]
+
+
+def _number(text: str) -> int | str:
+    try:
+        return int(text.replace("_", ""))
+    except ValueError:
+        return text

@@ -1,0 +1,53 @@
+"""`windtunnel list`: what a store holds."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from windtunnel import units
+from windtunnel.analysis.results import Row, load_results
+from windtunnel.records.store import DEFAULT_STORE
+
+
+def command(
+    store: Annotated[Path, typer.Argument(metavar="[STORE]", help="Folder of the store.")] = DEFAULT_STORE,
+) -> None:
+    """List the records of a store, the latest of each cell.
+
+    [bold]Example[/]
+
+    windtunnel list results/h200
+    """
+    results = load_results(store)
+    console = Console()
+    for rows in results.by_machine().values():
+        environment = rows[-1].environment
+        table = Table(
+            title=f"{escape(environment.device_name)} · torch {escape(environment.torch)}", title_justify="left"
+        )
+        table.add_column("key", no_wrap=True)
+        table.add_column("cell", overflow="fold")
+        table.add_column("status", no_wrap=True)
+        table.add_column("median", justify="right", no_wrap=True)
+        table.add_column("n", justify="right")
+        table.add_column("measured at (UTC)", no_wrap=True)
+        for row in rows:
+            table.add_row(*_cells(row))
+        console.print(table)
+    console.print(f"{len(results)} records in {store}; one of them in full: windtunnel show KEY --store {store}")
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    summary = row.summary()
+    return (
+        row.key,
+        escape(row.record.task.label()),
+        row.record.status.value if row.is_ok else f"[red]{row.record.status.value}[/]",
+        units.duration(summary.median) if summary else units.NOT_KNOWN,
+        str(summary.n) if summary else units.NOT_KNOWN,
+        row.record.started_at[:19].replace("T", " "),
+    )

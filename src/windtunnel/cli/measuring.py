@@ -1,0 +1,144 @@
+"""What `run` and `step` share: options of a run, the run with its display, the tables and the report after it."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from windtunnel import units
+from windtunnel.analysis.results import Results, load_results
+from windtunnel.cli import EXIT_INTERRUPTED, EXIT_NO
+from windtunnel.cli.progress import Display
+from windtunnel.cost.devices import peaks_of
+from windtunnel.cost.step import cost_of
+from windtunnel.errors import SpecError
+from windtunnel.report.build import build_document
+from windtunnel.report.terminal import render_terminal
+from windtunnel.report.write import write_report
+from windtunnel.spec.sweep import Sweep
+from windtunnel.spec.tables import PRECISIONS
+from windtunnel.sweep.engine import ChooseSweep, RunSummary, measure_sweep
+from windtunnel.sweep.launch import describe_device
+
+StoreOption = Annotated[Path, typer.Option("--store", metavar="DIR", help="Folder of the store; made if needed.")]
+DryRunOption = Annotated[
+    bool, typer.Option("--dry-run", help="Show the cells and what each must cost; measure nothing.")
+]
+FreshOption = Annotated[bool, typer.Option("--fresh", help="Measure cells again that are stored already.")]
+TimeoutOption = Annotated[
+    str,
+    typer.Option(
+        "--timeout", metavar="TIME", help="Longest time for one cell: seconds, or with a unit as in 90s, 30m, 6h."
+    ),
+]
+ReportOption = Annotated[
+    Path | None, typer.Option("--report", metavar="DIR", help="Where the report goes. [dim]default: STORE/report[/]")
+]
+DEFAULT_TIMEOUT = "30m"
+
+_TIME_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+def parse_timeout(text: str) -> float:
+    """Return the seconds of a time such as 90, 90s, 30m or 6h.
+
+    Raises:
+        SpecError: It is not such a time, or not positive.
+    """
+    number, unit = (text[:-1], text[-1]) if text[-1:] in _TIME_UNITS else (text, "s")
+    try:
+        seconds = float(number) * _TIME_UNITS[unit]
+    except ValueError:
+        seconds = -1.0
+    if not 0 < seconds < float("inf"):
+        raise SpecError(f"timeout {text!r} is not a positive time; write seconds, or a unit as in 90s, 30m, 6h")
+    return seconds
+
+
+def run_and_report(
+    sweep: Sweep | ChooseSweep, *, device: str | None, store: Path, fresh: bool, timeout: float, report: Path | None
+) -> None:
+    """Measure with a live display, print the tables, write the report, and end with its path.
+
+    Raises:
+        typer.Exit: With 1 when a cell failed, with 130 when Ctrl-C stopped the run.
+    """
+    console = Console()
+    with Display(console) as display:
+        try:
+            summary = measure_sweep(sweep, device=device, store=store, fresh=fresh, timeout=timeout, observer=display)
+        except KeyboardInterrupt:
+            console.print(
+                f"\n[bold]stopped[/]: {display.stored} of {len(display.tasks)} cells are stored in {store}. "
+                "Run the same command again to measure the rest.",
+                soft_wrap=True,
+            )
+            raise typer.Exit(EXIT_INTERRUPTED) from None
+    everything = load_results(store)
+    results = _of_run(everything, display)
+    console.print(render_terminal(build_document(results)))
+    _print_times(summary, console)
+    for path in write_report(everything, report or store / "report"):
+        console.print(f"report: [bold]{path}[/]", soft_wrap=True)
+    if any(not row.is_ok for row in results):
+        raise typer.Exit(EXIT_NO)
+
+
+def _of_run(results: Results, display: Display) -> Results:
+    """Keep the rows that this run asked for, measured now or before; the store may hold more."""
+    assert display.environment is not None  # a run that ended has begun
+    keys, machine = {task.key() for task in display.tasks}, display.environment.machine()
+    rows = tuple(row for row in results if row.key in keys and row.machine == machine)
+    return Results(rows=rows, runs=results.runs)
+
+
+def _print_times(summary: RunSummary, console: Console) -> None:
+    table = Table(title="Where the time of this run went", title_justify="left", box=None, pad_edge=False)
+    table.add_column("part")
+    table.add_column("time", justify="right")
+    table.add_column("share", justify="right")
+    for label, seconds in sorted(summary.seconds.items(), key=lambda item: -item[1]):
+        table.add_row(label, units.duration(seconds), units.percent(seconds / summary.wall_seconds))
+    table.add_row("[bold]all[/]", units.duration(summary.wall_seconds), "")
+    console.print(table)
+    console.print(
+        f"{summary.measured} cells measured in {summary.processes} processes, {summary.already_stored} were stored "
+        f"before, {summary.failed} of the new ones failed"
+    )
+
+
+def print_plan(sweep: Sweep | ChooseSweep, device: str) -> None:
+    """Print the cells of `sweep` on a device, with what each must cost at least."""
+    environment = describe_device(device)
+    sweep = sweep if isinstance(sweep, Sweep) else sweep(environment)
+    console = Console()
+    tasks = sweep.expand(environment.device)
+    peaks = peaks_of(environment.device_name)
+    table = Table(title=f"{sweep.name}: {len(tasks)} cells on {environment.device_name}", title_justify="left")
+    for name in ("cell", "parameters", "FLOPs a step", "memory, at least", "time, at least"):
+        table.add_column(name, justify="left" if name == "cell" else "right")
+    total = 0.0
+    for task in tasks:
+        cost = cost_of(task.cell)
+        peak = peaks.flops_per_second(PRECISIONS[task.cell.precision].peak) if peaks else None
+        seconds = (task.plan.warmup + task.plan.steps) * cost.step_flops / peak if peak else None
+        total += seconds or 0.0
+        table.add_row(
+            task.label(),
+            units.count(cost.parameters),
+            units.count(cost.step_flops, "FLOP"),
+            units.memory(cost.floor_bytes),
+            units.duration(seconds),
+        )
+    console.print(table)
+    for exclusion in sweep.exclude:
+        console.print(f"left out: {exclusion.reason}", style="dim")
+    if peaks:
+        console.print(
+            f"All steps at the datasheet's peak: {units.duration(total)}. Real steps take longer, and each cell adds "
+            "about a second; a cell without warm-up adds the start of a process."
+        )
+    else:
+        console.print("The peak of this device is not known, so no time is predicted.")

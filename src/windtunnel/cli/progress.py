@@ -1,0 +1,87 @@
+"""What a user sees while a sweep runs: a bar on a terminal, a line a cell everywhere."""
+
+import time
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from windtunnel import units
+from windtunnel.analysis.statistics import summarize
+from windtunnel.records.environment import Environment
+from windtunnel.records.record import ClockName, Record, Status
+from windtunnel.spec.cell import Task
+
+
+class Display:
+    """Prints each record when it is stored; on a terminal the bar below names the present cell and stage."""
+
+    def __init__(self, console: Console) -> None:
+        """Write to `console`; its bar appears only on a terminal."""
+        self._console = console
+        self._bar = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self._line = self._bar.add_task("starting a worker", total=None)
+        self._label = ""
+        self._begin = 0.0
+        self.stored = 0
+        self.tasks: tuple[Task, ...] = ()
+        self.environment: Environment | None = None
+
+    def __enter__(self) -> "Display":
+        """Show the bar."""
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Take the bar away."""
+        self._bar.stop()
+
+    def planned(self, tasks: tuple[Task, ...], todo: tuple[Task, ...], environment: Environment) -> None:
+        """Say on what and how much will be measured."""
+        self.tasks, self.environment = tasks, environment
+        self.stored = len(tasks) - len(todo)
+        there = f", {self.stored} of them stored already" if self.stored else ""
+        self._console.print(
+            f"[bold]{escape(environment.device_name)}[/] · torch {escape(environment.torch)} · "
+            f"{len(tasks)} cells{there}"
+        )
+        self._bar.update(self._line, total=len(tasks), completed=self.stored)
+
+    def began(self, task: Task) -> None:
+        """Name the cell on the bar."""
+        self._label, self._begin = task.label(), time.monotonic()
+        self._bar.update(self._line, description=self._label)
+
+    def stage(self, name: str) -> None:
+        """Name the stage on the bar."""
+        self._bar.update(self._line, description=f"{self._label} · {name}")
+
+    def ended(self, record: Record) -> None:
+        """Print the line of a finished cell."""
+        self.stored += 1
+        self._bar.update(self._line, completed=self.stored)
+        took = units.duration(time.monotonic() - self._begin, digits=2)
+        counter = f"[dim]{self.stored:>{len(str(len(self.tasks)))}}/{len(self.tasks)}[/]"
+        label = escape(record.task.label())
+        self._console.print(f"{counter} {label}  {_outcome(record)} [dim]({took})[/]", soft_wrap=True, highlight=False)
+
+
+def _outcome(record: Record) -> str:
+    series = record.series(record.total, ClockName.HOST)
+    if record.status != Status.OK or not series:
+        where = f" in {record.failure.stage}: {escape(record.failure.message)}" if record.failure else ""
+        return f"[bold red]{record.status.value}[/]{where}"
+    summary = summarize(series.nanoseconds)
+    size, unit = units.time_unit(summary.mean)
+    spread = units.NOT_KNOWN if summary.std is None else units.significant(summary.std / size)
+    return f"[bold]{units.significant(summary.mean / size)} ± {spread} {unit}[/]"

@@ -1,0 +1,99 @@
+"""`windtunnel show`: one record in full."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from windtunnel import units
+from windtunnel.analysis.results import Row
+from windtunnel.errors import SpecError
+from windtunnel.records.record import record_to_json
+from windtunnel.records.store import DEFAULT_STORE, StoredRecord, read_store
+
+
+def command(
+    key: Annotated[str, typer.Argument(metavar="KEY", help="Key of the record, or the beginning of it.")],
+    store: Annotated[Path, typer.Option("--store", metavar="DIR", help="Folder of the store.")] = DEFAULT_STORE,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the stored JSON instead.")] = False,
+) -> None:
+    """Show a record: what was asked, what happened, every sample in order.
+
+    [bold]Examples[/]
+
+    windtunnel show 246f3f8b
+
+    windtunnel show 246f3f8b --json
+    """
+    with read_store(store) as opened:
+        found = list(opened.records(key_prefix=key, all_repeats=True))
+    keys = sorted({stored.key for stored in found})
+    if len(keys) != 1:
+        what = f"{len(keys)} keys begin with {key!r}: {', '.join(keys[:5])}" if keys else f"no key begins with {key!r}"
+        raise SpecError(f"{what}; see them all with `windtunnel list {store}`")
+    for stored in found:
+        if as_json:
+            typer.echo(record_to_json(stored.record))
+        else:
+            _print(stored, Console())
+
+
+def _print(stored: StoredRecord, console: Console) -> None:
+    record, row = stored.record, Row(stored)
+    console.rule(f"{escape(record.task.label())}", align="left")
+    facts = Table(box=None, show_header=False, pad_edge=False)
+    facts.add_column(style="dim", no_wrap=True)
+    facts.add_column(overflow="fold")
+    for name, value in _facts(stored):
+        facts.add_row(name, escape(value))
+    console.print(facts)
+    for phase in row.phases:
+        console.print(f"[bold]{phase}[/]: {escape(record.timed[phase])}", highlight=False)
+        for series in record.samples:
+            if series.phase == phase:
+                times = "  ".join(units.duration(ns * 1e-9) for ns in series.nanoseconds)
+                warm = "  ".join(units.duration(ns * 1e-9) for ns in series.warmup_nanoseconds)
+                console.print(f"  {series.clock} clock: {times}", highlight=False)
+                if warm:
+                    console.print(f"  {series.clock} clock, warm-up: [dim]{warm}[/]", highlight=False)
+
+
+def _facts(stored: StoredRecord) -> Iterator[tuple[str, str]]:
+    record, environment = stored.record, stored.environment
+    model, cell = record.task.cell.model, record.task.cell
+    yield "key", f"{stored.key}, measurement {stored.repeat + 1} at {record.started_at}"
+    yield "status", record.status.value
+    if record.failure:
+        failure = record.failure
+        phase = f", phase {failure.phase}" if failure.phase else ""
+        yield "failure", f"in {failure.stage}{phase}: {failure.message}"
+        if failure.requested_bytes is not None:
+            yield (
+                "memory asked for",
+                f"{units.memory(failure.requested_bytes)}, free {units.memory(failure.free_bytes)}",
+            )
+        if failure.details:
+            yield "details", failure.details
+    yield "model", ", ".join(f"{name} {value}" for name, value in model.model_dump(exclude_none=True).items())
+    yield "parameters", f"{record.parameters:,}"
+    yield "cell", ", ".join(f"{name} {value}" for name, value in cell.model_dump(exclude={"model"}).items())
+    yield "plan", f"warm-up {record.task.plan.warmup}, samples {record.task.plan.steps}"
+    yield (
+        "machine",
+        f"{environment.device_name}, driver {environment.driver or units.NOT_KNOWN}, torch {environment.torch}",
+    )
+    yield "settings", ", ".join(f"{name}={value}" for name, value in environment.settings.items())
+    if record.memory:
+        memory = record.memory
+        yield (
+            "memory",
+            f"built {units.memory(memory.built_bytes)}, peak {units.memory(memory.peak_bytes)}, reserved "
+            f"{units.memory(memory.peak_reserved_bytes)}, of {units.memory(memory.capacity_bytes)} ({memory.source})",
+        )
+    yield "time spent", ", ".join(f"{stage} {units.duration(seconds)}" for stage, seconds in record.stages.items())
+    for warning in record.warnings:
+        yield "warning", warning

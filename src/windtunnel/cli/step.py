@@ -1,0 +1,46 @@
+"""`windtunnel step`: one cell or a small grid from flags."""
+
+from typing import Any
+
+from windtunnel.cli.flags import DeviceOption, takes_cell_flags
+from windtunnel.cli.measuring import (
+    DEFAULT_TIMEOUT,
+    DryRunOption,
+    FreshOption,
+    ReportOption,
+    StoreOption,
+    TimeoutOption,
+    parse_timeout,
+    print_plan,
+    run_and_report,
+)
+from windtunnel.records.store import DEFAULT_STORE
+from windtunnel.spec.sweep import make_sweep
+
+
+@takes_cell_flags
+def command(
+    fields: dict[str, Any],
+    device: DeviceOption = None,
+    store: StoreOption = DEFAULT_STORE,
+    dry_run: DryRunOption = False,
+    fresh: FreshOption = False,
+    timeout: TimeoutOption = DEFAULT_TIMEOUT,
+    report: ReportOption = None,
+) -> None:
+    """Measure one cell or a small grid; axes are comma lists.
+
+    [bold]Examples[/]
+
+    windtunnel step --size small --context 256 --mode train_step
+
+    windtunnel step --size small,medium --precision fp32,bf16 --attention eager,sdpa --mode forward_backward
+
+    windtunnel step --d-model 256 --layers 4 --heads 8 --vocab 1000 --context 64,128 --warmup 0,5
+    """
+    seconds = parse_timeout(timeout)
+    sweep = make_sweep(fields | ({"device": device} if device else {}))
+    if dry_run:
+        print_plan(sweep, sweep.device)
+    else:
+        run_and_report(sweep, device=None, store=store, fresh=fresh, timeout=seconds, report=report)

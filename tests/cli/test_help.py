@@ -1,0 +1,52 @@
+"""The help pages teach, and cost nothing."""
+
+import subprocess
+import sys
+
+import pytest
+
+from calling import CallCli
+from windtunnel.cli import _COMMANDS
+
+
+def test_help_loads_neither_torch_nor_pydantic_nor_numpy() -> None:
+    code = (
+        "import sys, contextlib\n"
+        "sys.argv = ['windtunnel', '--help']\n"
+        "from windtunnel.cli import main\n"
+        "with contextlib.suppress(SystemExit): main()\n"
+        "slow = {'torch', 'pydantic', 'numpy', 'triton', 'plotly'} & set(sys.modules)\n"
+        "print('loaded:', sorted(slow), file=sys.stderr)\n"
+    )
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert "Measure" in done.stdout
+    assert "loaded: []" in done.stderr
+
+
+@pytest.mark.parametrize("name", sorted(_COMMANDS))
+def test_every_command_has_a_help_page_with_an_example(cli: CallCli, name: str) -> None:
+    outcome = cli(name, "--help")
+
+    assert outcome.code == 0
+    assert "Example" in outcome.out
+    assert f"windtunnel {name}" in outcome.out
+
+
+def test_version_is_that_of_the_package(cli: CallCli) -> None:
+    import windtunnel
+
+    outcome = cli("--version")
+
+    assert outcome.out.strip() == f"windtunnel {windtunnel.__version__}"
+
+
+def test_schema_is_json_that_names_every_field_of_a_sweep(cli: CallCli) -> None:
+    import json
+
+    from windtunnel.spec.sweep import Sweep
+
+    outcome = cli("schema")
+
+    assert set(json.loads(outcome.out)["properties"]) == set(Sweep.model_fields)

@@ -1,0 +1,123 @@
+"""The commands that measure, on tiny models with real workers."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from calling import CallCli
+from windtunnel.analysis.results import load_results
+from windtunnel.spec.sweep import load_sweep
+
+SHAPE = ("--d-model", "32", "--layers", "1", "--heads", "4", "--vocab", "11", "--device", "cpu")
+
+
+def test_step_measures_prints_tables_and_ends_with_the_report(cli: CallCli, tmp_path: Path) -> None:
+    outcome = cli("step", *SHAPE, "--context", "8,16", "--steps", "3", "--store", str(tmp_path / "s"))
+
+    assert outcome.code == 0, outcome.err
+    assert "6 cells" in outcome.out
+    assert "Where the time of this run went" in outcome.out
+    last = outcome.out.strip().splitlines()[-1]
+    assert Path(last.removeprefix("report: ")).is_file()
+    assert {row.cell.context_length for row in load_results(tmp_path / "s")} == {8, 16}
+
+
+def test_the_same_command_again_measures_nothing(cli: CallCli, tmp_path: Path) -> None:
+    arguments = ("step", *SHAPE, "--mode", "forward", "--steps", "2", "--store", str(tmp_path))
+    cli(*arguments)
+    before = [row.record for row in load_results(tmp_path)]
+
+    outcome = cli(*arguments)
+
+    assert "1 of them stored already" in outcome.out
+    assert [row.record for row in load_results(tmp_path)] == before
+
+
+def test_a_failed_cell_is_a_row_and_makes_the_exit_code_1(cli: CallCli, tmp_path: Path) -> None:
+    outcome = cli(
+        "step", *SHAPE, "--mode", "forward", "--precision", "fp32,tf32", "--steps", "2", "--store", str(tmp_path)
+    )
+
+    assert outcome.code == 1
+    assert "unsupported" in outcome.out
+    assert [row.record.status.value for row in load_results(tmp_path)] == ["ok", "unsupported"]
+
+
+def test_flags_and_toml_are_the_same_fields(cli: CallCli, tmp_path: Path) -> None:
+    """The same request by file and by flags has the same keys, so the second run finds everything stored."""
+    sweep = tmp_path / "mine.toml"
+    sweep.write_text(
+        'd_model = 32\nlayers = 1\nheads = 4\nvocab = 11\ncontext = [8]\nmode = "forward"\nsteps = 2\nwarmup = [1]\n'
+    )
+    store = str(tmp_path / "s")
+    cli("run", str(sweep), "--device", "cpu", "--store", store)
+
+    outcome = cli(
+        "step", *SHAPE, "--context", "8", "--mode", "forward", "--steps", "2", "--warmup", "1", "--store", store
+    )
+
+    assert "1 of them stored already" in outcome.out
+
+
+def test_dry_run_shows_the_cost_of_each_cell_and_stores_nothing(cli: CallCli, tmp_path: Path) -> None:
+    outcome = cli("step", "--size", "small", "--device", "cpu", "--dry-run", "--store", str(tmp_path / "s"))
+
+    assert outcome.code == 0
+    assert "129 M" in outcome.out  # parameters of small
+    assert "257 GFLOP" in outcome.out  # forward at context 256, batch 4
+    assert not (tmp_path / "s").exists()
+
+
+def test_list_and_show_find_what_was_measured(cli: CallCli, tmp_path: Path) -> None:
+    cli("step", *SHAPE, "--mode", "forward_backward", "--steps", "3", "--store", str(tmp_path))
+    (row,) = load_results(tmp_path)
+
+    listed = cli("list", str(tmp_path))
+    shown = cli("show", row.key[:6], "--store", str(tmp_path))
+    missing = cli("show", "ffff", "--store", str(tmp_path))
+
+    assert row.key in listed.out
+    assert "forward_backward" in shown.out
+    assert "d_model 32" in shown.out
+    assert missing.code == 2
+    assert "no key begins with 'ffff'" in missing.err
+
+
+def test_ctrl_c_says_what_is_stored_and_ends_with_130(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "windtunnel", "step", *SHAPE, "--context", "8,512", "--mode", "forward"]
+    command += ["--steps", "20000", "--store", str(tmp_path)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    lines = [process.stdout.readline()]
+    while "1/2" not in lines[-1]:  # the first cell is stored, the second runs for minutes
+        assert lines[-1], lines
+        lines.append(process.stdout.readline())
+    time.sleep(0.5)
+
+    os.kill(process.pid, signal.SIGINT)
+    rest, errors = process.communicate(timeout=30)
+
+    assert process.returncode == 130, errors
+    assert "1 of 2 cells are stored" in rest
+    assert "same command again" in rest
+    assert "Traceback" not in errors
+    assert len(load_results(tmp_path)) == 1
+
+
+@pytest.mark.parametrize("path", sorted(Path("src/windtunnel/presets").glob("*.toml")), ids=lambda path: path.stem)
+def test_every_preset_and_benchmark_sweep_expands(path: Path) -> None:
+    tasks = load_sweep(path).expand("cpu")
+
+    assert len({task.key() for task in tasks}) == len(tasks)
+
+
+def test_seed_003_has_60_cells_of_which_20_are_cold() -> None:
+    tasks = load_sweep(Path("src/windtunnel/presets/seed-003.toml")).expand("cuda:0")
+
+    assert len(tasks) == 60
+    assert sum(task.plan.is_cold for task in tasks) == 20

@@ -1,0 +1,93 @@
+"""What the command line says to a wrong request: one message, exit code 2, no traceback."""
+
+from pathlib import Path
+
+import pytest
+
+from calling import CallCli
+
+SHAPE = ("--d-model", "32", "--layers", "1", "--heads", "4", "--vocab", "11", "--device", "cpu")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        (("step", "--size", "smal"), ("unknown size 'smal'", "did you mean 'small'")),
+        (("step", "--size", "small", "--mode", "forwad"), ("unknown mode 'forwad'", "did you mean 'forward'")),
+        (("step", "--size", "small", "--attention", "spda"), ("unknown attention 'spda'", "did you mean 'sdpa'")),
+        (("step", "--size", "small", "--precision", "bf61"), ("unknown precision 'bf61'", "bf16")),
+        (("step", "--size", "small", "--compile", "defualt"), ("unknown compile 'defualt'", "'default'")),
+        (("step", "--size", "small", "--heads", "7"), ("7 does not divide", "nearest", "6")),
+        (("step", "--size", "small", "--batch", "-4"), ("-4", "at least 1")),
+        (("step", "--size", "small", "--steps", "0"), ("steps is 0", "at least 1")),
+        (("step", "--size", "small", "--context", "12x"), ("'12x'",)),
+        (("step", "--size", "small", "--layers", "99999999"), ("99999999", "at most 1,000,000")),
+        (("step", "--size", "small", "--device", "gpu"), ("unknown device 'gpu'", "cuda:N")),
+        (("step", "--size", "small", "--timeout", "soon"), ("timeout 'soon'", "90s")),
+        (("step", "--size", "small", "--timeout", ""), ("timeout ''",)),
+        (("step",), ("no size", "d_model")),
+        (("step", "--szie", "small"), ("--szie", "--size")),
+        (("rnu",), ("rnu", "run")),
+        (("run", "seed-03"), ("unknown preset 'seed-03'", "did you mean 'seed-003'")),
+        (("run", "nowhere.toml"), ("nowhere.toml", "No such file")),
+        (("report", "/nowhere"), ("no store in /nowhere", "windtunnel run")),
+        (("list", "/nowhere"), ("no store in /nowhere",)),
+        (("step", *SHAPE, "--store", "/proc/store"), ("/proc/store", "--store")),
+    ],
+)
+def test_a_wrong_request_is_explained_and_ends_with_2(
+    cli: CallCli, arguments: tuple[str, ...], parts: tuple[str, ...]
+) -> None:
+    outcome = cli(*arguments)
+
+    assert outcome.code == 2
+    assert all(part in outcome.err for part in parts), outcome.err
+    assert "Traceback" not in outcome.err
+
+
+def test_a_device_that_is_not_there_is_named_with_those_that_are(cli: CallCli, tmp_path: Path) -> None:
+    outcome = cli("step", *SHAPE[:-1], "cuda:93", "--store", str(tmp_path))
+
+    assert outcome.code == 2
+    assert "'cuda:93' is not there" in outcome.err
+    assert "on this machine: cpu" in outcome.err
+
+
+def test_every_fault_of_a_file_is_listed_with_its_name(cli: CallCli, tmp_path: Path) -> None:
+    sweep = tmp_path / "mine.toml"
+    sweep.write_text('size = "smal"\nbatch = 0\nmodes = "forward"\n')
+
+    outcome = cli("run", str(sweep))
+
+    assert outcome.code == 2
+    faults = [line for line in outcome.err.splitlines() if line]
+    assert len(faults) == 3
+    assert all("mine.toml" in fault for fault in faults)
+
+
+def test_a_toml_syntax_error_names_file_and_line(cli: CallCli, tmp_path: Path) -> None:
+    sweep = tmp_path / "mine.toml"
+    sweep.write_text('size = "small"\nbatch = = 4\n')
+
+    outcome = cli("run", str(sweep))
+
+    assert outcome.code == 2
+    assert "mine.toml" in outcome.err
+    assert "line 2" in outcome.err
+
+
+def test_a_store_of_a_newer_windtunnel_is_refused_before_anything_is_measured(cli: CallCli, tmp_path: Path) -> None:
+    from windtunnel.records.store import open_store
+
+    open_store(tmp_path).close()
+    import sqlite3
+
+    connection = sqlite3.connect(tmp_path / "store.sqlite")
+    connection.execute("PRAGMA user_version = 99")
+    connection.close()
+
+    outcome = cli("step", *SHAPE, "--store", str(tmp_path))
+
+    assert outcome.code == 2
+    assert "99" in outcome.err
+    assert "update windtunnel" in outcome.err

@@ -1,0 +1,47 @@
+"""The library's door: its names resolve, and opening it costs nothing."""
+
+import subprocess
+import sys
+
+import pytest
+
+import windtunnel
+
+SLOW = ("torch", "pydantic", "numpy", "scipy", "plotly", "typer", "rich", "triton")
+
+
+def run_fresh(program: str) -> str:
+    """Run a program in an interpreter of its own and return what it prints."""
+    child = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    return child.stdout.strip()
+
+
+@pytest.mark.parametrize("name", windtunnel.__all__)
+def test_every_public_name_resolves(name: str):
+    assert getattr(windtunnel, name) is not None
+
+
+def test_a_name_that_does_not_exist_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="module 'windtunnel' has no attribute 'mesure_sweep'"):
+        _ = windtunnel.mesure_sweep
+
+
+def test_the_public_names_are_listed():
+    assert dir(windtunnel) == sorted(windtunnel.__all__)
+
+
+def test_importing_loads_nothing_that_is_slow():
+    loaded = run_fresh(f"import sys, windtunnel; print([name for name in {SLOW} if name in sys.modules])")
+
+    assert loaded == "[]"
+
+
+def test_every_public_name_resolves_without_torch():
+    """The parent of a sweep holds no torch, whatever part of the library it uses."""
+    program = (
+        "import sys, windtunnel;"
+        "[getattr(windtunnel, name) for name in windtunnel.__all__];"
+        "print([name for name in ('torch', 'triton') if name in sys.modules])"
+    )
+
+    assert run_fresh(program) == "[]"
