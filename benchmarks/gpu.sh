@@ -1,0 +1,25 @@
+#!/usr/bin/env bash
+# Measure what docs/results holds, on a machine with a CUDA GPU: benchmarks/gpu.sh OUT
+# Takes about ten minutes on an H200. Each store is compacted into OUT, with its report.
+set -u
+out=${1:?usage: benchmarks/gpu.sh OUT}
+stores=$(mktemp -d)
+windtunnel() { python3 -m windtunnel "$@"; }
+
+measure() { # name, then the arguments of `windtunnel run`
+  local name=$1 begin=$SECONDS
+  shift
+  windtunnel run "$@" --store "$stores/$name" --report "$out/$name" >"$out/$name.log" 2>&1
+  echo "$name: exit code $?, $((SECONDS - begin)) s of wall time"
+  tail -n 25 "$out/$name.log"
+}
+
+mkdir -p "$out"
+for name in ${SWEEPS:-seed-000 seed-003 course}; do
+  case $name in
+    course | smoke | failures) measure "$name" "benchmarks/$name.toml" ;;
+    *) measure "$name" "$name" ;;
+  esac
+  python3 -c 'import sqlite3, sys; sqlite3.connect(sys.argv[1]).execute("VACUUM INTO ?", sys.argv[2:])' \
+    "$stores/$name/store.sqlite" "$out/$name.sqlite"
+done
