@@ -66,7 +66,7 @@ arch: $(VENV)/.stamp-test ## who may import whom
 	$(BIN)/lint-imports --no-logo
 
 unit: $(VENV)/.stamp-test ## tests that need neither GPU, browser nor compiler
-	$(PYTEST) -n 2 -m 'not gpu and not browser and not compile'
+	$(PYTEST) -n 2 --dist loadfile -m 'not gpu and not browser and not compile'
 
 # A call of its own: jaxtyping's import hook, which checks shapes in unit, breaks torch.compile.
 compile: $(VENV)/.stamp-test ## tests of torch.compile
