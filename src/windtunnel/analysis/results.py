@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
 
-from windtunnel.analysis.statistics import Summary, summarize
+from windtunnel.statistics.summary import Summary, summarize
 from windtunnel.cost.devices import peaks_of
 from windtunnel.records.environment import Environment
 from windtunnel.records.record import ClockName, Record, Status

@@ -4,12 +4,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from windtunnel import units
 from windtunnel.analysis.results import Row, load_results
+from windtunnel.cli.console import make_console
 from windtunnel.records.store import DEFAULT_STORE
 
 
@@ -23,7 +23,7 @@ def command(
     windtunnel list results/h200
     """
     results = load_results(store)
-    console = Console()
+    console = make_console()
     for rows in results.by_machine().values():
         environment = rows[-1].environment
         table = Table(

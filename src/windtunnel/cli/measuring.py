@@ -10,6 +10,7 @@ from rich.table import Table
 from windtunnel import units
 from windtunnel.analysis.results import Results, load_results
 from windtunnel.cli import EXIT_INTERRUPTED, EXIT_NO
+from windtunnel.cli.console import make_console
 from windtunnel.cli.progress import Display
 from windtunnel.cost.devices import peaks_of
 from windtunnel.cost.step import cost_of
@@ -65,7 +66,7 @@ def run_and_report(
     Raises:
         typer.Exit: With 1 when a cell failed, with 130 when Ctrl-C stopped the run.
     """
-    console = Console()
+    console = make_console()
     with Display(console) as display:
         try:
             summary = measure_sweep(sweep, device=device, store=store, fresh=fresh, timeout=timeout, observer=display)
@@ -113,7 +114,7 @@ def print_plan(sweep: Sweep | ChooseSweep, device: str) -> None:
     """Print the cells of `sweep` on a device, with what each must cost at least."""
     environment = describe_device(device)
     sweep = sweep if isinstance(sweep, Sweep) else sweep(environment)
-    console = Console()
+    console = make_console()
     tasks = sweep.expand(environment.device)
     peaks = peaks_of(environment.device_name)
     table = Table(title=f"{sweep.name}: {len(tasks)} cells on {environment.device_name}", title_justify="left")

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from windtunnel.analysis.results import load_results
+from windtunnel.cli.console import make_console
 from windtunnel.records.store import DEFAULT_STORE
 from windtunnel.report.build import build_document
 from windtunnel.report.terminal import render_terminal
@@ -35,7 +35,7 @@ def command(
     gc.disable()
     names = [name.strip() for name in formats.split(",")]
     document = build_document(load_results(store))
-    console = Console()
+    console = make_console()
     if "terminal" in names:
         console.print(render_terminal(document))
     files = [name for name in names if name != "terminal"]

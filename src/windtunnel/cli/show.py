@@ -11,6 +11,7 @@ from rich.table import Table
 
 from windtunnel import units
 from windtunnel.analysis.results import Row
+from windtunnel.cli.console import make_console
 from windtunnel.errors import SpecError
 from windtunnel.records.record import record_to_json
 from windtunnel.records.store import DEFAULT_STORE, StoredRecord, read_store
@@ -39,7 +40,7 @@ def command(
         if as_json:
             typer.echo(record_to_json(stored.record))
         else:
-            _print(stored, Console())
+            _print(stored, make_console())
 
 
 def _print(stored: StoredRecord, console: Console) -> None:

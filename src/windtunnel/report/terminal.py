@@ -1,9 +1,10 @@
 """A document for a terminal, as renderables of rich."""
 
 import textwrap
+from collections.abc import Sequence
 
 from rich import box
-from rich.console import Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.padding import Padding
 from rich.rule import Rule
 from rich.table import Table as RichTable
@@ -24,6 +25,9 @@ from windtunnel.units import counted
 
 MAX_ROWS = 60
 """More rows than this nobody reads in a terminal; the files hold all."""
+
+_WIDEST_WORD = 24
+"""A word longer than this (a path, an address) may be broken for the sake of the other columns."""
 
 _STYLES = {CalloutKind.NOTE: "cyan", CalloutKind.WARNING: "yellow", CalloutKind.FAILURE: "bold red"}
 _SIGNS = {CalloutKind.NOTE: "i", CalloutKind.WARNING: "!", CalloutKind.FAILURE: "✗"}
@@ -57,7 +61,7 @@ def _table(table: Table, max_rows: int) -> RenderableType:
     for group in dict.fromkeys(column.group for column in table.columns if column.group) or ("",):
         caption = f"{table.caption}: {group}" if group else table.caption
         places = [place for place, column in enumerate(table.columns) if column.group in {"", group}]
-        parts += [Text(printable(caption), style="italic"), _grid(table, places, max_rows)]
+        parts += [Text(printable(caption), style="italic"), _Grid(table, places, max_rows)]
     left_out = len(table.rows) - max_rows
     if left_out > 0:
         parts.append(Text(f"and {counted(left_out, 'more row')}, in the report's files", style="dim"))
@@ -66,23 +70,59 @@ def _table(table: Table, max_rows: int) -> RenderableType:
     return Group(*parts)
 
 
-def _grid(table: Table, places: list[int], max_rows: int) -> RichTable:
-    drawn = RichTable(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True)
-    rows = [[printable(row[place].text) for place in places] for row in table.rows[:max_rows]]
-    for number, place in enumerate(places):
-        column = table.columns[place]
-        if column.kind is ColumnKind.NUMBER:
-            header = _narrow(column, width=max((len(row[number]) for row in rows), default=1))
-            drawn.add_column(Text(header), justify="right", no_wrap=True)  # what wraps first is text
-        else:
-            drawn.add_column(Text(printable(column.header)))
-    for row, texts in zip(table.rows, rows, strict=False):
-        styles = ["red" if row[place].is_failure else "" for place in places]
-        # Where there is no room at all a number is folded: cut off, it would be another number.
-        drawn.add_row(
-            *(Text(text, style, no_wrap=False, overflow="fold") for text, style in zip(texts, styles, strict=True))
-        )
-    return drawn
+class _Grid:
+    """The columns at some places of a table, drawn for the width that there is.
+
+    Columns break between words, then stand closer, and only then inside a word: never cut off, because a
+    number without its last digits is another number.
+    """
+
+    def __init__(self, table: Table, places: list[int], max_rows: int) -> None:
+        self._columns = [table.columns[place] for place in places]
+        self._rows = [[row[place] for place in places] for row in table.rows[:max_rows]]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        texts = [[printable(cell.text) for cell in row] for row in self._rows]
+        by_column = list(zip(*texts, strict=True)) if texts else [()] * len(self._columns)
+        headers = [_header(column, entries) for column, entries in zip(self._columns, by_column, strict=True)]
+        widths = _widths(headers, by_column, options.max_width)
+        gap = int(sum(widths) + 2 * (len(widths) - 1) <= options.max_width)  # beside the divider, one blank wide
+        drawn = RichTable(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, gap, 0, 0))
+        for column, header, width in zip(self._columns, headers, widths, strict=True):
+            justify = "right" if column.kind is ColumnKind.NUMBER else "left"
+            drawn.add_column(Text(header), justify=justify, width=width)
+        for row, entries in zip(self._rows, texts, strict=True):
+            styles = ["red" if cell.is_failure else "" for cell in row]
+            drawn.add_row(*(Text(text, style, overflow="fold") for text, style in zip(entries, styles, strict=True)))
+        yield drawn
+
+
+def _header(column: Column, entries: Sequence[str]) -> str:
+    if column.kind is ColumnKind.TEXT:
+        return printable(column.header)
+    return _narrow(column, width=max(map(len, entries), default=1))
+
+
+def _widths(headers: Sequence[str], by_column: Sequence[Sequence[str]], room: int) -> list[int]:
+    """Share `room` among the columns: all they want, or else their longest word and what is left over."""
+    wanted: list[int] = []
+    least: list[int] = []
+    for header, entries in zip(headers, by_column, strict=True):
+        wanted.append(max((len(line) for text in (header, *entries) for line in text.splitlines()), default=1))
+        longest = max((len(word) for text in (header, *entries) for word in text.split()), default=1)
+        least.append(min(longest, _WIDEST_WORD))
+    left = room - sum(least) - 2 * (len(least) - 1)
+    if left < 0:
+        left += len(least) - 1  # without the second blank between columns
+    if left < 0:
+        share = (room - (len(least) - 1)) // len(least)
+        return [max(1, min(share, width)) for width in least]
+    widths = least[:]
+    for place in sorted(range(len(least)), key=lambda place: wanted[place] - least[place]):
+        more = min(wanted[place] - least[place], left)
+        widths[place] += more
+        left -= more
+    return widths
 
 
 def _narrow(column: Column, *, width: int) -> str:

@@ -1,7 +1,7 @@
 """What the first step of a fresh process costs, beside the steps after it and a warm cell."""
 
 from windtunnel.analysis.comparisons import ColdStart, cold_starts
-from windtunnel.analysis.statistics import summarize
+from windtunnel.statistics.summary import summarize
 from windtunnel.report.document import Block, Cell, Paragraph, Section, Table
 from windtunnel.report.measures import number_column
 from windtunnel.report.scope import WARMUP, Scope

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from windtunnel.analysis.statistics import summarize
+from windtunnel.statistics.summary import summarize
 
 series = st.lists(st.integers(min_value=1, max_value=10**12), min_size=1, max_size=60)
 EPSILON = np.finfo(np.float64).eps
