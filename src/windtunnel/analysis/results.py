@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
 
-from windtunnel.statistics.summary import Summary, summarize
 from windtunnel.cost.devices import peaks_of
 from windtunnel.records.environment import Environment
 from windtunnel.records.record import ClockName, Record, Status
 from windtunnel.records.store import Run, Store, StoredRecord, read_store
 from windtunnel.spec.cell import Cell, MeasurePlan
 from windtunnel.spec.tables import PRECISIONS
+from windtunnel.statistics.summary import Summary, summarize
 
 
 class Row:

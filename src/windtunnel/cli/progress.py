@@ -7,10 +7,10 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from windtunnel import units
-from windtunnel.statistics.summary import summarize
 from windtunnel.records.environment import Environment
 from windtunnel.records.record import ClockName, Record, Status
 from windtunnel.spec.cell import Task
+from windtunnel.statistics.summary import summarize
 
 
 class Display:

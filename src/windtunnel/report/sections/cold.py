@@ -1,10 +1,10 @@
 """What the first step of a fresh process costs, beside the steps after it and a warm cell."""
 
 from windtunnel.analysis.comparisons import ColdStart, cold_starts
-from windtunnel.statistics.summary import summarize
 from windtunnel.report.document import Block, Cell, Paragraph, Section, Table
 from windtunnel.report.measures import number_column
 from windtunnel.report.scope import WARMUP, Scope
+from windtunnel.statistics.summary import summarize
 from windtunnel.units import NOT_KNOWN, counted, time_scale
 from windtunnel.units import ratio as ratio_text
 
