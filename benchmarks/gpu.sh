@@ -15,7 +15,7 @@ measure() { # name, then the arguments of `windtunnel run`
 }
 
 mkdir -p "$out"
-for name in ${SWEEPS:-seed-000 seed-003 course}; do
+for name in ${SWEEPS:-seed-000 seed-001 seed-003 course smoke failures}; do
   case $name in
     course | smoke | failures) measure "$name" "benchmarks/$name.toml" ;;
     *) measure "$name" "$name" ;;

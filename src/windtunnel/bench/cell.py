@@ -95,6 +95,8 @@ class _Attempt:
 
     def clean(self) -> int:
         """Free the cell and return how many bytes it left behind."""
+        if self.task.cell.compile != "off":
+            torch.compiler.reset()  # compiled code holds the memory of its CUDA graphs
         return self._meter.leftover() if self._meter else 0
 
     def _measure(self) -> tuple[Status, Failure | None]:
