@@ -7,6 +7,7 @@ OWN: dict[str, Any] = {"d_model": 64, "num_layers": 2, "num_heads": 4}
 VALID: tuple[dict[str, Any], ...] = (
     {"size": "small"},
     {"size": ["small", "xl"], "context": [128, 256], "warmup": [0, 5]},
+    {"size": "small", "warmup": ["auto", 5], "target": "1%", "max_samples": 200, "max_time": "30s"},
     {"name": "n", "description": "d", "size": "xl", "steps": 1, "seed": 2**63 - 1},
     {"size": "small", "mode": "train_step", "precision": ["bf16", "fp16"], "compile": "default"},
     {"size": "small", "attention": ["eager", "my.kernels:flash"], "device": "cuda:1"},
@@ -58,7 +59,7 @@ FAULTS_OF_FORM: tuple[tuple[dict[str, Any], str], ...] = (
     (sized(d_mdel=64), f"unknown field of sizes.mine 'd_mdel'; {SHAPE}; did you mean 'd_model'?"),
     ({"size": "small", "context": -1}, "context is -1; allowed: at least 1"),
     ({"size": "small", "context": [128, 0]}, "context is 0; allowed: at least 1"),
-    ({"size": "small", "warmup": -1}, "warmup is -1; allowed: at least 0"),
+    ({"size": "small", "warmup": -1}, "warmup is -1; allowed: auto, or a whole number from 0 to 100,000"),
     ({"size": "small", "steps": 0}, "steps is 0; allowed: at least 1"),
     ({"size": "small", "steps": 100_001}, "steps is 100001; allowed: at most 100,000"),
     ({"size": "small", "seed": -1}, "seed is -1; allowed: at least 0"),
@@ -75,7 +76,7 @@ FAULTS_OF_FORM: tuple[tuple[dict[str, Any], str], ...] = (
     ({"size": "small", "steps": "10"}, "steps is '10'; allowed: a whole number"),
     ({"size": "small", "context": 256.5}, "context is 256.5; allowed: a whole number"),
     ({"size": "small", "batch": [1, "x"]}, "batch is 'x'; allowed: a whole number"),
-    ({"size": "small", "warmup": True}, "warmup is True; allowed: a whole number"),
+    ({"size": "small", "warmup": True}, "warmup is True; allowed: auto, or a whole number from 0 to 100,000"),
     (sized(num_heads="4"), "sizes.mine.num_heads is '4'; allowed: a whole number"),
     ({"size": 5}, "size is 5; allowed: a text"),
     ({"size": "small", "name": 5}, "name is 5; allowed: a text"),
@@ -119,6 +120,16 @@ FAULTS_OF_SENSE: tuple[tuple[dict[str, Any], str], ...] = (
         excluding(attention="eagr"),
         f"unknown attention 'eagr'; {BACKENDS}; did you mean 'eager'?",
     ),
+    ({"size": "small", "target": 0}, "target: 0 is not a share above 0 and at most 100 %; write it as 1% or 0.01"),
+    (
+        {"size": "small", "target": "101%"},
+        "target: '101%' is not a share above 0 and at most 100 %; write it as 1% or 0.01",
+    ),
+    (
+        {"size": "small", "target": "1%", "steps": 10},
+        "steps and target both say how many samples: give one of them",
+    ),
+    ({"size": "small", "max_time": "9s"}, "max_time has no effect without a target: give one, or leave it out"),
     ({"size": "small", "device": "gpu"}, "unknown device 'gpu'; allowed: cpu, cuda, cuda:N"),
     (
         {"size": "small", "heads": 7},

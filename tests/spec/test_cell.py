@@ -46,7 +46,7 @@ OTHER_CELL: dict[str, Any] = {
     "device": "cuda:0",
     "seed": 1,
 }
-OTHER_PLAN = {"warmup": 6, "steps": 11}
+OTHER_PLAN = {"warmup": "auto", "steps": 11, "target": 0.01, "max_samples": 99, "max_seconds": 9.0}
 OTHER_MODEL = {
     "name": "tiny again",
     "d_model": 64,

@@ -32,7 +32,7 @@ _POINT = {
     "context_length": ("cell.context_length",),
     "workload": ("cell.workload",),
     "warmup": ("plan.warmup",),
-    "steps": ("plan.steps",),
+    "steps": ("plan.steps", "plan.target", "plan.max_samples", "plan.max_seconds"),
     "device": ("cell.device",),
     "seed": ("cell.seed",),
     "machine": ("machine",),
@@ -117,7 +117,7 @@ def cold_starts(rows: Iterable[Row]) -> tuple[ColdStart, ...]:
     """
     measured = [row for row in rows if row.is_ok]
     cold = [row for row in measured if _shows_cold_start(row)]
-    warm = sorted((row for row in measured if not row.plan.is_cold), key=lambda row: row.plan.warmup)
+    warm = sorted((row for row in measured if not row.plan.is_cold), key=lambda row: row.plan.warmup_rank)
     warm_of = dict(matched(cold, warm, but_for=("warmup",)))
     return tuple(_cold_start(row, warm_of.get(row)) for row in cold)
 

@@ -3,7 +3,7 @@
 import re
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -13,14 +13,21 @@ import torch
 
 from windtunnel import units
 from windtunnel.bench.clock import Clock, StepTimes, make_clock
-from windtunnel.bench.loop import StepError, run_steps, to_samples
+from windtunnel.bench.loop import StepError, no_garbage_collection, run_steps, to_samples
 from windtunnel.bench.memory import MemoryMeter
 from windtunnel.bench.workload import Workload, build_workload
 from windtunnel.cost.step import cost_of
 from windtunnel.errors import SpecError, UnsupportedError
-from windtunnel.records.record import Failure, Memory, Record, Samples, Status
-from windtunnel.spec.cell import Task
+from windtunnel.records.record import ClockName, Failure, Memory, Record, Samples, Status
+from windtunnel.spec.cell import FEWEST_SAMPLES, Task
 from windtunnel.spec.tables import WORKLOADS
+from windtunnel.statistics.interval import median_interval
+from windtunnel.statistics.steady import WINDOW, is_steady
+from windtunnel.statistics.stopping import StoppingRule
+
+MAX_WARMUP_STEPS = 500
+MAX_WARMUP_SECONDS = 30.0
+"""What ends an automatic warm-up that finds no steady state."""
 
 OnStage = Callable[[str], None]
 
@@ -55,6 +62,8 @@ def measure_cell(task: Task, *, process: int, is_first_in_process: bool, on_stag
         process=process,
         is_first_in_process=is_first_in_process,
         started_at=started_at,
+        warmed_by=attempt.warmed_by,
+        stopped_by=attempt.stopped_by,
     )
     return record, leftover
 
@@ -69,6 +78,8 @@ class _Attempt:
     samples: tuple[Samples, ...] = ()
     memory: Memory | None = None
     warnings: list[str] = field(default_factory=list)
+    warmed_by: str | None = None
+    stopped_by: str | None = None
     _meter: MemoryMeter | None = None
     _stage: str = "start"
 
@@ -107,7 +118,8 @@ class _Attempt:
                 torch.cuda.set_device(device)
             self._meter = MemoryMeter(device)
             workload = build_workload(cell)
-            clock = make_clock(device, num_phases=len(workload.phases), num_steps=max(plan.warmup, plan.steps))
+            at_once = (WINDOW if plan.warmup == "auto" else plan.warmup, 1 if plan.target else plan.steps)
+            clock = make_clock(device, num_phases=len(workload.phases), num_steps=max(at_once))
             if device.type == "cuda":
                 torch.cuda.synchronize(device)
         watch = None
@@ -121,35 +133,66 @@ class _Attempt:
                 watch.check_compiled()
         workload.reset()
         self._meter.mark_built()
-        self._sample(workload, clock)
+        self._sample(workload, clock, watch.graphs if watch else lambda: 0)
         if watch and (recompiled := watch.recompiled()):
             self.warnings.append(f"torch.compile made {recompiled} more graphs after its own stage: times hold them")
         fault = workload.fault()
         if fault:
-            return Status.BAD_NUMERICS, Failure(stage="measure", message=f"{fault} after {plan.steps} timed steps")
+            count = len(self.samples[0].nanoseconds)
+            return Status.BAD_NUMERICS, Failure(stage="measure", message=f"{fault} after {count} timed steps")
         return Status.OK, None
 
-    def _sample(self, workload: Workload, clock: Clock) -> None:
-        warmup: tuple[StepTimes, ...] = ()
-        timed: tuple[StepTimes, ...] = ()
+    def _sample(self, workload: Workload, clock: Clock, graphs: Callable[[], int]) -> None:
+        warmup: list[StepTimes] = []
+        timed: list[StepTimes] = []
+        plan = self.task.plan
         try:
             with self.stage("warmup"):
-                run_steps(workload, clock, self.task.plan.warmup)
-                warmup = clock.read()
-            with self.stage("measure"):
-                run_steps(workload, clock, self.task.plan.steps)
-                timed = clock.read()
-        except StepError:
-            with suppress(RuntimeError):  # an error that broke CUDA is in its events too, and must not hide the first
-                if self._stage == "measure":
-                    timed = clock.read()  # the steps that were complete before the error
+                if plan.warmup == "auto":
+                    self.warmed_by = self._warm_up(workload, clock, warmup, graphs)
                 else:
-                    warmup = clock.read()
-            raise
+                    _take(workload, clock, plan.warmup, warmup)
+            with self.stage("measure"):
+                if plan.target is None:
+                    _take(workload, clock, plan.steps, timed)
+                else:
+                    self.stopped_by = self._sample_to_target(workload, clock, timed, plan.target)
         finally:
             assert self._meter is not None
             self.memory = self._meter.read()
             self.samples = to_samples(workload, warmup=warmup, timed=timed)
+
+    def _warm_up(self, workload: Workload, clock: Clock, into: list[StepTimes], graphs: Callable[[], int]) -> str:
+        """Run windows of steps until two agree and nothing grows any more; return what ended it."""
+        assert self._meter is not None
+        deadline = time.perf_counter() + MAX_WARMUP_SECONDS
+        state = None
+        while True:
+            before, state = state, (self._meter.settled_bytes(), graphs())
+            _take(workload, clock, WINDOW, into)
+            if state == before and is_steady(_totals(into)):
+                return "steady"
+            if len(into) >= MAX_WARMUP_STEPS or time.perf_counter() > deadline:
+                self.warnings.append(f"the steps were not steady after {len(into)} warm-up steps, where warm-up ends")
+                return "cap"
+
+    def _sample_to_target(self, workload: Workload, clock: Clock, into: list[StepTimes], target: float) -> str:
+        """Take samples one by one until the rule says stop; return its reason."""
+        plan = self.task.plan
+        rule = StoppingRule(
+            target=target,
+            min_samples=min(FEWEST_SAMPLES, plan.max_samples),
+            max_samples=plan.max_samples,
+            max_seconds=plan.max_seconds,
+        )
+        begin = time.perf_counter()
+        with no_garbage_collection():
+            while True:
+                _take(workload, clock, 1, into)
+                spent = time.perf_counter() - begin
+                stop = rule.check(len(into), spent, lambda: median_interval(_totals(into)).relative_half_width)
+                if stop:
+                    return stop.reason.value
 
     def _explain(self, error: BaseException, *, phase: str | None) -> tuple[Status, Failure]:
         text = _printable(str(error))
@@ -175,6 +218,21 @@ class _Attempt:
             message=f"{type(error).__name__}: {text}",
             details=_printable("".join(traceback.format_exception(error))),
         )
+
+
+def _take(workload: Workload, clock: Clock, count: int, into: list[StepTimes]) -> None:
+    """Run `count` steps and add their times; those that were complete before an error are added too."""
+    try:
+        run_steps(workload, clock, count)
+    except StepError:
+        with suppress(RuntimeError):  # an error that broke CUDA is in its events too, and must not hide the first
+            into.extend(clock.read())
+        raise
+    into.extend(clock.read())
+
+
+def _totals(steps: Sequence[StepTimes]) -> list[int]:
+    return [step.total[ClockName.HOST] for step in steps]
 
 
 def _printable(text: str) -> str:

@@ -29,6 +29,10 @@ class CompileWatch:
         if not self._graphs:
             raise UnsupportedError("torch.compile made no graph: the step ran eagerly, which is not what was asked")
 
+    def graphs(self) -> int:
+        """Return how many graphs were made since the reset."""
+        return _graphs()
+
     def recompiled(self) -> int:
         """Return how many graphs were made since `check_compiled`."""
         return _graphs() - self._graphs

@@ -25,7 +25,7 @@ def run_steps(workload: Workload, clock: Clock, count: int) -> None:
         StepError: A phase raised. The steps before it are complete and can be read from the clock.
     """
     phase = workload.phases[0]
-    with _no_garbage_collection():
+    with no_garbage_collection():
         try:
             for _ in range(count):
                 workload.reset()
@@ -39,8 +39,14 @@ def run_steps(workload: Workload, clock: Clock, count: int) -> None:
 
 
 @contextmanager
-def _no_garbage_collection() -> Iterator[None]:
-    """Collect now and not inside a sample, where Python would stop the host for milliseconds at random."""
+def no_garbage_collection() -> Iterator[None]:
+    """Collect now and not inside a sample, where Python would stop the host for milliseconds at random.
+
+    Inside another such region it does nothing: steps that are run one by one are collected once.
+    """
+    if not gc.isenabled():
+        yield
+        return
     gc.collect()
     gc.disable()
     try:

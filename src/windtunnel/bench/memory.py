@@ -36,6 +36,10 @@ class MemoryMeter:
         else:
             self._has_peak = _reset_resident_peak()
 
+    def settled_bytes(self) -> int:
+        """Return what stays allocated between two steps; on a CPU 0, as its resident set never stands still."""
+        return self._level() if self._device.type == "cuda" else 0
+
     def read(self) -> Memory:
         """Return the levels and the peak since `mark_built`."""
         if self._device.type == "cuda":

@@ -51,9 +51,13 @@ _FLAGS = {
         is_list=True,
         is_number=True,
         panel=_HOW,
-        help="Untimed steps before the samples; 0 times the cold start in a fresh process. [dim]default: 5[/]",
+        help="Untimed steps before the samples; auto: until they are steady; 0: the cold start in a fresh process. "
+        "[dim]default: 5[/]",
     ),
     "steps": _Flag(is_number=True, panel=_HOW, help="Timed steps: the samples of a cell. [dim]default: 10[/]"),
+    "target": _Flag(panel=_HOW, help="Instead of --steps: sample until the interval of the median is ± this, as 1%."),
+    "max_samples": _Flag(is_number=True, panel=_HOW, help="With --target: the most samples. [dim]default: 1000[/]"),
+    "max_time": _Flag(panel=_HOW, help="With --target: the longest time to sample a cell. [dim]default: 60s[/]"),
     "seed": _Flag(is_number=True, panel=_HOW, help="Seed of weights and tokens. [dim]default: 0[/]"),
 }
 

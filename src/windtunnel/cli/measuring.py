@@ -18,6 +18,7 @@ from windtunnel.errors import SpecError
 from windtunnel.report.build import build_document
 from windtunnel.report.terminal import render_terminal
 from windtunnel.report.write import write_report
+from windtunnel.spec.quantities import parse_seconds
 from windtunnel.spec.sweep import Sweep
 from windtunnel.spec.tables import PRECISIONS
 from windtunnel.sweep.engine import ChooseSweep, RunSummary, measure_sweep
@@ -39,8 +40,6 @@ ReportOption = Annotated[
 ]
 DEFAULT_TIMEOUT = "30m"
 
-_TIME_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
-
 
 def parse_timeout(text: str) -> float:
     """Return the seconds of a time such as 90, 90s, 30m or 6h.
@@ -48,14 +47,10 @@ def parse_timeout(text: str) -> float:
     Raises:
         SpecError: It is not such a time, or not positive.
     """
-    number, unit = (text[:-1], text[-1]) if text[-1:] in _TIME_UNITS else (text, "s")
     try:
-        seconds = float(number) * _TIME_UNITS[unit]
-    except ValueError:
-        seconds = -1.0
-    if not 0 < seconds < float("inf"):
-        raise SpecError(f"timeout {text!r} is not a positive time; write seconds, or a unit as in 90s, 30m, 6h")
-    return seconds
+        return parse_seconds(text)
+    except ValueError as error:
+        raise SpecError(f"timeout {error}") from None
 
 
 def run_and_report(
@@ -124,7 +119,7 @@ def print_plan(sweep: Sweep | ChooseSweep, device: str) -> None:
     for task in tasks:
         cost = cost_of(task.cell)
         peak = peaks.flops_per_second(PRECISIONS[task.cell.precision].peak) if peaks else None
-        seconds = (task.plan.warmup + task.plan.steps) * cost.step_flops / peak if peak else None
+        seconds = (task.plan.fewest_steps) * cost.step_flops / peak if peak else None
         total += seconds or 0.0
         table.add_row(
             task.label(),

@@ -13,7 +13,7 @@ from windtunnel import units
 from windtunnel.analysis.results import Row
 from windtunnel.cli.console import make_console
 from windtunnel.errors import SpecError
-from windtunnel.records.record import record_to_json
+from windtunnel.records.record import Record, record_to_json
 from windtunnel.records.store import DEFAULT_STORE, StoredRecord, read_store
 
 
@@ -82,7 +82,7 @@ def _facts(stored: StoredRecord) -> Iterator[tuple[str, str]]:
     yield "model", ", ".join(f"{name} {value}" for name, value in model.model_dump(exclude_none=True).items())
     yield "parameters", f"{record.parameters:,}"
     yield "cell", ", ".join(f"{name} {value}" for name, value in cell.model_dump(exclude={"model"}).items())
-    yield "plan", f"warm-up {record.task.plan.warmup}, samples {record.task.plan.steps}"
+    yield "plan", _plan(record)
     yield (
         "machine",
         f"{environment.device_name}, driver {environment.driver or units.NOT_KNOWN}, torch {environment.torch}",
@@ -98,3 +98,14 @@ def _facts(stored: StoredRecord) -> Iterator[tuple[str, str]]:
     yield "time spent", ", ".join(f"{stage} {units.duration(seconds)}" for stage, seconds in record.stages.items())
     for warning in record.warnings:
         yield "warning", warning
+
+
+def _plan(record: Record) -> str:
+    plan = record.task.plan
+    asked = f"target {100 * plan.target:g} %" if plan.target else f"samples {plan.steps}"
+    series = record.samples[0] if record.samples else None
+    used = f"; used: warm-up {len(series.warmup_nanoseconds)}, samples {len(series.nanoseconds)}" if series else ""
+    ends = [
+        f"{name} ended by {how}" for name, how in (("warm-up", record.warmed_by), ("samples", record.stopped_by)) if how
+    ]
+    return "; ".join([f"asked: warm-up {plan.warmup}, {asked}{used}", *ends])

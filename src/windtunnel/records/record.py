@@ -92,6 +92,8 @@ class Record:
         process: A number that tells the processes of one run apart.
         is_first_in_process: Whether no other cell ran in this process before.
         started_at: UTC, ISO 8601.
+        warmed_by: What ended an automatic warm-up: `steady` or `cap`; None where the count was exact.
+        stopped_by: What ended the samples: `target`, `max_samples` or `max_seconds`; None where the count was exact.
     """
 
     # By default pydantic writes inf and nan as null, which is no number when it is read.
@@ -111,6 +113,8 @@ class Record:
     process: int
     is_first_in_process: bool
     started_at: str
+    warmed_by: str | None = None
+    stopped_by: str | None = None
 
     def series(self, phase: str, clock: ClockName) -> Samples | None:
         """Return the samples of a phase on a clock, or None where there are none."""

@@ -53,7 +53,7 @@ COMPILE = _axis("compile", "cell.compile", "compile {}", "Mode of torch.compile.
 BATCH = _axis("batch", "cell.batch_size", "batch {}", "Sequences of a step.", ColumnKind.NUMBER)
 CONTEXT = _axis("context", "cell.context_length", "context {}", "Tokens of each sequence.", ColumnKind.NUMBER)
 WARMUP = _axis("warm-up", "plan.warmup", "warm-up {}", "Untimed steps before the samples.", ColumnKind.NUMBER)
-STEPS = _axis("steps", "plan.steps", "{} timed steps", "Timed steps asked for.", ColumnKind.NUMBER)
+STEPS = _axis("samples", "plan.samples_asked", "{}", "How many samples were asked for.")
 SEED = _axis("seed", "cell.seed", "seed {}", "Seed of weights and tokens.", ColumnKind.NUMBER)
 
 AXES = (SIZE, PRECISION, ATTENTION, COMPILE, BATCH, CONTEXT, WORKLOAD, WARMUP, STEPS, SEED)

@@ -2,20 +2,33 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Collection
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
 from windtunnel.errors import unknown_name
 from windtunnel.spec.model import Frozen, ModelSpec
+from windtunnel.spec.quantities import parse_fraction, parse_seconds, parse_warmup
 from windtunnel.spec.tables import ATTENTION_BACKENDS, COMPILE_MODES, PRECISIONS, WORKLOADS
 
 BatchSize = Annotated[int, Field(ge=1, le=1_000_000, strict=True)]
 ContextLength = Annotated[int, Field(ge=1, le=100_000_000, strict=True)]
-Warmup = Annotated[int, Field(ge=0, le=100_000, strict=True)]
+Warmup = Annotated[Literal["auto"] | int, BeforeValidator(parse_warmup)]
 Steps = Annotated[int, Field(ge=1, le=100_000, strict=True)]
+Target = Annotated[float, BeforeValidator(parse_fraction)]
+Seconds = Annotated[float, BeforeValidator(parse_seconds)]
 Seed = Annotated[int, Field(ge=0, lt=2**63, strict=True)]
+
+DEFAULT_MAX_SAMPLES = 1000
+DEFAULT_MAX_SECONDS = 60.0
+
+FEWEST_SAMPLES = 10
+"""A series that a cap ends early has at least so many, however slow its steps are."""
+
+FEWEST_AUTO_WARMUP = 10
+"""Automatic warm-up compares two windows of five."""
 
 
 def check_names(kind: str, values: tuple[str, ...], known: Collection[str]) -> tuple[str, ...]:
@@ -79,18 +92,39 @@ class Cell(Frozen):
 
 
 class MeasurePlan(Frozen):
-    """How a cell is measured: exact counts of untimed and of timed steps.
+    """How a cell is measured: how many untimed and how many timed steps.
 
-    A plan without warm-up asks for the cold start, so its cell runs in a process of its own.
+    Both counts are exact, unless `warmup` is `auto` (until the steps are steady) or there is a `target` (until
+    the interval of the median is that narrow, or a cap is reached; `steps` has no effect then). A plan without
+    warm-up asks for the cold start, so its cell runs in a process of its own.
     """
 
     warmup: Warmup = 5
     steps: Steps = 10
+    target: Target | None = Field(default=None, description="Relative half-width of the interval, a fraction of 1.")
+    max_samples: Steps = DEFAULT_MAX_SAMPLES
+    max_seconds: Seconds = DEFAULT_MAX_SECONDS
 
     @property
     def is_cold(self) -> bool:
         """Whether the first sample has to be the first step of its process."""
         return self.warmup == 0
+
+    @property
+    def warmup_rank(self) -> float:
+        """A number to order plans by their warm-up; `auto` is more than any count."""
+        return math.inf if self.warmup == "auto" else self.warmup
+
+    @property
+    def samples_asked(self) -> str:
+        """Say in words how many samples were asked for."""
+        return f"samples to ± {100 * self.target:g} %" if self.target else f"{self.steps} timed steps"
+
+    @property
+    def fewest_steps(self) -> int:
+        """The steps that this plan takes at least, warm-up included."""
+        warmup = FEWEST_AUTO_WARMUP if self.warmup == "auto" else self.warmup
+        return warmup + (min(FEWEST_SAMPLES, self.max_samples) if self.target else self.steps)
 
 
 class Task(Frozen):
@@ -116,6 +150,8 @@ class Task(Frozen):
         if cell.compile != "off":
             parts.append(f"compile {cell.compile}")
         parts.append(f"warm-up {self.plan.warmup}")
+        if self.plan.target:
+            parts.append(f"target {100 * self.plan.target:g} %")
         return " · ".join(parts)
 
     def on(self, device: str) -> Self:

@@ -33,6 +33,8 @@ def _fault(details: Mapping[str, Any], model: type[BaseModel]) -> str:
     where = ".".join(path)
     if kind == "value_error":
         message = str(context["error"])
+        if message.startswith("is "):
+            return f"{where} {message}"
         return f"{where}: {message}" if where and not message.startswith("unknown") else message
     if kind == "missing":
         return f"{where} is missing"

@@ -19,12 +19,16 @@ from pydantic import (
 
 from windtunnel.errors import SpecError
 from windtunnel.spec.cell import (
+    DEFAULT_MAX_SAMPLES,
+    DEFAULT_MAX_SECONDS,
     BatchSize,
     Cell,
     ContextLength,
     MeasurePlan,
+    Seconds,
     Seed,
     Steps,
+    Target,
     Task,
     Warmup,
     check_device,
@@ -56,7 +60,10 @@ _Modes = Annotated[_Names, WithJsonSchema(_names(*WORKLOADS))]
 _Precisions = Annotated[_Names, WithJsonSchema(_names(*PRECISIONS))]
 _CompileModes = Annotated[_Names, WithJsonSchema(_names(*COMPILE_MODES))]
 _INTEGERS = WithJsonSchema(_axis_schema({"type": "integer", "minimum": 1}))
-_INTEGERS_FROM_ZERO = WithJsonSchema(_axis_schema({"type": "integer", "minimum": 0}))
+_NUMBER_OR_TEXT = WithJsonSchema({"anyOf": [{"type": "number"}, {"type": "string"}]})
+_WARMUPS = WithJsonSchema(
+    _axis_schema({"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "enum": ["auto"]}]})
+)
 
 
 class SizeTable(Frozen):
@@ -92,7 +99,7 @@ class Exclusion(Frozen):
     precision: _Precisions = ()
     attention: _FreeNames = ()
     compile: _CompileModes = ()
-    warmup: Annotated[tuple[Warmup, ...], BeforeValidator(_as_tuple), _INTEGERS_FROM_ZERO] = ()
+    warmup: Annotated[tuple[Warmup, ...], BeforeValidator(_as_tuple), _WARMUPS] = ()
 
     @field_validator("mode", "precision", "attention", "compile")
     @classmethod
@@ -147,10 +154,18 @@ class Sweep(Frozen):
         default=("eager",), description=f"Attention backends: {', '.join(ATTENTION_BACKENDS)}, or module:attr."
     )
     compile: _CompileModes = Field(default=("off",), description="torch.compile modes.")
-    warmup: Annotated[tuple[Warmup, ...], BeforeValidator(_as_tuple), _INTEGERS_FROM_ZERO] = Field(
-        default=(5,), description="Untimed steps before the samples; 0 measures the cold start in a fresh process."
+    warmup: Annotated[tuple[Warmup, ...], BeforeValidator(_as_tuple), _WARMUPS] = Field(
+        default=(5,),
+        description="Untimed steps before the samples; auto: until steady; 0: the cold start of a process.",
     )
     steps: Steps = Field(default=10, description="Timed steps: the samples of a cell.")
+    target: Annotated[Target | None, _NUMBER_OR_TEXT] = Field(
+        default=None, description="Instead of steps: sample until the interval's relative half-width is this, as 1%."
+    )
+    max_samples: Steps = Field(default=DEFAULT_MAX_SAMPLES, description="With target: the most samples of a cell.")
+    max_time: Annotated[Seconds, _NUMBER_OR_TEXT] = Field(
+        default=DEFAULT_MAX_SECONDS, description="With target: the longest time to sample a cell, as 60s."
+    )
     seed: Seed = Field(default=0, description="Seed of weights and tokens.")
     device: str = Field(default="auto", description="auto, cpu, cuda or cuda:N.")
     d_model: Count | None = Field(default=None, description="Width, for a size of one's own.")
@@ -188,6 +203,16 @@ class Sweep(Frozen):
             known = {**NAMED_SIZES, **info.data["sizes"]}
             check_names("size", values, known)
         return values
+
+    @model_validator(mode="after")
+    def _samples_are_said_once(self) -> Self:
+        given = self.model_fields_set
+        if self.target is not None and "steps" in given:
+            raise ValueError("steps and target both say how many samples: give one of them")
+        idle = [name for name in ("max_samples", "max_time") if name in given and self.target is None]
+        if idle:
+            raise ValueError(f"{' and '.join(idle)} has no effect without a target: give one, or leave it out")
+        return self
 
     @model_validator(mode="after")
     def _shape_is_possible(self) -> Self:
@@ -268,7 +293,12 @@ class Sweep(Frozen):
             device=device,
             seed=self.seed,
         )
-        return Task(cell=cell, plan=MeasurePlan(warmup=point["warmup"], steps=self.steps))
+        if self.target is None:
+            return Task(cell=cell, plan=MeasurePlan(warmup=point["warmup"], steps=self.steps))
+        plan = MeasurePlan(
+            warmup=point["warmup"], target=self.target, max_samples=self.max_samples, max_seconds=self.max_time
+        )
+        return Task(cell=cell, plan=plan)
 
 
 _NEEDED_SHAPE = {"d_model": "d_model", "layers": "num_layers", "heads": "num_heads"}

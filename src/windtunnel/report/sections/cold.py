@@ -66,7 +66,7 @@ def _table(scope: Scope, starts: tuple[ColdStart, ...]) -> Table:
 
 
 def _warm_note(starts: tuple[ColdStart, ...]) -> str:
-    warmups = sorted({start.warm_row.plan.warmup for start in starts if start.warm_row})
+    warmups = sorted({start.warm_row.plan.warmup for start in starts if start.warm_row}, key=str)
     if not warmups:
         return f"No cell was also measured with warm-up, hence {NOT_KNOWN}."
     return f"The warm cell is the one with the most warm-up: {', '.join(map(str, warmups))} steps."

@@ -1,13 +1,13 @@
 """How the numbers were made: what is inside each timed region, on which clock, and where the time went."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import cast
 
 from windtunnel.records.record import ClockName
 from windtunnel.report.document import Block, Cell, Column, Paragraph, Section, Table
 from windtunnel.report.measures import number_column
 from windtunnel.report.scope import WORKLOAD_NAMES, Scope
-from windtunnel.units import duration
+from windtunnel.units import counted, duration
 
 _CLOCKS = {
     ClockName.HOST: "host: the wall clock, which on an accelerator waits for the device before and after the step",
@@ -25,11 +25,13 @@ def method(scope: Scope) -> Section:
 
 
 def _plan(scope: Scope) -> str:
-    warmups = sorted({row.plan.warmup for row in scope.rows})
-    steps = sorted({row.plan.steps for row in scope.rows})
+    by_rank = {row.plan.warmup_rank: str(row.plan.warmup) for row in scope.rows}
+    warmups = [by_rank[rank] for rank in sorted(by_rank)]
+    asked = dict.fromkeys(row.plan.samples_asked for row in scope.rows)
     sentences = [
-        f"Each cell was given {_or(warmups)} untimed warm-up steps and then {_or(steps)} timed steps; "
+        f"Each cell was given {_or(warmups)} untimed warm-up steps and then {_or(list(asked))}; "
         "every timed step is one sample, and none was dropped.",
+        *_automatic(scope),
         "Cells were measured one after another, in the order of the rows of the complete results.",
     ]
     cold = [row for row in scope.rows if row.plan.is_cold]
@@ -46,8 +48,30 @@ def _plan(scope: Scope) -> str:
     return " ".join(sentences)
 
 
-def _or(values: list[int]) -> str:
-    *most, last = map(str, values)
+def _automatic(scope: Scope) -> Iterator[str]:
+    """Say how the counts were found that were not asked for exactly."""
+    warmed = [row for row in scope.measured if row.record.warmed_by]
+    if warmed:
+        counts = [len(row.record.samples[0].warmup_nanoseconds) for row in warmed]
+        capped = sum(row.record.warmed_by != "steady" for row in warmed)
+        yield (
+            "Automatic warm-up ends when the last two windows of five steps agree by a rank test and memory and "
+            f"compiled graphs no longer change: {min(counts):,} to {max(counts):,} steps here; "
+            f"{capped:,} of {counted(len(warmed), 'cell')} reached the cap before."
+        )
+    stopped = [row for row in scope.measured if row.record.stopped_by]
+    if stopped:
+        counts = [len(row.record.samples[0].nanoseconds) for row in stopped]
+        short = sum(row.record.stopped_by != "target" for row in stopped)
+        yield (
+            "Sampling to a target looks at the interval of the median after 32 samples and then each time after half "
+            f"as many more: {min(counts):,} to {max(counts):,} samples here; {short:,} of "
+            f"{counted(len(stopped), 'cell')} reached a cap before the target."
+        )
+
+
+def _or(values: list[str]) -> str:
+    *most, last = values
     return f"{', '.join(most)} or {last}" if most else last
 
 

@@ -1,0 +1,55 @@
+"""What a user writes for a time, a share or a warm-up becomes a number: 90s, 30m, 6h; 1%, 0.01; 5, auto."""
+
+import math
+from typing import Literal
+
+MAX_WARMUP = 100_000
+
+_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+def parse_seconds(value: object) -> float:
+    """Return the seconds of a number, or of a text such as 90, 90s, 30m or 6h.
+
+    Raises:
+        ValueError: It is not such a time, or not positive.
+    """
+    text = str(value)
+    number, unit = (text[:-1], text[-1]) if text[-1:] in _SECONDS else (text, "s")
+    seconds = _float(number) * _SECONDS[unit]
+    if not 0 < seconds < math.inf or isinstance(value, bool):
+        raise ValueError(f"{value!r} is not a positive time; write seconds, or a unit as in 90s, 30m, 6h")
+    return seconds
+
+
+def parse_fraction(value: object) -> float:
+    """Return the fraction of a number such as 0.01, or of a text such as 1%.
+
+    Raises:
+        ValueError: It is not such a share, or not above 0 and at most 1.
+    """
+    text = str(value).strip()
+    fraction = _float(text[:-1]) / 100 if text.endswith("%") else _float(text)
+    if not 0 < fraction <= 1 or isinstance(value, bool):
+        raise ValueError(f"{value!r} is not a share above 0 and at most 100 %; write it as 1% or 0.01")
+    return fraction
+
+
+def parse_warmup(value: object) -> int | Literal["auto"]:
+    """Return a count of warm-up steps, or `auto`.
+
+    Raises:
+        ValueError: It is neither.
+    """
+    if value == "auto":
+        return "auto"
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_WARMUP:
+        return value
+    raise ValueError(f"is {value!r}; allowed: auto, or a whole number from 0 to {MAX_WARMUP:,}")
+
+
+def _float(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
