@@ -182,3 +182,25 @@ def test_a_device_of_unknown_peak_gives_a_rate_and_no_fraction():
     assert row.flops_per_second() is not None
     assert row.peak_flops_per_second is None
     assert row.peak_fraction() is None
+
+
+def test_an_estimate_is_the_median_in_seconds_with_an_interval_around_it():
+    """The binomial ranks of 10 independent samples at 95 % are the second and the ninth."""
+    times = [1.7, 1.2, 1.9, 1.1, 1.5, 1.4, 1.8, 1.3, 1.6, 1.0]
+    row = make_row(make_record(make_task(steps=10), milliseconds=times))
+
+    estimate = row.estimate()
+
+    assert estimate is not None
+    assert estimate.value == pytest.approx(1.45e-3)
+    assert (estimate.low, estimate.high) == pytest.approx((1.1e-3, 1.8e-3))
+
+
+def test_too_few_samples_have_a_median_and_no_interval():
+    row = make_row(make_record(make_task(steps=3), milliseconds=[1.0, 3.0, 2.0]))
+
+    estimate = row.estimate()
+
+    assert estimate is not None
+    assert estimate.value == pytest.approx(2e-3)
+    assert (estimate.low, estimate.high) == (None, None)

@@ -307,3 +307,22 @@ def test_figures_stand_in_the_charts_section_only(document: Document):
     ]
 
     assert with_figures == ["Charts"]
+
+
+def test_the_grid_shows_the_interval_of_the_median(report_of: Build):
+    times = [1.7, 1.2, 1.9, 1.1, 1.5, 1.4, 1.8, 1.3, 1.6, 1.0]
+
+    document = report_of(make_record(make_task(steps=10), milliseconds=times))
+
+    _, table = tables_of(document, "Complete results")
+    assert column_of(table, "95 % interval (ms)") == ["1.100 to 1.800"]
+
+
+def test_the_method_says_how_automatic_counts_were_found(report_of: Build):
+    record = make_record(make_task(steps=10), warmed_by="cap", stopped_by="target")
+
+    document = report_of(record)
+
+    said = texts_of(section_of(document, "Method"))
+    assert "0 to 0 steps here; 1 of 1 cell reached the cap before" in said
+    assert "10 to 10 samples here; 0 of 1 cell reached a cap before the target" in said

@@ -1,24 +1,27 @@
 """Stored records as rows that know their statistics and their rates."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
 
 from windtunnel.cost.devices import peaks_of
+from windtunnel.records.calibration import Calibration
 from windtunnel.records.environment import Environment
 from windtunnel.records.record import ClockName, Record, Status
 from windtunnel.records.store import Run, Store, StoredRecord, read_store
 from windtunnel.spec.cell import Cell, MeasurePlan
 from windtunnel.spec.tables import PRECISIONS
+from windtunnel.statistics.interval import Estimate, median_interval
 from windtunnel.statistics.summary import Summary, summarize
 
 
 class Row:
     """One record with its numbers, each computed when it is first asked for."""
 
-    def __init__(self, stored: StoredRecord) -> None:
-        """Wrap a stored record."""
+    def __init__(self, stored: StoredRecord, calibration: Calibration | None = None) -> None:
+        """Wrap a stored record, with the latest calibration of its machine where there is one."""
+        self.calibration: Calibration | None = calibration
         self.key: str = stored.key
         self.repeat: int = stored.repeat
         self.record: Record = stored.record
@@ -26,6 +29,7 @@ class Row:
         self.cell: Cell = stored.record.task.cell
         self.plan: MeasurePlan = stored.record.task.plan
         self._summaries: dict[tuple[str | None, ClockName | None], Summary | None] = {}
+        self._estimates: dict[str, Estimate | None] = {}
 
     @property
     def is_ok(self) -> bool:
@@ -61,6 +65,14 @@ class Row:
         series = self.record.series(phase, clock)
         return summarize(series.nanoseconds) if series and series.nanoseconds else None
 
+    def estimate(self, phase: str | None = None) -> Estimate | None:
+        """Return the median of a phase (default: the whole step) in seconds with its 95 % interval."""
+        phase = phase or self.record.total
+        if phase not in self._estimates:
+            samples = self.samples(phase)
+            self._estimates[phase] = _in_seconds(median_interval(samples)) if samples else None
+        return self._estimates[phase]
+
     def samples(self, phase: str | None = None) -> tuple[int, ...]:
         """Return the raw samples of a phase on the clock that tables show, in nanoseconds and in order."""
         phase = phase or self.record.total
@@ -89,8 +101,29 @@ class Row:
         rate, peak = self.flops_per_second(phase), self.peak_flops_per_second
         return rate / peak if rate and peak else None
 
+    @property
+    def ceiling_flops_per_second(self) -> float | None:
+        """The rate that this machine reached in calibration for this precision; None where it has none."""
+        column = PRECISIONS[self.cell.precision].peak
+        return self.calibration.flops_per_second(column) if self.calibration else None
+
+    def ceiling_fraction(self, phase: str | None = None) -> float | None:
+        """Return the achieved rate as a fraction of the calibrated one; None where either is not known."""
+        rate, ceiling = self.flops_per_second(phase), self.ceiling_flops_per_second
+        return rate / ceiling if rate and ceiling else None
+
 
 _peaks = cache(peaks_of)
+
+
+def _in_seconds(estimate: Estimate) -> Estimate:
+    low, high = estimate.low, estimate.high
+    return replace(
+        estimate,
+        value=estimate.value * 1e-9,
+        low=None if low is None else low * 1e-9,
+        high=None if high is None else high * 1e-9,
+    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -131,9 +164,13 @@ def load_results(store: Store | Path | str) -> Results:
 def _rows(store: Store) -> Iterator[Row]:
     """Yield the rows; those of one environment, which a store reads once, share its hash."""
     machines: dict[int, str] = {}
+    calibrations: dict[str, Calibration | None] = {}
     for stored in store.records():
         row = Row(stored)
         if id(row.environment) in machines:
             row.machine = machines[id(row.environment)]
         machines[id(row.environment)] = row.machine
+        if row.machine not in calibrations:
+            calibrations[row.machine] = store.calibration(row.machine)
+        row.calibration = calibrations[row.machine]
         yield row

@@ -13,7 +13,7 @@ from windtunnel.errors import WindtunnelError
 
 EXIT_DONE = 0
 EXIT_NO = 1
-"""The answer is no: a cell failed."""
+"""The answer is no: a cell failed, or the doctor found a problem."""
 EXIT_WRONG = 2
 """The request was wrong."""
 EXIT_INTERRUPTED = 130
@@ -34,6 +34,8 @@ _COMMANDS = {
     "list": _Entry(panel="Results", summary="List what a store holds."),
     "show": _Entry(panel="Results", summary="Show one record with every sample."),
     "schema": _Entry(panel="Results", summary="Print the JSON Schema of a sweep file, for editors."),
+    "doctor": _Entry(panel="Machine", summary="Look for what would spoil a measurement on this machine."),
+    "calibrate": _Entry(panel="Machine", summary="Measure what this machine can do at most, for reports to compare."),
 }
 _MODULES = {"list": "list_records"}  # `list` itself would hide the built-in
 

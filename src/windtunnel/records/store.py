@@ -11,14 +11,16 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from windtunnel.errors import StoreError
+from windtunnel.records.calibration import Calibration, calibration_from_json, calibration_to_json
 from windtunnel.records.environment import Environment
 from windtunnel.records.record import Record, record_from_json, record_to_json
 
 FILE_NAME = "store.sqlite"
 DEFAULT_STORE = Path("windtunnel-results")
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 _APPLICATION_ID = 0x57544E4C  # "WTNL": what `file` and we ourselves know a store by
+_AUTO = -1  # in the columns for browsing: the count was not asked for, but found
 _BUSY_SECONDS = 60.0  # how long a writer waits for another one; a transaction takes milliseconds
 
 _SCHEMA = """
@@ -56,6 +58,17 @@ CREATE TABLE records (
     UNIQUE (key, machine, repeat)
 ) STRICT;
 """
+_CALIBRATIONS = """
+CREATE TABLE calibrations (
+    id INTEGER PRIMARY KEY,
+    machine TEXT NOT NULL,
+    environment_id TEXT NOT NULL REFERENCES environments(id),
+    started_at TEXT NOT NULL,
+    calibration TEXT NOT NULL
+) STRICT;
+"""
+_UPGRADES = {1: _CALIBRATIONS}
+"""What each schema version lacks of the next one; new tables only, so that an open writer of the old one goes on."""
 
 _Result = TypeVar("_Result")
 
@@ -120,10 +133,7 @@ class Store:
         key, machine = record.task.key(), environment.machine()
 
         def write() -> int:
-            self._connection.execute(
-                "INSERT OR IGNORE INTO environments VALUES (?, ?, ?)",
-                (environment.key(), machine, json.dumps(asdict(environment))),
-            )
+            self._add_environment(environment)
             (repeat,) = self._connection.execute(
                 "SELECT coalesce(max(repeat) + 1, 0) FROM records WHERE key = ? AND machine = ?", (key, machine)
             ).fetchone()
@@ -142,8 +152,8 @@ class Store:
                 "attention": cell.attention,
                 "compile": cell.compile,
                 "device": cell.device,
-                "warmup": plan.warmup,
-                "steps": plan.steps,
+                "warmup": _AUTO if plan.warmup == "auto" else plan.warmup,
+                "steps": _AUTO if plan.target else plan.steps,
                 "record": record_to_json(record),
             }
             names, marks = ", ".join(columns), ", ".join("?" * len(columns))
@@ -170,6 +180,43 @@ class Store:
         self._write(
             lambda: self._connection.execute("UPDATE runs SET summary = ? WHERE id = ?", (json.dumps(summary), number))
         )
+
+    def add_calibration(self, calibration: Calibration, environment: Environment) -> None:
+        """Store a calibration in one transaction; earlier ones of the machine stay.
+
+        Raises:
+            StoreError: The file cannot be written: read-only, disk full, not a store any more.
+        """
+
+        def write() -> None:
+            self._add_environment(environment)
+            self._connection.execute(
+                "INSERT INTO calibrations (machine, environment_id, started_at, calibration) VALUES (?, ?, ?, ?)",
+                (
+                    environment.machine(),
+                    environment.key(),
+                    calibration.started_at,
+                    calibration_to_json(calibration),
+                ),
+            )
+
+        self._write(write)
+
+    def calibration(self, machine: str) -> Calibration | None:
+        """Return the latest calibration of a machine; None where it has none.
+
+        Raises:
+            StoreError: The row cannot be read as a calibration.
+        """
+        if not self._read("SELECT 1 FROM sqlite_schema WHERE name = 'calibrations'"):
+            return None  # schema version 1, opened for reading
+        rows = self._read(
+            "SELECT id, calibration FROM calibrations WHERE machine = ? ORDER BY id DESC LIMIT 1", (machine,)
+        )
+        for number, text in rows:
+            with _damage_named(f"calibration {number}", self.folder):
+                return calibration_from_json(text)
+        return None
 
     def keys(self, machine: str) -> frozenset[str]:
         """Return the keys of all tasks that were measured on `machine`, failures included."""
@@ -223,6 +270,12 @@ class Store:
             )
         )
 
+    def _add_environment(self, environment: Environment) -> None:
+        self._connection.execute(
+            "INSERT OR IGNORE INTO environments VALUES (?, ?, ?)",
+            (environment.key(), environment.machine(), json.dumps(asdict(environment))),
+        )
+
     def _read(self, query: str, values: tuple[object, ...] = ()) -> list[tuple[Any, ...]]:
         with _explained(self.folder):
             return self._connection.execute(query, values).fetchall()  # all: the last page may be the damaged one
@@ -245,6 +298,8 @@ class Store:
 def open_store(folder: Path) -> Store:
     """Open the store in `folder` for reading and writing, and make it when it is not there.
 
+    A store of an older schema version is upgraded in place; what it holds stays as it is.
+
     Raises:
         StoreError: The folder cannot be made or written, or what is there is not a store of this version.
     """
@@ -263,9 +318,10 @@ def open_store(folder: Path) -> Store:
                     connection.execute("PRAGMA journal_mode = WAL")
                     connection.executescript(
                         f"BEGIN; PRAGMA application_id = {_APPLICATION_ID};"
-                        f" PRAGMA user_version = {SCHEMA_VERSION}; {_SCHEMA} COMMIT;"
+                        f" PRAGMA user_version = {SCHEMA_VERSION}; {_SCHEMA} {_CALIBRATIONS} COMMIT;"
                     )
                 _check_identity(connection, folder)
+                _upgrade(connection)
                 connection.execute("PRAGMA synchronous = FULL")
         except BaseException:
             connection.close()
@@ -327,6 +383,13 @@ def _check_identity(connection: sqlite3.Connection, folder: Path) -> None:
             f"the store {folder} has schema version {version}, newer than the {SCHEMA_VERSION} that this windtunnel "
             "reads; update windtunnel, or choose another --store"
         )
+
+
+def _upgrade(connection: sqlite3.Connection) -> None:
+    """Bring an older schema to ours, each version in one transaction; the caller holds the write lock."""
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    for older in range(version, SCHEMA_VERSION):
+        connection.executescript(f"BEGIN IMMEDIATE; {_UPGRADES[older]} PRAGMA user_version = {older + 1}; COMMIT;")
 
 
 @contextmanager

@@ -24,9 +24,11 @@ class Measures:
     time: Scale
     rate: Scale
     fraction: Scale
+    ceiling_fraction: Scale
     memory: Scale
     has_rate: bool
     has_peak: bool
+    has_ceiling: bool
     has_memory: bool
 
     def cells(self, row: Row) -> tuple[Cell, ...]:
@@ -34,19 +36,29 @@ class Measures:
         peak = self._peak_memory(row)
         summary = row.summary()
         if not row.is_ok or summary is None:
-            gaps = (_GAP,) * (2 + self.has_rate + self.has_peak)
+            gaps = (_GAP,) * (3 + self.has_rate + self.has_peak + self.has_ceiling)
             return (_GAP, Cell(text=row.record.status.value, is_failure=True), *gaps, *peak)
         cells = [
             Cell(text=str(summary.n)),
             Cell(text=self.time.spread(summary.mean, summary.std)),
             Cell(text=self.time.text(summary.median)),
+            self._interval(row),
             Cell(text=PERCENT.text(summary.cv)),
         ]
         if self.has_rate:
             cells.append(Cell(text=self.rate.text(row.flops_per_second())))
         if self.has_peak:
             cells.append(Cell(text=self.fraction.text(row.peak_fraction())))
+        if self.has_ceiling:
+            cells.append(Cell(text=self.ceiling_fraction.text(row.ceiling_fraction())))
         return (*cells, *peak)
+
+    def _interval(self, row: Row) -> Cell:
+        estimate = row.estimate()
+        if estimate is None or estimate.low is None or estimate.high is None:
+            return _GAP
+        text = f"{self.time.text(estimate.low)} to {self.time.text(estimate.high)}"
+        return Cell(text=text, sort=estimate.relative_half_width)
 
     def _peak_memory(self, row: Row) -> tuple[Cell, ...]:
         return (Cell(text=self.memory.text(peak_bytes(row))),) if self.has_memory else ()
@@ -65,11 +77,15 @@ def measures_of(rows: Iterable[Row]) -> Measures:
     memory = memory_scale(peak_bytes(row) for row in seen)
     has_rate = any(rates)
     has_peak = has_rate and any(row.peak_flops_per_second for row in seen)
+    has_ceiling = has_rate and any(row.ceiling_flops_per_second for row in seen)
     has_memory = any(peak_bytes(row) for row in seen)
     columns = [
         number_column("n", description="Number of samples: timed steps."),
         number_column("mean ± std", time.unit, "Mean and sample standard deviation of the whole step, host clock."),
         number_column("median", time.unit, "Half of the samples are shorter."),
+        number_column(
+            "95 % interval", time.unit, "Of the median: binomial ranks, wider where samples depend on one another."
+        ),
         number_column("CV", PERCENT.unit, "Coefficient of variation: standard deviation over mean."),
     ]
     if has_rate:
@@ -82,6 +98,14 @@ def measures_of(rows: Iterable[Row]) -> Measures:
                 "of peak", PERCENT.unit, "Rate over the datasheet's dense peak of this device for this precision."
             )
         )
+    if has_ceiling:
+        columns.append(
+            number_column(
+                "of ceiling",
+                PERCENT.unit,
+                "Rate over the fastest matrix product of this precision in this machine's calibration.",
+            )
+        )
     if has_memory:
         columns.append(number_column("peak memory", memory.unit, "Most bytes in use at any one time."))
     return Measures(
@@ -89,9 +113,11 @@ def measures_of(rows: Iterable[Row]) -> Measures:
         time=time,
         rate=rate,
         fraction=percent_scale(row.peak_fraction() for row in seen if row.is_ok),
+        ceiling_fraction=percent_scale(row.ceiling_fraction() for row in seen if row.is_ok),
         memory=memory,
         has_rate=has_rate,
         has_peak=has_peak,
+        has_ceiling=has_ceiling,
         has_memory=has_memory,
     )
 

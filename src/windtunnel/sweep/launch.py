@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from windtunnel.errors import RunError, SpecError
+from windtunnel.records.calibration import Calibration, calibration_from_json
+from windtunnel.records.checkup import CheckResult, checkup_from_json
 from windtunnel.records.environment import Environment
 from windtunnel.records.record import Failure, Record, Status, record_from_json
 from windtunnel.spec.cell import Task
@@ -107,9 +109,7 @@ class WorkerProcess:
     def describe(self, device: str) -> Environment:
         """Return the environment of `device`; on CUDA the process has used the device after it."""
         self._send({"op": "describe", "device": device})
-        message = self._receive(time.monotonic() + START_SECONDS)
-        if message["event"] == "error":
-            raise SpecError(message["message"])
+        message = self._answer(START_SECONDS)
         environment = Environment(**message["environment"])
         self.is_fresh = self.is_fresh and environment.device == "cpu"
         return environment
@@ -124,6 +124,24 @@ class WorkerProcess:
             message = self._receive(deadline, timeout)
             if message["event"] == "record":
                 return Answer(record=record_from_json(message["record"]), leaked_bytes=message["leaked_bytes"])
+            self._stage = message["stage"]
+            on_stage(self._stage)
+
+    def examine(self, device: str) -> tuple[CheckResult, ...]:
+        """Return what the checks of the machine found; on CUDA the process has used the device after it."""
+        self._stage = "doctor"
+        self.is_fresh = False
+        self._send({"op": "doctor", "device": device})
+        return checkup_from_json(self._answer(START_SECONDS)["results"])
+
+    def calibrate(self, device: str, *, seconds: float, on_stage: OnStage) -> Calibration:
+        """Measure the ceilings of `device` in about `seconds`; `on_stage` is told what is measured as it begins."""
+        self.is_fresh = False
+        self._send({"op": "calibrate", "device": device, "seconds": seconds})
+        while True:
+            message = self._answer(START_SECONDS + seconds)
+            if message["event"] == "calibration":
+                return calibration_from_json(message["calibration"])
             self._stage = message["stage"]
             on_stage(self._stage)
 
@@ -143,6 +161,13 @@ class WorkerProcess:
         with suppress(BrokenPipeError):  # the process is gone: the next `_receive` says how
             self._process.stdin.write(json.dumps(message).encode() + b"\n")
             self._process.stdin.flush()
+
+    def _answer(self, timeout: float) -> dict[str, Any]:
+        """Return the next message of a request about a device, or raise SpecError when it is not there."""
+        message = self._receive(time.monotonic() + timeout, timeout)
+        if message["event"] == "error":
+            raise SpecError(message["message"])
+        return message
 
     def _receive(self, deadline: float, timeout: float = START_SECONDS) -> dict[str, Any]:
         """Return the next message, or say how the process was lost."""
@@ -204,5 +229,36 @@ def describe_device(device: str, *, launch: Launch = WorkerProcess) -> Environme
     worker = launch()
     try:
         return worker.describe(device)
+    finally:
+        worker.close()
+
+
+def examine_device(device: str, *, launch: Callable[[], WorkerProcess] = WorkerProcess) -> tuple[CheckResult, ...]:
+    """Return what would spoil a measurement on `device`, by asking a worker that measures nothing.
+
+    Raises:
+        SpecError: The device is not there.
+        RunError: No worker can be started, or it was lost.
+    """
+    worker = launch()
+    try:
+        return worker.examine(device)
+    finally:
+        worker.close()
+
+
+def calibrate_device(
+    device: str, *, seconds: float, on_stage: OnStage, launch: Callable[[], WorkerProcess] = WorkerProcess
+) -> tuple[Calibration, Environment]:
+    """Measure the ceilings of `device` in a worker of their own.
+
+    Raises:
+        SpecError: The device is not there.
+        RunError: No worker can be started, or it was lost.
+    """
+    worker = launch()
+    try:
+        environment = worker.describe(device)
+        return worker.calibrate(environment.device, seconds=seconds, on_stage=on_stage), environment
     finally:
         worker.close()

@@ -1,4 +1,4 @@
-"""The child: takes tasks on standard input, measures them with torch, answers in JSON lines on a pipe.
+"""The child: takes requests on standard input, does them with torch, answers in JSON lines on a pipe.
 
 Run by the engine as `python -m windtunnel.sweep.worker DESCRIPTOR`, the number of the open pipe. The parent's
 end is noticed even while a cell runs: a thread waits on standard input.
@@ -13,10 +13,17 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import torch
+
+from windtunnel.bench.calibrate import calibrate, sizes_for
 from windtunnel.bench.cell import measure_cell
+from windtunnel.bench.doctor import examine
 from windtunnel.bench.environment import describe_environment, resolve_device
 from windtunnel.bench.memory import LEFTOVER_LIMIT_BYTES
+from windtunnel.bench.vitals import read_vitals
 from windtunnel.errors import WindtunnelError
+from windtunnel.records.calibration import calibration_to_json
+from windtunnel.records.checkup import checkup_to_json
 from windtunnel.records.record import record_to_json
 from windtunnel.spec.cell import Task
 
@@ -38,6 +45,11 @@ def main() -> None:
             if request["op"] == "describe":
                 device = resolve_device(request["device"])
                 send({"event": "environment", "environment": _fields(device)})
+            elif request["op"] == "doctor":
+                vitals = read_vitals(request["device"], resolve_device(request["device"]))
+                send({"event": "checkup", "results": checkup_to_json(examine(vitals))})
+            elif request["op"] == "calibrate":
+                _calibrate(request, send)
             else:
                 _measure(request, cells, send)
                 cells += 1
@@ -65,6 +77,19 @@ def _read_requests(requests: queue.SimpleQueue[dict[str, Any]]) -> None:
 def _fields(device: str) -> dict[str, object]:
     environment = describe_environment(device)
     return {name: getattr(environment, name) for name in environment.__dataclass_fields__}
+
+
+def _calibrate(request: Mapping[str, Any], send: Send) -> None:
+    device = torch.device(resolve_device(request["device"]))
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    calibration = calibrate(
+        device,
+        seconds=request["seconds"],
+        sizes=sizes_for(device),
+        on_stage=lambda name: send({"event": "stage", "stage": name}),
+    )
+    send({"event": "calibration", "calibration": calibration_to_json(calibration)})
 
 
 def _measure(request: Mapping[str, Any], cells: int, send: Send) -> None:

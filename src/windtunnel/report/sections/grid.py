@@ -1,10 +1,13 @@
 """Every cell with its numbers, failures among them, and the shapes behind the names of sizes."""
 
-from windtunnel.report.document import Block, Cell, Column, Paragraph, Section, Table
+from windtunnel.report.document import Block, Callout, CalloutKind, Cell, Column, Paragraph, Section, Table
 from windtunnel.report.measures import measures_of, number_column
 from windtunnel.report.scope import Scope
 from windtunnel.spec.model import ModelSpec
-from windtunnel.units import count_scale, counted
+from windtunnel.units import count_scale, counted, percent, rate
+
+_MOST_OF_CEILING = 1.02
+"""Above this a rate is not a fast cell but a fault: the ceiling itself is known to a percent or two."""
 
 
 def grid(scope: Scope) -> Section:
@@ -18,10 +21,29 @@ def grid(scope: Scope) -> Section:
             caption=f"Complete results, {counted(len(scope.rows), 'cell')}",
             columns=(*scope.columns(), *measures.columns),
             rows=tuple((*scope.cells(row), *measures.cells(row)) for row in scope.rows),
-            note="In the order in which the cells were measured. Times are of the whole step on the host clock.",
+            note="In the order in which the cells were measured. Times are of the whole step on the host clock. "
+            "There is no interval where samples are too few, or each too much like the one before.",
         )
     )
+    if fault := _above_ceiling(scope):
+        blocks.append(Callout(kind=CalloutKind.FAILURE, text=fault))
     return Section(heading="Complete results", blocks=tuple(blocks))
+
+
+def _above_ceiling(scope: Scope) -> str:
+    """Say which cell is furthest above its ceiling, and how many are; empty when none is."""
+    fractions = [(fraction, row) for row in scope.measured if (fraction := row.ceiling_fraction())]
+    above = [(fraction, row) for fraction, row in fractions if fraction > _MOST_OF_CEILING]
+    if not above:
+        return ""
+    fraction, row = max(above, key=lambda pair: pair[0])
+    others = f", and {counted(len(above) - 1, 'other cell')} above 102 %" if len(above) > 1 else ""
+    return (
+        f"A fault in the measurement or the calibration: {scope.label(row)} does {rate(row.flops_per_second())}, "
+        f"{percent(fraction)} of the {rate(row.ceiling_flops_per_second)} that this machine reached in calibration"
+        f"{others}. Calibrate again on the idle machine: windtunnel calibrate. Attention that skips masked work is "
+        "counted in full, and may be the reason at long contexts."
+    )
 
 
 def _sizes(scope: Scope) -> Table:

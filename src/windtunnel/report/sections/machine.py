@@ -3,9 +3,10 @@
 from dataclasses import asdict
 
 from windtunnel.records.environment import Environment
-from windtunnel.report.document import Cell, Column, Section, Table
+from windtunnel.report.document import Block, Cell, Column, Paragraph, Section, Table
 from windtunnel.report.scope import Scope
-from windtunnel.units import NOT_KNOWN, memory
+from windtunnel.spec.tables import PRECISIONS
+from windtunnel.units import NOT_KNOWN, memory, rate
 
 _BYTES = frozenset({"device_memory_bytes", "host_memory_bytes"})
 
@@ -28,7 +29,22 @@ def machine(scope: Scope) -> Section:
         ),
         note="Names of the host and of its user are not recorded.",
     )
-    return Section(heading="Machine", blocks=(table,), is_detail=True)
+    said = _calibration(scope)
+    blocks: tuple[Block, ...] = (Paragraph(lead="Calibration", text=said), table) if said else (table,)
+    return Section(heading="Machine", blocks=blocks, is_detail=True)
+
+
+def _calibration(scope: Scope) -> str:
+    """Say what the latest calibration reached in matrix products; empty where there is none."""
+    calibration = scope.rows[-1].calibration
+    columns = dict.fromkeys(precision.peak for precision in PRECISIONS.values())
+    reached = {column: calibration.flops_per_second(column) for column in columns} if calibration else {}
+    said = ", ".join(f"{column} {rate(value)}" for column, value in reached.items() if value)
+    if not calibration or not said:
+        return ""
+    return (
+        f"Measured on this machine at {calibration.started_at}, the fastest matrix product of each precision: {said}."
+    )
 
 
 def _entries(environment: Environment) -> dict[str, str]:

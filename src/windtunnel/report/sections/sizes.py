@@ -7,10 +7,13 @@ from windtunnel.report.document import Section, Table
 from windtunnel.report.measures import measures_of
 from windtunnel.report.scope import SIZE, Scope
 
+MAX_ROWS = 2000
+"""A grid longer than this is not written twice: it is searched, and its page is slow enough."""
+
 
 def sizes(scope: Scope) -> Section | None:
     """Return a table for each size, where there are several and something else varies too."""
-    if SIZE not in scope.axes or len(scope.axes) == 1:
+    if SIZE not in scope.axes or len(scope.axes) == 1 or len(scope.rows) > MAX_ROWS:
         return None
     rows_of: dict[Hashable, list[Row]] = {named.shape: [] for named in scope.models}
     for row in scope.rows:
