@@ -1,11 +1,12 @@
-"""The example runs as its docstring says, and prints what it promises."""
+"""The examples run as their docstrings say, and print what they promise."""
 
 import subprocess
 import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-SCRIPT = ROOT / "examples" / "measure_a_step.py"
+EXAMPLES = ROOT / "examples"
+SCRIPT = EXAMPLES / "measure_a_step.py"
 
 
 def run_example(store: Path) -> list[str]:
@@ -40,3 +41,22 @@ def test_example_prints_a_row_for_each_cell_and_writes_the_report_and_resumes(tm
     assert files == [store / "report" / "report.html", store / "report" / "report.md"]
     assert all(path.stat().st_size > 1000 for path in files)
     assert second == ["0 cells measured, 4 were stored before", *first[1:]]
+
+
+def test_comparing_example_prints_a_sentence_with_its_verdict_and_one_of_a_function_with_itself(tmp_path: Path):
+    done = subprocess.run(
+        [sys.executable, str(EXAMPLES / "compare_two_functions.py"), "--rows", "64"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    lines = [line for line in done.stdout.splitlines() if not line.startswith("warning: ")]
+    assert len(lines) == 3
+    assert "built_in" in lines[0]
+    assert "by_hand" in lines[0]
+    assert lines[1].startswith("verdict: ")
+    assert ", because " in lines[1]
+    assert " pairs" in lines[2]

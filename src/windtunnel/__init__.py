@@ -17,6 +17,7 @@ _EXPORTS = {
     "Sweep": "windtunnel.spec.sweep",
     "Task": "windtunnel.spec.cell",
     "WindtunnelError": "windtunnel.errors",
+    "compare": "windtunnel.bench.pairs",
     "cost_of": "windtunnel.cost.step",
     "load_results": "windtunnel.analysis.results",
     "load_sweep": "windtunnel.spec.sweep",

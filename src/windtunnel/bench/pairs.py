@@ -1,0 +1,411 @@
+"""Two callables measured in pairs in one process, with a control of the first against itself in the same run."""
+
+import gc
+import math
+import random
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+import numpy as np
+import torch
+
+from windtunnel.bench.clock import Clock, make_clock
+from windtunnel.errors import RunError, SpecError, UnsupportedError
+from windtunnel.records.record import ClockName
+from windtunnel.statistics.paired import (
+    LEAST_PAIRS,
+    Effect,
+    Judgement,
+    Side,
+    Verdict,
+    draw_block,
+    judge,
+    looks,
+    over_looks,
+)
+from windtunnel.units import change, counted, duration, percent
+
+LEAST_SAMPLE_NS = 50_000
+"""Shorter work is repeated inside one sample: two readings of a clock and a synchronisation cost up to a few µs."""
+
+MOST_CALLS = 1 << 20
+"""A callable that takes no measurable time after this many calls in a row cannot be measured."""
+
+WARMUP_CALLS = 5
+"""Untimed calls of each side, in turn, before the first sample."""
+
+WARMUP_SHARE = 0.25
+"""The part of the time limit after which warming up ends early."""
+
+_BLOCK_SAMPLES = 6
+"""Two pairs and one of the control."""
+
+Call = Callable[[], object]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sample:
+    """One timed run of `calls_per_sample` calls: of which side, in which pair, and as its first or second.
+
+    `is_null` marks the pairs of the control, in which both samples are of side A.
+    """
+
+    side: Side
+    pair: int
+    slot: int
+    is_null: bool
+    nanoseconds: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Comparison:
+    """What pairs of two callables say of the second against the first.
+
+    `effect` is the change in time, a fraction: 0.02 means that the second takes 2 % more. `resolution` is the
+    smallest effect that this run could have seen; no smaller one is called a difference. It is None when there were
+    too few pairs. `p_value` allows for all looks, so a grid of comparisons can be given to `benjamini_hochberg`.
+    """
+
+    names: tuple[str, str]
+    verdict: Verdict
+    effect: Effect
+    resolution: float | None
+    p_value: float
+    pairs: int
+    reason: str
+    delta: float
+    calls_per_sample: int
+    warmup_calls: int
+    device: str
+    seed: int
+    samples: tuple[Sample, ...]
+    warnings: tuple[str, ...]
+
+    def __str__(self) -> str:
+        """Say it in one sentence."""
+        f, g = self.names
+        value, low, high = (change(x, 2) for x in (self.effect.value, self.effect.low, self.effect.high))
+        if self.verdict in {Verdict.FASTER, Verdict.SLOWER}:
+            word = "more" if self.verdict is Verdict.SLOWER else "less"
+            claim = f"{g} takes {percent(abs(self.effect.value), 2)} {word} time than {f} [{low}, {high}]"
+        elif self.verdict is Verdict.EQUIVALENT:
+            claim = f"{g} and {f} take the same time within ±{percent(self.delta)}: {value} [{low}, {high}]"
+        else:
+            claim = f"whether {g} differs from {f} is not known: {value} [{low}, {high}], {self.reason}"
+        seen = "" if self.resolution is None else f"; this run could see {percent(self.resolution, 2)}"
+        return f"{claim} ({counted(self.pairs, 'pair')}{seen})"
+
+
+def compare(
+    f: Call,
+    g: Call,
+    *,
+    target: float | None = None,
+    delta: float = 0.01,
+    max_pairs: int = 128,
+    max_seconds: float = 60.0,
+    device: str | None = None,
+    seed: int = 0,
+) -> Comparison:
+    """Measure `g` against `f` in pairs and say whether it is faster, slower, equivalent, or not known.
+
+    Both are called without arguments and what they return is dropped. Before each sample the global random state is
+    set to what it was when this function was called, so both sides draw the same numbers. For each two pairs there
+    is one of `f` against itself. Sampling ends at the first look that has a verdict.
+
+    Args:
+        target: With it sampling goes on after a verdict until the interval's half-width is at most this fraction.
+        delta: Equivalent means: within this fraction of each other.
+        max_pairs: An even number from 8.
+        max_seconds: Checked between pairs, so one slow call can exceed it.
+        device: Synchronised before and after each sample. None takes the current CUDA device if there is one.
+        seed: Of the order in which the two take turns.
+
+    Raises:
+        SpecError: An argument is not callable or out of its range.
+        UnsupportedError: The device is not there.
+        RunError: A callable raised, which is the cause of this error; or it takes no measurable time.
+    """
+    faults = [
+        f"{name} is {value!r}, which is not callable; pass a function without arguments"
+        for name, value in (("f", f), ("g", g))
+        if not callable(value)
+    ]
+    if target is not None and not target > 0:
+        faults.append(f"target is {target}; it is a fraction above 0, such as 0.005, or None")
+    if not 0 < delta < 1:
+        faults.append(f"delta is {delta}; it is a fraction between 0 and 1, such as 0.01")
+    if max_pairs < LEAST_PAIRS or max_pairs % 2:
+        faults.append(f"max_pairs is {max_pairs}; it is an even number from {LEAST_PAIRS}")
+    if not max_seconds > 0:
+        faults.append(f"max_seconds is {max_seconds}; it is a number above 0")
+    if faults:
+        raise SpecError(*faults)
+    place = _find_device(device)
+    with _no_garbage_collection():
+        return measure_pairs(
+            f,
+            g,
+            clock=make_clock(place, num_phases=1, num_steps=1),
+            target=target,
+            delta=delta,
+            max_pairs=max_pairs,
+            max_seconds=max_seconds,
+            device=place,
+            seed=seed,
+        )
+
+
+def measure_pairs(
+    f: Call,
+    g: Call,
+    *,
+    clock: Clock,
+    target: float | None,
+    delta: float,
+    max_pairs: int,
+    max_seconds: float,
+    device: torch.device,
+    seed: int,
+    now: Callable[[], float] = time.perf_counter,
+) -> Comparison:
+    """Do what `compare` says with a given clock; `now` gives the seconds that count towards the limit."""
+    started_at = now()
+    names = _name(f, g)
+    timer = _Timer(clock, _GlobalState(device), {Side.A: f, Side.B: g}, names)
+    warmup_calls = 0
+    while warmup_calls < WARMUP_CALLS and (not warmup_calls or now() - started_at < WARMUP_SHARE * max_seconds):
+        timer.time(Side.A)
+        timer.time(Side.B)
+        warmup_calls += 1
+    timer.choose_calls_per_sample()
+
+    generator = Random(seed)
+    samples: list[Sample] = []
+    planned = looks(max_pairs)
+    while True:
+        samples += _measure_block(timer, generator, first_pair=len(samples) // _BLOCK_SAMPLES * 2)
+        gc.collect(0)  # what the callables left in cycles, between samples; all generations would take too long
+        num_pairs = len(samples) // _BLOCK_SAMPLES * 2
+        is_over = now() - started_at >= max_seconds
+        if is_over or num_pairs in planned:
+            judgement = judge(_differences(samples), _differences(samples, is_null=True), delta=delta)
+            is_decided = _is_decided(judgement, target)
+            if is_over or is_decided or num_pairs == max_pairs:
+                break
+    limit = f"the limit of {duration(max_seconds)}" if is_over else f"the limit of {max_pairs} pairs"
+    if target is not None and not is_decided:
+        timer.warnings.append(f"the target of ±{percent(target, 2)} was not reached at {limit}")
+    return Comparison(
+        names=names,
+        verdict=judgement.verdict,
+        effect=judgement.effect,
+        resolution=judgement.resolution,
+        p_value=over_looks(judgement.p_value, len(planned)),
+        pairs=num_pairs,
+        reason=_explain(judgement, delta, num_pairs, limit),
+        delta=delta,
+        calls_per_sample=timer.calls_per_sample,
+        warmup_calls=warmup_calls,
+        device=str(device),
+        seed=seed,
+        samples=tuple(samples),
+        warnings=tuple(timer.warnings),
+    )
+
+
+def _measure_block(timer: "_Timer", generator: Random, *, first_pair: int) -> list[Sample]:
+    """Measure two pairs, and one of the control before, between or after them."""
+    order = [
+        (first_pair + index, first, Side.B if first is Side.A else Side.A)
+        for index, first in enumerate(draw_block(generator))
+    ]
+    order.insert(generator.randrange(3), (first_pair // 2, Side.A, Side.A))
+    return [
+        Sample(side=side, pair=pair, slot=slot, is_null=sides[0] is sides[1], nanoseconds=timer.time(side))
+        for pair, *sides in order
+        for slot, side in enumerate(sides)
+    ]
+
+
+def _differences(samples: list[Sample], *, is_null: bool = False) -> list[float]:
+    """Return log t_B - log t_A of each pair, or of each pair of the control the later over the earlier."""
+    kept = [sample for sample in samples if sample.is_null == is_null]
+    return [
+        math.log(later.nanoseconds / earlier.nanoseconds) * (-1 if later.side < earlier.side else 1)
+        for earlier, later in zip(kept[::2], kept[1::2], strict=True)
+    ]
+
+
+def _is_decided(judgement: Judgement, target: float | None) -> bool:
+    half_width = (judgement.effect.high - judgement.effect.low) / 2
+    return judgement.verdict is not Verdict.INCONCLUSIVE and (target is None or half_width <= target)
+
+
+def _explain(judgement: Judgement, delta: float, num_pairs: int, limit: str) -> str:
+    """Say why the verdict is what it is."""
+    effect, seen = judgement.effect, judgement.resolution
+    is_within_delta = -delta <= effect.low and effect.high <= delta
+    if judgement.verdict is Verdict.EQUIVALENT:
+        return f"the interval lies within ±{percent(delta)}"
+    if judgement.verdict is not Verdict.INCONCLUSIVE:
+        return "the interval excludes 0" + (f", though it lies within ±{percent(delta)}" if is_within_delta else "")
+    if num_pairs < LEAST_PAIRS:
+        return f"{counted(num_pairs, 'pair')} within {limit} are too few for an interval, which takes {LEAST_PAIRS}"
+    if seen is not None and (effect.low > 0 or effect.high < 0):
+        return f"the effect is smaller than the {percent(seen, 2)} that the control shows this run could see"
+    return f"the interval holds 0 and reaches beyond ±{percent(delta)} at {limit}"
+
+
+class _Timer:
+    """Runs the sides under the clock, each sample from the same global state, and keeps what they changed in it."""
+
+    def __init__(
+        self, clock: Clock, state: "_GlobalState", callables: dict[Side, Call], names: tuple[str, str]
+    ) -> None:
+        self.calls_per_sample = 1
+        self.warnings: list[str] = []
+        self._clock = clock
+        self._state = state
+        self._callables = callables
+        self._names = dict(zip(Side, names, strict=True))
+        self._calls_made = dict.fromkeys(Side, 0)
+
+    def time(self, side: Side) -> int:
+        """Return the nanoseconds of one sample, at least 1."""
+        call, clock, calls = self._callables[side], self._clock, range(self.calls_per_sample)
+        index = 0
+        self._state.restore()  # also what other threads changed between two samples
+        try:
+            clock.start()
+            for index in calls:  # noqa: B007  # the error below says which call it was
+                call()
+            clock.mark()
+            clock.stop()
+        except Exception as error:
+            number = self._calls_made[side] + index + 1
+            raise RunError(
+                f"{self._names[side]} raised {type(error).__name__} in its call {number}: {error}; "
+                "call it alone to see why"
+            ) from error
+        finally:
+            changed = self._state.find_changes()
+            self._state.restore()
+        self._calls_made[side] += len(calls)
+        for what in changed:
+            warning = f"{self._names[side]} changes {what}; it was set back after each sample"
+            if warning not in self.warnings:
+                self.warnings.append(warning)
+        (step,) = clock.read()
+        return max(1, step.total[ClockName.HOST])
+
+    def choose_calls_per_sample(self) -> None:
+        """Repeat calls inside a sample until the faster side takes long enough for the clock.
+
+        Both sides get the same number, so the cost of the loop (some 20 ns a call) is the same in both.
+        """
+        while True:
+            shortest = min(min(self.time(side) for _ in range(2)) for side in Side)
+            if shortest >= LEAST_SAMPLE_NS:
+                break
+            # Twice what should do, as the next reading may be a faster one.
+            self.calls_per_sample *= min(64, math.ceil(2 * LEAST_SAMPLE_NS / shortest))
+            if self.calls_per_sample > MOST_CALLS:
+                raise RunError(
+                    f"{MOST_CALLS:,} calls together take less than {duration(LEAST_SAMPLE_NS * 1e-9)} on this clock; "
+                    "give the callables more to do"
+                )
+        if self.calls_per_sample > 1:
+            self.warnings.append(
+                f"one call takes less than {duration(LEAST_SAMPLE_NS * 1e-9)}: "
+                f"each sample is {self.calls_per_sample:,} calls in a row"
+            )
+
+
+class _GlobalState:
+    """What a callable can change for the one after it: random states, default dtype and default device."""
+
+    def __init__(self, device: torch.device) -> None:
+        """Remember the state as it is now."""
+        self._place = device
+        self._dtype = torch.get_default_dtype()
+        self._device = torch.get_default_device()
+        self._torch = torch.get_rng_state()
+        self._torch_cuda = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
+        self._python = random.getstate()
+        self._numpy: dict[str, Any] = np.random.get_state(legacy=False)  # pyright: ignore[reportAttributeAccessIssue]
+
+    def restore(self) -> None:
+        """Set all of it back."""
+        torch.set_default_dtype(self._dtype)
+        if torch.get_default_device() != self._device:
+            # None, not "cpu": an explicit default makes every later torch call slower.
+            torch.set_default_device(None if self._device.type == "cpu" else self._device)
+        torch.set_rng_state(self._torch)
+        if self._torch_cuda is not None:
+            torch.cuda.set_rng_state(self._torch_cuda, self._place)
+        random.setstate(self._python)
+        np.random.set_state(self._numpy)
+
+    def find_changes(self) -> list[str]:
+        """Name what is no longer as it was."""
+        numpy_state: dict[str, Any] = np.random.get_state(legacy=False)["state"]  # pyright: ignore[reportAttributeAccessIssue]
+        numpy_before = self._numpy["state"]
+        is_same_numpy = numpy_state["pos"] == numpy_before["pos"] and np.array_equal(
+            numpy_state["key"], numpy_before["key"]
+        )
+        is_same_device_state = self._torch_cuda is None or torch.equal(
+            torch.cuda.get_rng_state(self._place), self._torch_cuda
+        )
+        names = {
+            f"torch's default dtype (to {torch.get_default_dtype()})": torch.get_default_dtype() == self._dtype,
+            f"torch's default device (to {torch.get_default_device()})": torch.get_default_device() == self._device,
+            "torch's global random state": torch.equal(torch.get_rng_state(), self._torch),
+            "the device's global random state": is_same_device_state,
+            "Python's global random state": random.getstate() == self._python,
+            "numpy's global random state": is_same_numpy,
+        }
+        return [name for name, is_same in names.items() if not is_same]
+
+
+def _name(f: Call, g: Call) -> tuple[str, str]:
+    """Return the names of two functions, 'f' and 'g' where they do not tell them apart."""
+    names = getattr(f, "__name__", "<f>"), getattr(g, "__name__", "<g>")
+    return names if names[0] != names[1] and all(name.isidentifier() for name in names) else ("f", "g")
+
+
+def _find_device(name: str | None) -> torch.device:
+    """Return the named device, or the current CUDA device if there is one, or else the CPU.
+
+    Raises:
+        SpecError: The name is none of a CPU or a CUDA device.
+        UnsupportedError: There is no such device here.
+    """
+    if name is None:
+        return torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise SpecError(f"unknown device {name!r}; known: cpu, cuda, cuda:0, cuda:1, …") from error
+    if device.type not in {"cpu", "cuda"}:
+        raise SpecError(f"device {name!r} has no clock here; known: cpu, cuda, cuda:0, cuda:1, …")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise UnsupportedError(f"device {name!r} is not there: {counted(torch.cuda.device_count(), 'CUDA device')}")
+    return device
+
+
+@contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    """Collect now and not inside a sample, and leave the collector as it was."""
+    was_enabled = gc.isenabled()
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
