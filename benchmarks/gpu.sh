@@ -15,8 +15,13 @@ measure() { # name, then the arguments of `windtunnel run`
 }
 
 mkdir -p "$out"
-for name in ${SWEEPS:-seed-000 seed-001 seed-003 course smoke failures}; do
+for name in ${SWEEPS:-seed-000 seed-001 seed-003 course smoke failures target}; do
   case $name in
+    target) # the machine's ceilings first, then steps until their medians are known to 1 %
+      windtunnel calibrate --store "$stores/target"
+      windtunnel step --size small,large,2.7B --context 512 --mode train_step --precision fp32,bf16 \
+        --warmup auto --target 1% --max-time 12s --store "$stores/target" --report "$out/target"
+      ;;
     course | smoke | failures) measure "$name" "benchmarks/$name.toml" ;;
     *) measure "$name" "$name" ;;
   esac

@@ -170,7 +170,7 @@ def test_a_copy_is_several_times_the_cache():
 def test_a_gpu_has_every_ceiling():
     device = torch.device("cuda", 0)
 
-    found = calibrate(device, seconds=1.0, sizes=TINY, on_stage=lambda _: None)
+    found = calibrate(device, seconds=20.0, sizes=TINY, on_stage=lambda _: None)
 
     assert found.left_out == {}
     assert len([one for one in found.ceilings if "memory" in one.name]) == 4
