@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 import torch
 
-from windtunnel.bench.doctor import GPU_CHECKS, HOST_CHECKS, examine
+from windtunnel.bench.doctor.examine import examine
+from windtunnel.bench.doctor.gpu import GPU_CHECKS
+from windtunnel.bench.doctor.host import HOST_CHECKS
 from windtunnel.bench.vitals import HostLoad, NotKnownError, TorchState, Vitals, read_vitals
 from windtunnel.records.checkup import CheckResult, CheckStatus, checkup_from_json, checkup_to_json
 

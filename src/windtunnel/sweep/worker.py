@@ -17,7 +17,7 @@ import torch
 
 from windtunnel.bench.calibrate import calibrate, sizes_for
 from windtunnel.bench.cell import measure_cell
-from windtunnel.bench.doctor import examine
+from windtunnel.bench.doctor.examine import examine
 from windtunnel.bench.environment import describe_environment, resolve_device
 from windtunnel.bench.memory import LEFTOVER_LIMIT_BYTES
 from windtunnel.bench.vitals import read_vitals
