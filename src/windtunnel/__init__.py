@@ -22,6 +22,7 @@ _EXPORTS = {
     "load_results": "windtunnel.analysis.results",
     "load_sweep": "windtunnel.spec.sweep",
     "make_sweep": "windtunnel.spec.sweep",
+    "measure": "windtunnel.bench.measure",
     "measure_sweep": "windtunnel.sweep.engine",
     "write_report": "windtunnel.report.write",
 }

@@ -10,8 +10,9 @@ import pytest
 import torch
 
 import windtunnel
+from windtunnel.bench.callables import LEAST_SAMPLE_NS
 from windtunnel.bench.clock import StepTimes
-from windtunnel.bench.pairs import LEAST_SAMPLE_NS, Comparison, compare, measure_pairs
+from windtunnel.bench.pairs import Comparison, compare, measure_pairs
 from windtunnel.errors import RunError, SpecError, UnsupportedError
 from windtunnel.records.record import ClockName
 from windtunnel.statistics.paired import Side, Verdict

@@ -2,20 +2,24 @@
 
 import gc
 import math
-import random
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from random import Random
-from typing import Any
 
-import numpy as np
 import torch
 
+from windtunnel.bench.callables import (
+    Call,
+    CallTimer,
+    GlobalState,
+    batching_note,
+    choose_calls_per_sample,
+    find_device,
+)
 from windtunnel.bench.clock import Clock, make_clock
-from windtunnel.errors import RunError, SpecError, UnsupportedError
-from windtunnel.records.record import ClockName
+from windtunnel.bench.loop import no_garbage_collection
+from windtunnel.errors import SpecError
 from windtunnel.statistics.paired import (
     LEAST_PAIRS,
     Effect,
@@ -29,12 +33,6 @@ from windtunnel.statistics.paired import (
 )
 from windtunnel.units import change, counted, duration, percent
 
-LEAST_SAMPLE_NS = 50_000
-"""Shorter work is repeated inside one sample: two readings of a clock and a synchronisation cost up to a few µs."""
-
-MOST_CALLS = 1 << 20
-"""A callable that takes no measurable time after this many calls in a row cannot be measured."""
-
 WARMUP_CALLS = 5
 """Untimed calls of each side, in turn, before the first sample."""
 
@@ -43,8 +41,6 @@ WARMUP_SHARE = 0.25
 
 _BLOCK_SAMPLES = 6
 """Two pairs and one of the control."""
-
-Call = Callable[[], object]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -145,8 +141,8 @@ def compare(
         faults.append(f"max_seconds is {max_seconds}; it is a number above 0")
     if faults:
         raise SpecError(*faults)
-    place = _find_device(device)
-    with _no_garbage_collection():
+    place = find_device(device)
+    with no_garbage_collection():
         return measure_pairs(
             f,
             g,
@@ -176,19 +172,23 @@ def measure_pairs(
     """Do what `compare` says with a given clock; `now` gives the seconds that count towards the limit."""
     started_at = now()
     names = _name(f, g)
-    timer = _Timer(clock, _GlobalState(device), {Side.A: f, Side.B: g}, names)
+    state = GlobalState(device)
+    timers = {
+        side: CallTimer(call, name, clock=clock, state=state)
+        for side, call, name in zip(Side, (f, g), names, strict=True)
+    }
     warmup_calls = 0
     while warmup_calls < WARMUP_CALLS and (not warmup_calls or now() - started_at < WARMUP_SHARE * max_seconds):
-        timer.time(Side.A)
-        timer.time(Side.B)
+        for timer in timers.values():
+            timer.time(1)
         warmup_calls += 1
-    timer.choose_calls_per_sample()
+    calls = choose_calls_per_sample(tuple(timers.values()))
 
     generator = Random(seed)
     samples: list[Sample] = []
     planned = looks(max_pairs)
     while True:
-        samples += _measure_block(timer, generator, first_pair=len(samples) // _BLOCK_SAMPLES * 2)
+        samples += _measure_block(timers, calls, generator, first_pair=len(samples) // _BLOCK_SAMPLES * 2)
         gc.collect(0)  # what the callables left in cycles, between samples; all generations would take too long
         num_pairs = len(samples) // _BLOCK_SAMPLES * 2
         is_over = now() - started_at >= max_seconds
@@ -198,8 +198,9 @@ def measure_pairs(
             if is_over or is_decided or num_pairs == max_pairs:
                 break
     limit = f"the limit of {duration(max_seconds)}" if is_over else f"the limit of {max_pairs} pairs"
+    warnings = [*batching_note(calls), *(warning for timer in timers.values() for warning in timer.warnings())]
     if target is not None and not is_decided:
-        timer.warnings.append(f"the target of ±{percent(target, 2)} was not reached at {limit}")
+        warnings.append(f"the target of ±{percent(target, 2)} was not reached at {limit}")
     return Comparison(
         names=names,
         verdict=judgement.verdict,
@@ -209,16 +210,16 @@ def measure_pairs(
         pairs=num_pairs,
         reason=_explain(judgement, delta, num_pairs, limit),
         delta=delta,
-        calls_per_sample=timer.calls_per_sample,
+        calls_per_sample=calls,
         warmup_calls=warmup_calls,
         device=str(device),
         seed=seed,
         samples=tuple(samples),
-        warnings=tuple(timer.warnings),
+        warnings=tuple(warnings),
     )
 
 
-def _measure_block(timer: "_Timer", generator: Random, *, first_pair: int) -> list[Sample]:
+def _measure_block(timers: Mapping[Side, CallTimer], calls: int, generator: Random, *, first_pair: int) -> list[Sample]:
     """Measure two pairs, and one of the control before, between or after them."""
     order = [
         (first_pair + index, first, Side.B if first is Side.A else Side.A)
@@ -226,7 +227,7 @@ def _measure_block(timer: "_Timer", generator: Random, *, first_pair: int) -> li
     ]
     order.insert(generator.randrange(3), (first_pair // 2, Side.A, Side.A))
     return [
-        Sample(side=side, pair=pair, slot=slot, is_null=sides[0] is sides[1], nanoseconds=timer.time(side))
+        Sample(side=side, pair=pair, slot=slot, is_null=sides[0] is sides[1], nanoseconds=timers[side].time(calls))
         for pair, *sides in order
         for slot, side in enumerate(sides)
     ]
@@ -261,151 +262,7 @@ def _explain(judgement: Judgement, delta: float, num_pairs: int, limit: str) -> 
     return f"the interval holds 0 and reaches beyond ±{percent(delta)} at {limit}"
 
 
-class _Timer:
-    """Runs the sides under the clock, each sample from the same global state, and keeps what they changed in it."""
-
-    def __init__(
-        self, clock: Clock, state: "_GlobalState", callables: dict[Side, Call], names: tuple[str, str]
-    ) -> None:
-        self.calls_per_sample = 1
-        self.warnings: list[str] = []
-        self._clock = clock
-        self._state = state
-        self._callables = callables
-        self._names = dict(zip(Side, names, strict=True))
-        self._calls_made = dict.fromkeys(Side, 0)
-
-    def time(self, side: Side) -> int:
-        """Return the nanoseconds of one sample, at least 1."""
-        call, clock, calls = self._callables[side], self._clock, range(self.calls_per_sample)
-        index = 0
-        self._state.restore()  # also what other threads changed between two samples
-        try:
-            clock.start()
-            for index in calls:  # noqa: B007  # the error below says which call it was
-                call()
-            clock.mark()
-            clock.stop()
-        except Exception as error:
-            number = self._calls_made[side] + index + 1
-            raise RunError(
-                f"{self._names[side]} raised {type(error).__name__} in its call {number}: {error}; "
-                "call it alone to see why"
-            ) from error
-        finally:
-            changed = self._state.find_changes()
-            self._state.restore()
-        self._calls_made[side] += len(calls)
-        for what in changed:
-            warning = f"{self._names[side]} changes {what}; it was set back after each sample"
-            if warning not in self.warnings:
-                self.warnings.append(warning)
-        (step,) = clock.read()
-        return max(1, step.total[ClockName.HOST])
-
-    def choose_calls_per_sample(self) -> None:
-        """Repeat calls inside a sample until the faster side takes long enough for the clock.
-
-        Both sides get the same number, so the cost of the loop (some 20 ns a call) is the same in both.
-        """
-        while True:
-            shortest = min(min(self.time(side) for _ in range(2)) for side in Side)
-            if shortest >= LEAST_SAMPLE_NS:
-                break
-            # Twice what should do, as the next reading may be a faster one.
-            self.calls_per_sample *= min(64, math.ceil(2 * LEAST_SAMPLE_NS / shortest))
-            if self.calls_per_sample > MOST_CALLS:
-                raise RunError(
-                    f"{MOST_CALLS:,} calls together take less than {duration(LEAST_SAMPLE_NS * 1e-9)} on this clock; "
-                    "give the callables more to do"
-                )
-        if self.calls_per_sample > 1:
-            self.warnings.append(
-                f"one call takes less than {duration(LEAST_SAMPLE_NS * 1e-9)}: "
-                f"each sample is {self.calls_per_sample:,} calls in a row"
-            )
-
-
-class _GlobalState:
-    """What a callable can change for the one after it: random states, default dtype and default device."""
-
-    def __init__(self, device: torch.device) -> None:
-        """Remember the state as it is now."""
-        self._place = device
-        self._dtype = torch.get_default_dtype()
-        self._device = torch.get_default_device()
-        self._torch = torch.get_rng_state()
-        self._torch_cuda = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
-        self._python = random.getstate()
-        self._numpy: dict[str, Any] = np.random.get_state(legacy=False)  # pyright: ignore[reportAttributeAccessIssue]
-
-    def restore(self) -> None:
-        """Set all of it back."""
-        torch.set_default_dtype(self._dtype)
-        if torch.get_default_device() != self._device:
-            # None, not "cpu": an explicit default makes every later torch call slower.
-            torch.set_default_device(None if self._device.type == "cpu" else self._device)
-        torch.set_rng_state(self._torch)
-        if self._torch_cuda is not None:
-            torch.cuda.set_rng_state(self._torch_cuda, self._place)
-        random.setstate(self._python)
-        np.random.set_state(self._numpy)
-
-    def find_changes(self) -> list[str]:
-        """Name what is no longer as it was."""
-        numpy_state: dict[str, Any] = np.random.get_state(legacy=False)["state"]  # pyright: ignore[reportAttributeAccessIssue]
-        numpy_before = self._numpy["state"]
-        is_same_numpy = numpy_state["pos"] == numpy_before["pos"] and np.array_equal(
-            numpy_state["key"], numpy_before["key"]
-        )
-        is_same_device_state = self._torch_cuda is None or torch.equal(
-            torch.cuda.get_rng_state(self._place), self._torch_cuda
-        )
-        names = {
-            f"torch's default dtype (to {torch.get_default_dtype()})": torch.get_default_dtype() == self._dtype,
-            f"torch's default device (to {torch.get_default_device()})": torch.get_default_device() == self._device,
-            "torch's global random state": torch.equal(torch.get_rng_state(), self._torch),
-            "the device's global random state": is_same_device_state,
-            "Python's global random state": random.getstate() == self._python,
-            "numpy's global random state": is_same_numpy,
-        }
-        return [name for name, is_same in names.items() if not is_same]
-
-
 def _name(f: Call, g: Call) -> tuple[str, str]:
     """Return the names of two functions, 'f' and 'g' where they do not tell them apart."""
     names = getattr(f, "__name__", "<f>"), getattr(g, "__name__", "<g>")
     return names if names[0] != names[1] and all(name.isidentifier() for name in names) else ("f", "g")
-
-
-def _find_device(name: str | None) -> torch.device:
-    """Return the named device, or the current CUDA device if there is one, or else the CPU.
-
-    Raises:
-        SpecError: The name is none of a CPU or a CUDA device.
-        UnsupportedError: There is no such device here.
-    """
-    if name is None:
-        return torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise SpecError(f"unknown device {name!r}; known: cpu, cuda, cuda:0, cuda:1, …") from error
-    if device.type not in {"cpu", "cuda"}:
-        raise SpecError(f"device {name!r} has no clock here; known: cpu, cuda, cuda:0, cuda:1, …")
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise UnsupportedError(f"device {name!r} is not there: {counted(torch.cuda.device_count(), 'CUDA device')}")
-    return device
-
-
-@contextmanager
-def _no_garbage_collection() -> Iterator[None]:
-    """Collect now and not inside a sample, and leave the collector as it was."""
-    was_enabled = gc.isenabled()
-    gc.collect()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()

@@ -1,0 +1,162 @@
+"""One callable of any kind under the clock: batched where it is short, and without effect on what comes after it."""
+
+import math
+import random
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from windtunnel.bench.clock import Clock
+from windtunnel.errors import RunError, SpecError, UnsupportedError
+from windtunnel.records.record import ClockName
+from windtunnel.units import counted, duration
+
+LEAST_SAMPLE_NS = 50_000
+"""Shorter work is repeated inside one sample: two readings of a clock and a synchronisation cost up to a few µs."""
+
+MOST_CALLS = 1 << 20
+"""A callable that takes no measurable time after this many calls in a row cannot be measured."""
+
+Call = Callable[[], object]
+
+
+class CallTimer:
+    """Runs a callable under the clock, each sample from the same global state, and notes what it changed in it."""
+
+    def __init__(self, call: Call, name: str, *, clock: Clock, state: "GlobalState") -> None:
+        """Wrap a callable; nothing runs yet."""
+        self.name = name
+        self.changes: list[str] = []
+        self._call = call
+        self._clock = clock
+        self._state = state
+        self._calls_made = 0
+
+    def time(self, calls: int) -> int:
+        """Return the nanoseconds of `calls` calls in a row, at least 1.
+
+        Raises:
+            RunError: The callable raised; the error says in which of all its calls.
+        """
+        call, clock, numbers = self._call, self._clock, range(calls)
+        index = 0
+        self._state.restore()  # also what other threads changed between two samples
+        try:
+            clock.start()
+            for index in numbers:  # noqa: B007  # the error below says which call it was
+                call()
+            clock.mark()
+            clock.stop()
+        except Exception as error:
+            raise RunError(
+                f"{self.name} raised {type(error).__name__} in its call {self._calls_made + index + 1}: {error}; "
+                "call it alone to see why"
+            ) from error
+        finally:
+            changed = self._state.find_changes()
+            self._state.restore()
+        self._calls_made += calls
+        self.changes += [what for what in changed if what not in self.changes]
+        (step,) = clock.read()
+        return max(1, step.total[ClockName.HOST])
+
+    def warnings(self) -> tuple[str, ...]:
+        """Say what the callable changed that others would have felt."""
+        return tuple(f"{self.name} changes {what}; it was set back after each sample" for what in self.changes)
+
+
+def choose_calls_per_sample(timers: Sequence[CallTimer]) -> int:
+    """Repeat calls inside a sample until the fastest callable takes long enough for the clock; return how many.
+
+    All get the same number, so the cost of the loop (some 20 ns a call) is the same in all.
+
+    Raises:
+        RunError: A callable raised, or takes no measurable time.
+    """
+    calls = 1
+    while True:
+        shortest = min(min(timer.time(calls) for _ in range(2)) for timer in timers)
+        if shortest >= LEAST_SAMPLE_NS:
+            return calls
+        # Twice what should do, as the next reading may be a faster one.
+        calls *= min(64, math.ceil(2 * LEAST_SAMPLE_NS / shortest))
+        if calls > MOST_CALLS:
+            raise RunError(
+                f"{MOST_CALLS:,} calls together take less than {duration(LEAST_SAMPLE_NS * 1e-9)} on this clock; "
+                "give the callables more to do"
+            )
+
+
+def batching_note(calls: int) -> tuple[str, ...]:
+    """Say that samples are batches, where they are."""
+    if calls == 1:
+        return ()
+    return (f"one call takes less than {duration(LEAST_SAMPLE_NS * 1e-9)}: each sample is {calls:,} calls in a row",)
+
+
+class GlobalState:
+    """What a callable can change for the one after it: random states, default dtype and default device."""
+
+    def __init__(self, device: torch.device) -> None:
+        """Remember the state as it is now."""
+        self._place = device
+        self._dtype = torch.get_default_dtype()
+        self._device = torch.get_default_device()
+        self._torch = torch.get_rng_state()
+        self._torch_cuda = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
+        self._python = random.getstate()
+        self._numpy: dict[str, Any] = np.random.get_state(legacy=False)  # pyright: ignore[reportAttributeAccessIssue]
+
+    def restore(self) -> None:
+        """Set all of it back."""
+        torch.set_default_dtype(self._dtype)
+        if torch.get_default_device() != self._device:
+            # None, not "cpu": an explicit default makes every later torch call slower.
+            torch.set_default_device(None if self._device.type == "cpu" else self._device)
+        torch.set_rng_state(self._torch)
+        if self._torch_cuda is not None:
+            torch.cuda.set_rng_state(self._torch_cuda, self._place)
+        random.setstate(self._python)
+        np.random.set_state(self._numpy)
+
+    def find_changes(self) -> list[str]:
+        """Name what is no longer as it was."""
+        numpy_state: dict[str, Any] = np.random.get_state(legacy=False)["state"]  # pyright: ignore[reportAttributeAccessIssue]
+        numpy_before = self._numpy["state"]
+        is_same_numpy = numpy_state["pos"] == numpy_before["pos"] and np.array_equal(
+            numpy_state["key"], numpy_before["key"]
+        )
+        is_same_device_state = self._torch_cuda is None or torch.equal(
+            torch.cuda.get_rng_state(self._place), self._torch_cuda
+        )
+        names = {
+            f"torch's default dtype (to {torch.get_default_dtype()})": torch.get_default_dtype() == self._dtype,
+            f"torch's default device (to {torch.get_default_device()})": torch.get_default_device() == self._device,
+            "torch's global random state": torch.equal(torch.get_rng_state(), self._torch),
+            "the device's global random state": is_same_device_state,
+            "Python's global random state": random.getstate() == self._python,
+            "numpy's global random state": is_same_numpy,
+        }
+        return [name for name, is_same in names.items() if not is_same]
+
+
+def find_device(name: str | None) -> torch.device:
+    """Return the named device, or the current CUDA device if there is one, or else the CPU.
+
+    Raises:
+        SpecError: The name is none of a CPU or a CUDA device.
+        UnsupportedError: There is no such device here.
+    """
+    if name is None:
+        return torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise SpecError(f"unknown device {name!r}; known: cpu, cuda, cuda:0, cuda:1, …") from error
+    if device.type not in {"cpu", "cuda"}:
+        raise SpecError(f"device {name!r} has no clock here; known: cpu, cuda, cuda:0, cuda:1, …")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise UnsupportedError(f"device {name!r} is not there: {counted(torch.cuda.device_count(), 'CUDA device')}")
+    return device
