@@ -77,6 +77,8 @@ class Scope:
     Attributes:
         machine: The machine's hash.
         name: What headings call the machine; no other machine of the report has this name.
+        measured: The rows that were measured to their end.
+        failed: The other rows.
         runs: The runs on this machine, oldest first.
         axes: The axes in which the rows differ; the workload where there are none, so that a row has a name.
         fixed: The axes in which they do not.
@@ -87,21 +89,13 @@ class Scope:
     machine: str
     name: str
     rows: tuple[Row, ...]
+    measured: tuple[Row, ...]
+    failed: tuple[Row, ...]
     runs: tuple[Run, ...]
     axes: tuple[Axis, ...]
     fixed: tuple[Axis, ...]
     entries: Mapping[Row, tuple[Cell, ...]]
     models: tuple[NamedModel, ...]
-
-    @property
-    def measured(self) -> tuple[Row, ...]:
-        """The rows that were measured to their end."""
-        return tuple(row for row in self.rows if row.is_ok)
-
-    @property
-    def failed(self) -> tuple[Row, ...]:
-        """The other rows."""
-        return tuple(row for row in self.rows if not row.is_ok)
 
     @property
     def environment(self) -> Environment:
@@ -162,6 +156,8 @@ def _scope(machine: str, name: str, rows: tuple[Row, ...], runs: tuple[Run, ...]
         machine=machine,
         name=name,
         rows=rows,
+        measured=tuple(row for row in rows if row.is_ok),
+        failed=tuple(row for row in rows if not row.is_ok),
         runs=tuple(run for run in runs if run.machine == machine),
         axes=axes,
         fixed=tuple(axis for axis in AXES if axis not in axes),

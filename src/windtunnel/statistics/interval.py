@@ -138,7 +138,19 @@ def _low_rank(n: int, confidence: float) -> int:
 
     0 where there is none: at 95 % with fewer than 6 samples.
     """
-    from scipy.special import bdtr
+    if n > _LARGEST_EXACT:
+        from scipy.special import bdtr  # here: importing it takes longer than a small report
 
-    chances = bdtr(np.arange(n // 2 + 1), n, 0.5)  # of at most so many samples below the median
-    return int(np.searchsorted(chances, (1 - confidence) / 2, side="right"))
+        chances = bdtr(np.arange(n // 2 + 1), n, 0.5)  # of at most so many samples below the median
+        return int(np.searchsorted(chances, (1 - confidence) / 2, side="right"))
+    allowed, orders, rank = (1 - confidence) / 2 * 2**n, 0, 0
+    while rank <= n // 2:
+        orders += math.comb(n, rank)  # ways to have at most `rank` samples below the median, of 2**n
+        if orders > allowed:
+            break
+        rank += 1
+    return rank
+
+
+_LARGEST_EXACT = 1000
+"""Up to here 2**n is a float, so that whole numbers can be compared with it."""
