@@ -1,5 +1,6 @@
 """The command line called inside this process, as its entry point does, and what came of it."""
 
+import gc
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -32,6 +33,8 @@ def make_caller(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[s
             code = 0
         except SystemExit as stop:
             code = stop.code if isinstance(stop.code, int) else 0
+        finally:
+            gc.enable()  # `report` leaves it off, as its process ends; this one goes on
         captured = capsys.readouterr()
         return Outcome(code=code, out=captured.out, err=captured.err)
 
