@@ -4,6 +4,7 @@ import getpass
 import json
 import platform
 import socket
+import subprocess
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -135,3 +136,31 @@ def test_versions_are_those_that_run():
     assert environment.torch == torch.__version__
     assert environment.python == platform.python_version()
     assert environment.windtunnel == windtunnel.__version__
+
+
+def repository_with(package: Path) -> str:
+    """Make a repository around a copied package that it does not track, and return its commit."""
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("")
+    git = ["git", "-C", str(package.parents[1]), "-c", "user.name=n", "-c", "user.email=e@example.org"]
+    subprocess.run([*git, "init", "-q"], check=True)
+    subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", "theirs"], check=True)
+    return subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout[:12]
+
+
+def test_the_commit_of_somebody_elses_repository_is_not_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """An environment inside a project: the package lies in the project's repository, untracked."""
+    package = tmp_path / "site" / "windtunnel"
+    repository_with(package)
+    monkeypatch.setattr(windtunnel, "__file__", str(package / "__init__.py"))
+
+    assert describe_environment("cpu").git_commit is None
+
+
+def test_the_commit_of_our_own_checkout_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    package = tmp_path / "src" / "windtunnel"
+    commit = repository_with(package)
+    subprocess.run(["git", "-C", str(tmp_path), "add", "--all"], check=True)
+    monkeypatch.setattr(windtunnel, "__file__", str(package / "__init__.py"))
+
+    assert describe_environment("cpu").git_commit == f"{commit}+changes"

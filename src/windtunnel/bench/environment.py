@@ -125,9 +125,18 @@ def _package_version(name: str) -> str | None:
 
 
 def _git_commit() -> str | None:
-    """Return the commit of the checkout that windtunnel runs from, with `+changes` when files differ from it."""
+    """Return the commit of the checkout that windtunnel runs from, with `+changes` when files differ from it.
+
+    None where it is not run from a checkout of its own, such as an environment inside somebody else's repository.
+    """
     folder = Path(windtunnel.__file__).parent
-    command = ["git", "-C", str(folder), "describe", "--always", "--abbrev=12", "--exclude=*", "--dirty=+changes"]
+    if not _git(folder, "ls-files", "__init__.py"):
+        return None
+    return _git(folder, "describe", "--always", "--abbrev=12", "--exclude=*", "--dirty=+changes")
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    command = ["git", "-C", str(folder), *arguments]
     try:
         found = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
     except (OSError, subprocess.TimeoutExpired):
