@@ -184,15 +184,6 @@ def test_an_unknown_device_is_refused_with_those_allowed(device: str):
         make_task(device=device)
 
 
-def test_a_task_moved_to_another_device_is_the_same_otherwise():
-    task = make_task(device="cpu")
-
-    moved = task.on("cuda")
-
-    assert moved.cell.device == "cuda:0"
-    assert moved.on("cpu") == task
-
-
 def test_attention_of_the_users_own_is_named_by_module_and_attribute():
     assert make_task(attention="my.kernels:flash").cell.attention == "my.kernels:flash"
 

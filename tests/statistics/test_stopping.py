@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from windtunnel.statistics.interval import Estimate, median_interval
-from windtunnel.statistics.stopping import FIRST_LOOK_PAIRS, Stop, StoppingRule, StopReason
+from windtunnel.statistics.stopping import Stop, StoppingRule, StopReason
 
 TRIALS = 2000
 
@@ -34,7 +34,7 @@ def test_looks_grow_by_half():
 
 
 def test_pairs_are_looked_at_earlier():
-    rule = StoppingRule(target=0.01, first_look=FIRST_LOOK_PAIRS)
+    rule = StoppingRule(target=0.01, first_look=16)
 
     assert [n for n in range(100) if rule.is_look(n)] == [16, 24, 36, 54, 81]
 

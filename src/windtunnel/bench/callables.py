@@ -19,6 +19,9 @@ LEAST_SAMPLE_NS = 50_000
 MOST_CALLS = 1 << 20
 """A callable that takes no measurable time after this many calls in a row cannot be measured."""
 
+WARMUP_SHARE = 0.25
+"""The part of the time limit after which a warm-up that is not done ends."""
+
 Call = Callable[[], object]
 
 

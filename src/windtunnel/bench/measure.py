@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 
 from windtunnel.bench.callables import (
+    WARMUP_SHARE,
     Call,
     CallTimer,
     GlobalState,
@@ -18,16 +19,12 @@ from windtunnel.bench.callables import (
 from windtunnel.bench.clock import Clock, make_clock
 from windtunnel.bench.loop import no_garbage_collection
 from windtunnel.errors import SpecError
+from windtunnel.spec.cell import FEWEST_SAMPLES
 from windtunnel.spec.quantities import parse_fraction, parse_seconds, parse_warmup
 from windtunnel.statistics.interval import Estimate, median_interval
 from windtunnel.statistics.steady import WINDOW, is_steady
 from windtunnel.statistics.stopping import StoppingRule, StopReason
 from windtunnel.units import duration, percent
-
-WARMUP_SHARE = 0.25
-"""The part of the time limit after which an automatic warm-up ends."""
-
-FEWEST_SAMPLES = 10
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -10,6 +10,7 @@ from random import Random
 import torch
 
 from windtunnel.bench.callables import (
+    WARMUP_SHARE,
     Call,
     CallTimer,
     GlobalState,
@@ -35,9 +36,6 @@ from windtunnel.units import change, counted, duration, percent
 
 WARMUP_CALLS = 5
 """Untimed calls of each side, in turn, before the first sample."""
-
-WARMUP_SHARE = 0.25
-"""The part of the time limit after which warming up ends early."""
 
 _BLOCK_SAMPLES = 6
 """Two pairs and one of the control."""

@@ -28,6 +28,7 @@ class Display:
             TimeRemainingColumn(),
             console=console,
             transient=True,
+            refresh_per_second=1,  # drawing takes the host's time from what is measured
             disable=not console.is_terminal,
         )
         self._line = self._bar.add_task("starting a worker", total=None)

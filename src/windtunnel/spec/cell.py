@@ -4,7 +4,7 @@ import hashlib
 import json
 import math
 from collections.abc import Collection
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
@@ -153,7 +153,3 @@ class Task(Frozen):
         if self.plan.target:
             parts.append(f"target {100 * self.plan.target:g} %")
         return " · ".join(parts)
-
-    def on(self, device: str) -> Self:
-        """Return the same task on another device."""
-        return self.model_copy(update={"cell": self.cell.model_copy(update={"device": check_device(device)})})

@@ -8,9 +8,6 @@ from enum import StrEnum
 FIRST_LOOK = 32
 """Fewer samples say too little about their own autocorrelation."""
 
-FIRST_LOOK_PAIRS = 16
-"""Differences of pairs are close to independent, so fewer do."""
-
 LOOK_GROWTH = 1.5
 """Looks are few and far apart: each one is another chance to stop by accident on samples that happen to agree."""
 
@@ -37,8 +34,7 @@ class Stop:
 class StoppingRule:
     """Sample until the half-width is at most `target`, a fraction of 1, or until a cap.
 
-    `max_seconds` ends no series before `min_samples`, so a very slow cell takes longer than that. Pairs start at
-    `FIRST_LOOK_PAIRS`.
+    `max_seconds` ends no series before `min_samples`, so a very slow cell takes longer than that.
 
     Raises:
         ValueError: A limit is not positive, or the fewest samples are more than the most.
