@@ -1,7 +1,7 @@
 """One measured cell: what was asked, what happened, and every raw sample."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import ClassVar
 
@@ -62,6 +62,43 @@ class Memory:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Telemetry:
+    """What sensors said of the device from the first warm-up step to the last sample, one entry for each reading.
+
+    Times are in nanoseconds since `Record.began_nanoseconds` counts them. A column is empty where the source does
+    not know it. `clock_mhz` is the clock of the streaming multiprocessors, or the mean of the CPU's cores;
+    `throttle_reasons` are NVML's bits (nvmlDeviceGetCurrentClocksEventReasons).
+    """
+
+    source: str
+    nanoseconds: tuple[int, ...]
+    clock_mhz: tuple[int, ...] = ()
+    power_watts: tuple[float, ...] = ()
+    temperature_celsius: tuple[int, ...] = ()
+    throttle_reasons: tuple[int, ...] = ()
+
+
+class ProbeName(StrEnum):
+    """How whole steps were run after the samples, in turn, to see what a habit of running them costs."""
+
+    PLAIN = "plain"
+    """As the samples were."""
+    SYNCHRONISED = "synchronised"
+    """Waiting for the device after each phase too."""
+    QUEUED = "queued"
+    """Launched while the device was kept busy, so that it never waits for the host."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Probe:
+    """Whole steps run in one way, on one clock, in nanoseconds; those of one record were run in turn."""
+
+    name: ProbeName
+    clock: ClockName
+    nanoseconds: tuple[int, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Failure:
     """Why a cell has no (complete) samples; fields that do not apply are None.
 
@@ -94,6 +131,11 @@ class Record:
         started_at: UTC, ISO 8601.
         warmed_by: What ended an automatic warm-up: `steady` or `cap`; None where the count was exact.
         stopped_by: What ended the samples: `target`, `max_samples` or `max_seconds`; None where the count was exact.
+        began_nanoseconds: When each timed step began, on the host's clock, since the first warm-up step.
+        warmup_began_nanoseconds: The same of the warm-up steps.
+        telemetry: What sensors said meanwhile; None where there is no sensor, or the record is older than them.
+        probes: Steps run in other ways after the samples.
+        cold_causes: Seconds that the start of the cell took, by cause, as far as each was timed on its own.
     """
 
     # By default pydantic writes inf and nan as null, which is no number when it is read.
@@ -115,6 +157,11 @@ class Record:
     started_at: str
     warmed_by: str | None = None
     stopped_by: str | None = None
+    began_nanoseconds: tuple[int, ...] = ()
+    warmup_began_nanoseconds: tuple[int, ...] = ()
+    telemetry: Telemetry | None = None
+    probes: tuple[Probe, ...] = ()
+    cold_causes: Mapping[str, float] = field(default_factory=dict)
 
     def series(self, phase: str, clock: ClockName) -> Samples | None:
         """Return the samples of a phase on a clock, or None where there are none."""
