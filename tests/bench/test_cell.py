@@ -43,7 +43,7 @@ def measure(on_stage: Callable[[str], None] = lambda stage: None, **fields: Any)
 
 
 class CountingClock:
-    """A clock on which the n-th step of the cell takes n nanoseconds."""
+    """A clock on which the n-th step of the cell begins at n times 100 ns and takes n."""
 
     def __init__(self) -> None:
         self.steps = 0
@@ -60,7 +60,9 @@ class CountingClock:
 
     def read(self) -> tuple[StepTimes, ...]:
         steps, self.unread = self.unread, []
-        return tuple(StepTimes(phases={ClockName.HOST: (n, n)}, total={ClockName.HOST: n}) for n in steps)
+        return tuple(
+            StepTimes(began=100 * n, phases={ClockName.HOST: (n, n)}, total={ClockName.HOST: n}) for n in steps
+        )
 
 
 @pytest.fixture
