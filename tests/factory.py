@@ -2,12 +2,13 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from itertools import accumulate
 from pathlib import Path
 
 from windtunnel.analysis.results import Results, Row, load_results
 from windtunnel.cost.step import cost_of
 from windtunnel.records.environment import Environment
-from windtunnel.records.record import ClockName, Failure, Memory, Record, Samples, Status
+from windtunnel.records.record import ClockName, Failure, Memory, Record, Samples, Status, Telemetry
 from windtunnel.records.store import StoredRecord, open_store
 from windtunnel.spec.cell import Cell, MeasurePlan, Task
 from windtunnel.spec.model import NAMED_SIZES, ModelSpec
@@ -110,6 +111,20 @@ def make_record(
         started_at="2026-01-02T03:04:05+00:00",
     )
     return replace(record, **fields)
+
+
+def with_telemetry(
+    record: Record, *, clock_mhz: Sequence[int], period_milliseconds: float = 10.0, **columns: Sequence[float]
+) -> Record:
+    """Return the record with steps that began one right after the other, and a reading each period from then on."""
+    times = record.samples[-1].nanoseconds
+    telemetry = Telemetry(
+        source="NVML",
+        nanoseconds=tuple(round(number * period_milliseconds * 1e6) for number in range(len(clock_mhz))),
+        clock_mhz=tuple(clock_mhz),
+        **{name: tuple(values) for name, values in columns.items()},
+    )
+    return replace(record, began_nanoseconds=tuple(accumulate(times, initial=0))[:-1], telemetry=telemetry)
 
 
 def make_results(folder: Path, records: Iterable[tuple[Record, Environment]]) -> Results:

@@ -119,6 +119,11 @@ class Scale:
 PERCENT = Scale(size=0.01, unit="%", decimals=1)
 """For columns of fractions."""
 
+MEGAHERTZ = Scale(size=1.0, unit="MHz", decimals=0)
+WATTS = Scale(size=1.0, unit="W", decimals=0)
+CELSIUS = Scale(size=1.0, unit="°C", decimals=0)
+"""For what sensors say, which is kept in these units."""
+
 
 def time_scale(seconds: Iterable[float | None]) -> Scale:
     """Choose the unit and the decimals with which a column of times reads well."""

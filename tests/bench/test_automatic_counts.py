@@ -31,7 +31,8 @@ class ScriptedClock:
 
     def read(self) -> tuple[StepTimes, ...]:
         steps = tuple(
-            StepTimes(phases={ClockName.HOST: (value,)}, total={ClockName.HOST: value}) for value in self.unread
+            StepTimes(began=0, phases={ClockName.HOST: (value,)}, total={ClockName.HOST: value})
+            for value in self.unread
         )
         self.unread = []
         return steps

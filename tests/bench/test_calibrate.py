@@ -99,7 +99,7 @@ def test_short_runs_are_batched_and_long_ones_are_not(monkeypatch: pytest.Monkey
         calls.clear()
         run()
         total = {ClockName.HOST: len(calls) * milliseconds * 10**6}
-        return [StepTimes(phases={}, total=total)] * count
+        return [StepTimes(began=0, phases={}, total=total)] * count
 
     monkeypatch.setattr(calibrate_module, "_steps", steps)
 

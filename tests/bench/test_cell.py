@@ -11,9 +11,11 @@ from torch import Tensor
 from factory import TINY, make_task
 from windtunnel.attention import eager
 from windtunnel.bench import cell as cell_module
+from windtunnel.bench import telemetry as telemetry_module
 from windtunnel.bench import workload as workload_module
 from windtunnel.bench.cell import measure_cell
 from windtunnel.bench.clock import StepTimes
+from windtunnel.bench.telemetry import Source, TelemetrySampler
 from windtunnel.cost.step import cost_of
 from windtunnel.errors import SpecError, UnsupportedError
 from windtunnel.records.record import ClockName, Record, Status, record_from_json, record_to_json
@@ -43,7 +45,7 @@ def measure(on_stage: Callable[[str], None] = lambda stage: None, **fields: Any)
 
 
 class CountingClock:
-    """A clock on which the n-th step of the cell takes n nanoseconds."""
+    """A clock on which the n-th step of the cell begins at n times 100 ns and takes n."""
 
     def __init__(self) -> None:
         self.steps = 0
@@ -60,7 +62,9 @@ class CountingClock:
 
     def read(self) -> tuple[StepTimes, ...]:
         steps, self.unread = self.unread, []
-        return tuple(StepTimes(phases={ClockName.HOST: (n, n)}, total={ClockName.HOST: n}) for n in steps)
+        return tuple(
+            StepTimes(began=100 * n, phases={ClockName.HOST: (n, n)}, total={ClockName.HOST: n}) for n in steps
+        )
 
 
 @pytest.fixture
@@ -366,3 +370,70 @@ def test_cells_after_a_failed_one_are_measured(own_attention):
     measure(attention=own_attention(raising(ZeroDivisionError())))
 
     assert measure().status == Status.OK
+
+
+@pytest.fixture
+def sensors(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Play the sensors of a device; return what was done to them."""
+    done: list[str] = []
+
+    def read() -> int:
+        done.append("read")
+        return 1000
+
+    source = Source(
+        name="fake", period=0.001, columns={"clock_mhz": read}, errors=(), close=lambda: done.append("close")
+    )
+    monkeypatch.setattr(telemetry_module, "open_source", lambda device: source)
+    return done
+
+
+def test_a_record_says_when_each_step_began_since_the_first_of_all(counting_clock: CountingClock):
+    record = measure(warmup=2, steps=3)
+
+    assert record.warmup_began_nanoseconds == (0, 100)
+    assert record.began_nanoseconds == (200, 300, 400)
+
+
+def test_without_warm_up_the_first_sample_began_at_zero(counting_clock: CountingClock):
+    record = measure(warmup=0, steps=2)
+
+    assert record.warmup_began_nanoseconds == ()
+    assert record.began_nanoseconds == (0, 100)
+
+
+def test_sensors_are_read_while_steps_run(sensors: list[str]):
+    record = measure(warmup=1, steps=200)
+
+    assert record.telemetry is not None
+    assert set(record.telemetry.clock_mhz) == {1000}
+    assert record.telemetry.nanoseconds[0] >= 0
+    assert sensors[-1] == "close"
+    assert record_from_json(record_to_json(record)) == record
+
+
+def test_sensors_are_let_go_when_a_step_fails(sensors: list[str], own_attention):
+    calls: list[None] = []
+
+    def attend(q: Tensor, k: Tensor, v: Tensor, *, is_causal: bool) -> Tensor:
+        calls.append(None)
+        if len(calls) == 30:
+            raise ZeroDivisionError
+        return eager.attend(q, k, v, is_causal=is_causal)
+
+    record = measure(steps=50, attention=own_attention(attend))
+
+    assert record.status == Status.FAILED
+    assert record.telemetry is not None
+    assert len(record.began_nanoseconds) == 28
+    assert sensors[-1] == "close"
+
+
+def test_what_the_sensors_lack_is_said_once(monkeypatch: pytest.MonkeyPatch):
+    class Blind(TelemetrySampler):
+        def warnings(self) -> tuple[str, ...]:
+            return ("no telemetry: NVML answers 'No'",)
+
+    monkeypatch.setattr(cell_module, "TelemetrySampler", Blind)
+
+    assert measure().warnings == ("no telemetry: NVML answers 'No'",)

@@ -111,6 +111,16 @@ def test_steps_are_read_in_order_and_their_events_serve_again(accelerator: Accel
     assert accelerator.made == made
 
 
+def test_a_step_begins_when_the_device_is_idle(accelerator: Accelerator):
+    clock = CudaClock(DEVICE, num_phases=1, num_steps=1)
+    accelerator.launch(1_000_000)
+
+    run_step(clock, accelerator, 300)
+
+    (step,) = clock.read()
+    assert step.began == 1_000_000 + 10 + 1_000_000
+
+
 def test_a_step_without_an_end_is_left_out(accelerator: Accelerator):
     clock = CudaClock(DEVICE, num_phases=2, num_steps=2)
     run_step(clock, accelerator, 100, 200)

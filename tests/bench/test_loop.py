@@ -72,8 +72,8 @@ def test_every_step_has_the_times_of_its_phases_and_of_the_whole(hours: Hours):
     run_steps(workload, clock, 2)
 
     assert clock.read() == (
-        StepTimes(phases={ClockName.HOST: (3, 20)}, total={ClockName.HOST: 23}),
-        StepTimes(phases={ClockName.HOST: (5, 40)}, total={ClockName.HOST: 45}),
+        StepTimes(began=1_000, phases={ClockName.HOST: (3, 20)}, total={ClockName.HOST: 23}),
+        StepTimes(began=1_023, phases={ClockName.HOST: (5, 40)}, total={ClockName.HOST: 45}),
     )
 
 
@@ -193,7 +193,9 @@ def test_garbage_collection_is_on_again_after_an_error():
 
 def step(host: int, *device: int) -> StepTimes:
     """Return a step as an accelerator's clock gives it: phases on the device, the whole on both."""
-    return StepTimes(phases={ClockName.DEVICE: device}, total={ClockName.HOST: host, ClockName.DEVICE: sum(device)})
+    return StepTimes(
+        began=0, phases={ClockName.DEVICE: device}, total={ClockName.HOST: host, ClockName.DEVICE: sum(device)}
+    )
 
 
 TWO_PHASES = make_workload(("forward", lambda: None), ("backward", lambda: None))

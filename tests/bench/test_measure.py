@@ -36,7 +36,7 @@ class ScriptedClock:
         self.value = next(self.left)
 
     def read(self) -> tuple[StepTimes, ...]:
-        return (StepTimes(phases={ClockName.HOST: (self.value,)}, total={ClockName.HOST: self.value}),)
+        return (StepTimes(began=0, phases={ClockName.HOST: (self.value,)}, total={ClockName.HOST: self.value}),)
 
 
 def on_script(nanoseconds: Iterator[int], **arguments: object) -> Measurement:

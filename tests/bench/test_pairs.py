@@ -43,7 +43,7 @@ class World:
     def read(self) -> tuple[StepTimes, ...]:
         begin, end = self._marks
         whole = round(end - begin)
-        return (StepTimes(phases={ClockName.HOST: (whole,)}, total={ClockName.HOST: whole}),)
+        return (StepTimes(began=round(begin), phases={ClockName.HOST: (whole,)}, total={ClockName.HOST: whole}),)
 
     def work(self, nanoseconds: float) -> Callable[[], None]:
         """Return a callable that spends so much time. Warm-up takes an even number of samples, as pairs do."""

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from calling import CallCli
+from factory import GPU, make_record, make_results, make_task, with_telemetry
 from windtunnel.analysis.results import load_results
 from windtunnel.spec.sweep import load_sweep
 
@@ -86,6 +87,21 @@ def test_list_and_show_find_what_was_measured(cli: CallCli, tmp_path: Path) -> N
     assert "d_model 32" in shown.out
     assert missing.code == 2
     assert "no key begins with 'ffff'" in missing.err
+
+
+def test_show_says_what_the_sensors_said(cli: CallCli, tmp_path: Path) -> None:
+    record = with_telemetry(
+        make_record(make_task(device="cuda:0"), milliseconds=[10.0] * 20),
+        clock_mhz=[1980] * 10 + [1900] * 10,
+        power_watts=[699.6] * 20,
+        throttle_reasons=[0] * 10 + [0x4] * 10,
+    )
+    (row,) = make_results(tmp_path, [(record, GPU)])
+
+    shown = " ".join(cli("show", row.key, "--store", str(tmp_path)).out.split())
+
+    assert "telemetry 20 readings during the timed steps (NVML), clock 1,940 MHz (1,900 to 1,980), power 700 W" in shown
+    assert "software power cap in 50 %, throttled" in shown
 
 
 def test_ctrl_c_says_what_is_stored_and_ends_with_130(tmp_path: Path) -> None:

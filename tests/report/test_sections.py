@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from factory import CPU, GPU, TINY, make_record, make_results, make_task
+from factory import CPU, GPU, TINY, make_record, make_results, make_task, with_telemetry
 from reading import column_of, headings_of, section_of, tables_of, texts_of
 from windtunnel.analysis.results import Results
 from windtunnel.records.record import Failure, Status
@@ -239,6 +239,69 @@ def test_noise_has_labels_and_names_no_cause(report_of: Build):
 
 def test_a_steady_cell_is_not_listed_as_noise(report_of: Build):
     assert "Noise" not in headings_of(report_of(make_record(make_task(), milliseconds=[10, 10.1] * 5)))
+
+
+CLOCKS = "Clocks, power and temperature"
+
+
+def test_a_cell_without_telemetry_has_no_conditions(document: Document):
+    assert CLOCKS not in headings_of(document)
+
+
+def test_the_conditions_of_each_cell_with_telemetry_are_a_row(report_of: Build):
+    """A reading at the boundary of two steps is in both: ten steps at 1900 MHz, one at 1940, nine at 1980."""
+    plain = make_record(make_task(device="cuda:0", context_length=8))
+    hot = with_telemetry(
+        make_record(make_task(device="cuda:0"), milliseconds=[10.0] * 20),
+        clock_mhz=[1980] * 10 + [1900] * 10,
+        power_watts=[699.6] * 20,
+        temperature_celsius=[60, 61] * 10,
+        throttle_reasons=[0] * 10 + [0x4] * 10,
+    )
+
+    document = report_of(plain, hot)
+
+    (table,) = tables_of(document, CLOCKS)
+    assert [column.header for column in table.columns] == [
+        "context",
+        "readings",
+        "clock (MHz)",
+        "range (MHz)",
+        "cycles (M)",
+        "power (W)",
+        "temperature (°C)",
+        "held down by",
+    ]
+    assert [[cell.text for cell in row] for row in table.rows] == [
+        ["16", "20", "1,940", "1,900 to 1,980", "19.2", "700", "61", "software power cap 50 %"]
+    ]
+    assert "1 of 1 cell with telemetry: throttled." in texts_of(section_of(document, CLOCKS))
+
+
+def test_cool_and_sustained_are_shown_where_they_differ(report_of: Build):
+    steady = make_record(make_task(context_length=8, device="cuda:0"), milliseconds=[5.0] * 20)
+    slowing = make_record(make_task(device="cuda:0"), milliseconds=[10.0] * 5 + [11.0] * 15)
+
+    document = report_of(*(with_telemetry(record, clock_mhz=[1980] * 25) for record in (steady, slowing)))
+
+    (table,) = tables_of(document, CLOCKS)
+    assert column_of(table, "cool (ms)") == ["–", "10.00"]
+    assert column_of(table, "sustained (ms)") == ["–", "11.00"]
+    assert column_of(table, "change") == ["–", "+10.0 %"]
+    assert column_of(table, "held down by") == ["nothing", "nothing"]
+    assert "throttled." not in texts_of(section_of(document, CLOCKS))
+
+
+def test_a_cell_whose_steps_follow_the_clock_says_so(report_of: Build):
+    clocks = ([2000] * 6 + [1000] * 6) * 4
+    record = make_record(make_task(device="cuda:0"), milliseconds=[20_000 / clock for clock in clocks])
+    record = with_telemetry(record, clock_mhz=clocks)
+    assert record.telemetry is not None
+    record = replace(record, telemetry=replace(record.telemetry, nanoseconds=record.began_nanoseconds))
+
+    (table,) = tables_of(report_of(record), CLOCKS)
+
+    assert [float(text) < -0.5 for text in column_of(table, "time with clock")] == [True]
 
 
 def test_the_method_says_what_is_inside_each_timed_region(document: Document):

@@ -15,10 +15,11 @@ from windtunnel import units
 from windtunnel.bench.clock import Clock, StepTimes, make_clock
 from windtunnel.bench.loop import StepError, no_garbage_collection, run_steps, to_samples
 from windtunnel.bench.memory import MemoryMeter
+from windtunnel.bench.telemetry import TelemetrySampler
 from windtunnel.bench.workload import Workload, build_workload
 from windtunnel.cost.step import cost_of
 from windtunnel.errors import SpecError, UnsupportedError
-from windtunnel.records.record import ClockName, Failure, Memory, Record, Samples, Status
+from windtunnel.records.record import ClockName, Failure, Memory, Record, Samples, Status, Telemetry
 from windtunnel.spec.cell import FEWEST_SAMPLES, Task
 from windtunnel.spec.tables import WORKLOADS
 from windtunnel.statistics.interval import median_interval
@@ -64,6 +65,9 @@ def measure_cell(task: Task, *, process: int, is_first_in_process: bool, on_stag
         started_at=started_at,
         warmed_by=attempt.warmed_by,
         stopped_by=attempt.stopped_by,
+        began_nanoseconds=attempt.began,
+        warmup_began_nanoseconds=attempt.warmup_began,
+        telemetry=attempt.telemetry,
     )
     return record, leftover
 
@@ -80,6 +84,9 @@ class _Attempt:
     warnings: list[str] = field(default_factory=list)
     warmed_by: str | None = None
     stopped_by: str | None = None
+    began: tuple[int, ...] = ()
+    warmup_began: tuple[int, ...] = ()
+    telemetry: Telemetry | None = None
     _meter: MemoryMeter | None = None
     _stage: str = "start"
 
@@ -146,6 +153,8 @@ class _Attempt:
         warmup: list[StepTimes] = []
         timed: list[StepTimes] = []
         plan = self.task.plan
+        sampler = TelemetrySampler(torch.device(self.task.cell.device))
+        sampler.start()
         try:
             with self.stage("warmup"):
                 if plan.warmup == "auto":
@@ -159,8 +168,18 @@ class _Attempt:
                     self.stopped_by = self._sample_to_target(workload, clock, timed, plan.target)
         finally:
             assert self._meter is not None
+            self._note_telemetry(sampler, warmup, timed)
             self.memory = self._meter.read()
             self.samples = to_samples(workload, warmup=warmup, timed=timed)
+
+    def _note_telemetry(self, sampler: TelemetrySampler, warmup: list[StepTimes], timed: list[StepTimes]) -> None:
+        """Keep what the sensors said and when each step began, both in time since the first step of all."""
+        first = next((step.began for step in (*warmup, *timed)), None)
+        self.telemetry = sampler.stop(first)
+        self.warnings += sampler.warnings()
+        if first is not None:
+            self.began = tuple(step.began - first for step in timed)
+            self.warmup_began = tuple(step.began - first for step in warmup)
 
     def _warm_up(self, workload: Workload, clock: Clock, into: list[StepTimes], graphs: Callable[[], int]) -> str:
         """Run windows of steps until two agree and nothing grows any more; return what ended it."""

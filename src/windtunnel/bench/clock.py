@@ -13,8 +13,12 @@ from windtunnel.records.record import ClockName
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StepTimes:
-    """One step: nanoseconds of each phase in order, by clock, and of the whole step."""
+    """One step: nanoseconds of each phase in order, by clock, and of the whole step.
 
+    `began` is when it began, on the host's monotonic clock (perf_counter_ns).
+    """
+
+    began: int
     phases: dict[ClockName, tuple[int, ...]]
     total: dict[ClockName, int]
 
@@ -63,7 +67,9 @@ class HostClock:
     def read(self) -> tuple[StepTimes, ...]:
         """Return the complete steps; a step that an error cut short has no end and is left out."""
         steps = tuple(
-            StepTimes(phases={ClockName.HOST: _differences(marks)}, total={ClockName.HOST: end - marks[0]})
+            StepTimes(
+                began=marks[0], phases={ClockName.HOST: _differences(marks)}, total={ClockName.HOST: end - marks[0]}
+            )
             for marks, end in zip(self._steps, self._ends, strict=False)
         )
         self._steps, self._ends = [], []
@@ -112,6 +118,7 @@ class CudaClock:
             whole = round(1e6 * events[0].elapsed_time(events[-1]))
             steps.append(
                 StepTimes(
+                    began=host.began,
                     phases={ClockName.DEVICE: device, ClockName.ENQUEUE: enqueue},
                     total={
                         ClockName.HOST: host.total[ClockName.HOST],

@@ -14,6 +14,8 @@ from typing import Any
 import psutil
 import torch
 
+from windtunnel.bench.nvml import find_handle
+
 _LOOK_SECONDS = 0.5  # long against a scheduler's time slice, short for who waits
 _MOST_BUSY = 3
 _TICKS = 10_000
@@ -83,7 +85,7 @@ def read_vitals(asked: str, device: str) -> Vitals:
         asked=asked,
         device=device,
         environ=os.environ,
-        cores=_own_cores(),
+        cores=own_cores(),
         torch=_torch_state(),
         read=lambda path: Path(path).read_text(encoding="utf-8"),
         ask=lambda question, *arguments: _ask_nvml(device, question, *arguments),
@@ -95,7 +97,8 @@ def read_vitals(asked: str, device: str) -> Vitals:
     )
 
 
-def _own_cores() -> frozenset[int]:
+def own_cores() -> frozenset[int]:
+    """Return the numbers of the logical CPUs that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return frozenset(os.sched_getaffinity(0))
     return frozenset(range(os.cpu_count() or 1))
@@ -119,13 +122,8 @@ def _torch_state() -> TorchState:
 def _ask_nvml(device: str, question: str, *arguments: object) -> Any:
     import pynvml  # here, as a machine without an NVIDIA driver has no use for it
 
-    properties = torch.cuda.get_device_properties(torch.device(device))
-    # By its place on the bus: CUDA_VISIBLE_DEVICES renumbers devices for torch, not for NVML.
-    place = f"{properties.pci_domain_id:08x}:{properties.pci_bus_id:02x}:{properties.pci_device_id:02x}.0"
     try:
-        pynvml.nvmlInit()
-        handle = pynvml.nvmlDeviceGetHandleByPciBusId(place.encode())
-        return getattr(pynvml, f"nvmlDeviceGet{question}")(handle, *arguments)
+        return getattr(pynvml, f"nvmlDeviceGet{question}")(find_handle(torch.device(device)), *arguments)
     except pynvml.NVMLError as error:
         raise NotKnownError(f"NVML answers {str(error)!r} to {question}") from error
 

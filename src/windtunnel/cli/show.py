@@ -11,6 +11,7 @@ from rich.table import Table
 
 from windtunnel import units
 from windtunnel.analysis.results import Row
+from windtunnel.analysis.telemetry import conditions_of
 from windtunnel.cli.console import make_console
 from windtunnel.errors import SpecError
 from windtunnel.records.record import Record, record_to_json
@@ -95,9 +96,30 @@ def _facts(stored: StoredRecord) -> Iterator[tuple[str, str]]:
             f"built {units.memory(memory.built_bytes)}, peak {units.memory(memory.peak_bytes)}, reserved "
             f"{units.memory(memory.peak_reserved_bytes)}, of {units.memory(memory.capacity_bytes)} ({memory.source})",
         )
+    if telemetry := _telemetry(record):
+        yield "telemetry", telemetry
     yield "time spent", ", ".join(f"{stage} {units.duration(seconds)}" for stage, seconds in record.stages.items())
     for warning in record.warnings:
         yield "warning", warning
+
+
+def _telemetry(record: Record) -> str:
+    """Say what the sensors said during the timed steps; empty where they said nothing."""
+    seen = conditions_of(record)
+    if seen is None:
+        return ""
+    said = [f"{units.counted(seen.num_readings, 'reading')} during the timed steps ({seen.source})"]
+    if seen.median_mhz is not None:
+        low, high = (units.MEGAHERTZ.text(mhz) for mhz in (seen.low_mhz, seen.high_mhz))
+        said.append(f"clock {units.MEGAHERTZ.text(seen.median_mhz)} MHz ({low} to {high})")
+    if seen.median_watts is not None:
+        said.append(f"power {units.WATTS.text(seen.median_watts)} W")
+    if seen.max_celsius is not None:
+        said.append(f"at most {units.CELSIUS.text(seen.max_celsius)} °C")
+    said += [f"{reason} in {units.percent(share, 0)}" for reason, share in seen.reasons]
+    if seen.is_throttled:
+        said.append("throttled")
+    return ", ".join(said)
 
 
 def _plan(record: Record) -> str:

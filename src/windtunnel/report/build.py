@@ -8,6 +8,7 @@ from windtunnel.report.document import Document, Paragraph, Section
 from windtunnel.report.scope import Scope, scopes_of
 from windtunnel.report.sections.charts import charts
 from windtunnel.report.sections.cold import cold
+from windtunnel.report.sections.conditions import conditions
 from windtunnel.report.sections.failures import failures
 from windtunnel.report.sections.grid import grid
 from windtunnel.report.sections.machine import machine
@@ -30,6 +31,7 @@ SECTIONS: tuple[Callable[[Scope], Section | None], ...] = (
     failures,
     warnings,
     noise,
+    conditions,
     method,
     machine,
 )

@@ -100,7 +100,7 @@ def irregularities_of(samples: Sequence[float]) -> Irregularities:
     always comes back is clean. Cost: 0.3 to 0.5 ms for 100 samples, growing as n log n.
     """
     series = np.asarray(samples, dtype=np.float64)
-    slow_first = _slow_first(series)
+    slow_first = slow_first_of(series)
     rest = series if slow_first is None else series[1:]
     values = _without_extremes(rest)
     if len(rest) < FEWEST_SAMPLES or np.ptp(values) == 0:
@@ -119,7 +119,8 @@ def irregularities_of(samples: Sequence[float]) -> Irregularities:
     return Irregularities(slow_first=slow_first, step=step)
 
 
-def _slow_first(series: Floats) -> SlowFirst | None:
+def slow_first_of(series: Floats) -> SlowFirst | None:
+    """Say whether the first sample is slow against the others; None with fewer than five samples."""
     if len(series) < 5:  # the deviation of fewer than four others is mostly chance
         return None
     others = series[1:]

@@ -3,6 +3,7 @@
 from windtunnel.bench.doctor.check import Check, Seen, grade, parse_cpus
 from windtunnel.bench.vitals import Vitals
 from windtunnel.records.checkup import CheckStatus
+from windtunnel.records.throttling import THROTTLE_REASONS
 from windtunnel.units import counted, duration, memory
 
 _MIB, _GIB = 2**20, 2**30
@@ -28,24 +29,13 @@ def _gpu_utilisation(vitals: Vitals) -> Seen:
 
 _IDLE_REASONS = 0x1
 _WORST_REASONS = 0x8 | 0x20 | 0x40 | 0x80
-_REASONS = {  # nvml.h, nvmlClocksEventReason*
-    0x1: "idle",
-    0x2: "clocks set by an application or an administrator",
-    0x4: "software power cap",
-    0x8: "hardware slowdown",
-    0x10: "sync boost",
-    0x20: "software thermal slowdown",
-    0x40: "hardware thermal slowdown",
-    0x80: "power brake",
-    0x100: "display clocks",
-}
 
 
 def _gpu_clock(vitals: Vitals) -> Seen:
     streaming = 1  # NVML_CLOCK_SM
     now, most = vitals.ask("ClockInfo", streaming), vitals.ask("MaxClockInfo", streaming)
     mask = vitals.ask("CurrentClocksThrottleReasons")
-    reasons = [name for bit, name in _REASONS.items() if mask & bit] or ["nothing holds it down"]
+    reasons = [name for bit, name in THROTTLE_REASONS.items() if mask & bit] or ["nothing holds it down"]
     return Seen(
         status=grade(problem=bool(mask & _WORST_REASONS), warning=bool(mask & ~_IDLE_REASONS)),
         value=f"{now:,} of {most:,} MHz: {', '.join(reasons)}",
