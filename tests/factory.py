@@ -52,6 +52,8 @@ def make_task(
     batch_size: int = 4,
     warmup: int = 5,
     steps: int = 10,
+    processes: int = 1,
+    replica: int = 0,
     device: str = "cpu",
     **cell_fields: object,
 ) -> Task:
@@ -64,7 +66,7 @@ def make_task(
         device=device,
         **cell_fields,
     )
-    return Task(cell=cell, plan=MeasurePlan(warmup=warmup, steps=steps))
+    return Task(cell=cell, plan=MeasurePlan(warmup=warmup, steps=steps, processes=processes), replica=replica)
 
 
 def make_record(
@@ -138,3 +140,19 @@ def make_results(folder: Path, records: Iterable[tuple[Record, Environment]]) ->
 def make_row(record: Record, environment: Environment = GPU, *, repeat: int = 0) -> Row:
     """Return the row that a store would give for the record."""
     return Row(StoredRecord(key=record.task.key(), repeat=repeat, record=record, environment=environment))
+
+
+def make_processes(*milliseconds: Sequence[float], processes: int | None = None, **task: object) -> list[Record]:
+    """Return the records of one cell, one a process with its whole steps; `processes` says if more were asked for."""
+    asked = processes or len(milliseconds)
+    return [
+        make_record(make_task(processes=asked, replica=replica, **task), milliseconds=values, is_first_in_process=True)
+        for replica, values in enumerate(milliseconds)
+    ]
+
+
+def make_row_of(*records: Record, environment: Environment = GPU) -> Row:
+    """Return the row that a store would give for the records of one cell's processes."""
+    return Row(
+        *(StoredRecord(key=record.task.key(), repeat=0, record=record, environment=environment) for record in records)
+    )

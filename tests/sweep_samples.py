@@ -8,6 +8,7 @@ VALID: tuple[dict[str, Any], ...] = (
     {"size": "small"},
     {"size": ["small", "xl"], "context": [128, 256], "warmup": [0, 5]},
     {"size": "small", "warmup": ["auto", 5], "target": "1%", "max_samples": 200, "max_time": "30s"},
+    {"size": "small", "processes": 5},
     {"name": "n", "description": "d", "size": "xl", "steps": 1, "seed": 2**63 - 1},
     {"size": "small", "mode": "train_step", "precision": ["bf16", "fp16"], "compile": "default"},
     {"size": "small", "attention": ["eager", "my.kernels:flash"], "device": "cuda:1"},
@@ -62,6 +63,8 @@ FAULTS_OF_FORM: tuple[tuple[dict[str, Any], str], ...] = (
     ({"size": "small", "warmup": -1}, "warmup is -1; allowed: auto, or a whole number from 0 to 100,000"),
     ({"size": "small", "steps": 0}, "steps is 0; allowed: at least 1"),
     ({"size": "small", "steps": 100_001}, "steps is 100001; allowed: at most 100,000"),
+    ({"size": "small", "processes": 0}, "processes is 0; allowed: at least 1"),
+    ({"size": "small", "processes": 101}, "processes is 101; allowed: at most 100"),
     ({"size": "small", "seed": -1}, "seed is -1; allowed: at least 0"),
     (
         {"size": "small", "seed": 2**63},

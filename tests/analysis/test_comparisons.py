@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from factory import GPU, TINY, make_record, make_row, make_task
+from factory import GPU, TINY, make_processes, make_record, make_row, make_row_of, make_task
 from windtunnel.analysis.comparisons import cold_starts, matched, step_ratios, varying
 from windtunnel.analysis.results import Row
 from windtunnel.records.environment import Environment
@@ -22,6 +22,7 @@ UNLIKE: dict[str, Any] = {
     "device": "cuda:0",
     "seed": 1,
     "steps": 11,
+    "processes": 2,
     "warmup": 6,
 }
 """A value of each thing that a number depends on, other than that of `make_task`; but the workload."""
@@ -218,3 +219,23 @@ def test_what_varies_among_rows_is_named():
 
 def test_nothing_varies_among_no_rows():
     assert varying([], {"batch": lambda r: r.cell.batch_size}) == ()
+
+
+def test_a_cold_start_in_several_processes_is_the_median_of_their_first_steps():
+    times = ([50.0, 10.0, 12.0], [90.0, 11.0, 13.0], [60.0, 12.0, 14.0])
+
+    (found,) = cold_starts([make_row_of(*make_processes(*times, warmup=0))])
+
+    assert (found.first, found.rest) == (pytest.approx(0.060), pytest.approx(0.012))
+    assert len(found.others) == 6
+
+
+def test_a_ratio_of_steps_of_several_processes_is_that_of_their_mean_medians():
+    plain, both = (
+        make_row_of(*make_processes(*times, workload=workload))
+        for workload, times in (("forward", ([1.0], [2.0] * 9)), ("forward_backward", ([4.0] * 9, [5.0])))
+    )
+
+    (found,) = step_ratios([plain, both])
+
+    assert found.ratio == pytest.approx(4.5 / 1.5)

@@ -1,6 +1,6 @@
 import pytest
 
-from factory import make_record, make_row, make_task
+from factory import make_processes, make_record, make_row, make_row_of, make_task
 from windtunnel.analysis.noise import Noise, noisy
 
 
@@ -53,3 +53,19 @@ def test_the_same_samples_in_another_order_do_not_drift():
 
 def test_a_drift_too_small_to_matter_is_not_named():
     assert noise_of(*(10 + 0.01 * place for place in range(12))) is None
+
+
+def test_a_difference_between_processes_is_no_drift_inside_one():
+    steady, slower = [10.0, 10.1] * 10, [12.0, 12.1] * 10
+
+    assert noisy([make_row_of(*make_processes(steady, slower, slower))]) == ()
+
+
+def test_a_row_is_unusual_when_one_of_its_processes_is():
+    steady, slow_first = [10.0, 10.1] * 10, [30.0] + [10.0, 10.1] * 10
+    row = make_row_of(*make_processes(steady, slow_first, steady))
+
+    (found,) = noisy([row])
+
+    assert found.row is row
+    assert found.is_first_slow

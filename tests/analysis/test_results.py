@@ -3,11 +3,12 @@ from pathlib import Path
 
 import pytest
 
-from factory import CPU, GPU, make_record, make_results, make_row, make_task
+from factory import CPU, GPU, make_processes, make_record, make_results, make_row, make_row_of, make_task
 from windtunnel.analysis.results import load_results
 from windtunnel.errors import StoreError
 from windtunnel.records.record import ClockName, Samples, Status
 from windtunnel.records.store import Run, open_store
+from windtunnel.statistics.interval import Method
 
 
 def test_rows_come_in_the_order_in_which_they_were_measured(tmp_path: Path):
@@ -204,3 +205,137 @@ def test_too_few_samples_have_a_median_and_no_interval():
     assert estimate is not None
     assert estimate.value == pytest.approx(2e-3)
     assert (estimate.low, estimate.high) == (None, None)
+
+
+def test_the_processes_of_a_cell_are_one_row_in_their_order(tmp_path: Path):
+    cells = [make_processes([1.0], [2.0], [3.0], seed=seed) for seed in (1, 2)]
+    (a0, a1, a2), (b0, b1, b2) = cells
+
+    results = make_results(tmp_path, [(record, GPU) for record in (a0, b0, a2, b2, a1, b1)])
+
+    assert [[stored.record for stored in row.processes] for row in results] == cells
+    assert [row.record for row in results] == [a0, b0]
+    assert [row.key for row in results] == [a0.task.key(), b0.task.key()]
+
+
+def test_the_processes_of_different_machines_and_plans_are_different_rows(tmp_path: Path):
+    two, three = make_processes([1.0], [2.0]), make_processes([1.0], [2.0], [3.0])
+    alone = make_record(make_task())
+
+    results = make_results(
+        tmp_path,
+        [(alone, GPU), *((record, GPU) for record in two + three), *((record, CPU) for record in two)],
+    )
+
+    assert [len(row.processes) for row in results] == [1, 2, 3, 2]
+    assert [row.machine == GPU.machine() for row in results] == [True, True, True, False]
+
+
+def test_the_latest_repeat_of_each_process_counts(tmp_path: Path):
+    first, second = make_processes([1.0], [2.0])
+    again = replace(first, process=2)
+
+    (row,) = make_results(tmp_path, [(first, GPU), (second, GPU), (again, GPU)])
+
+    assert [stored.record for stored in row.processes] == [again, second]
+
+
+def test_samples_of_processes_follow_one_another_and_are_summarized_together():
+    row = make_row_of(*make_processes([1.0, 2.0], [5.0, 4.0]))
+
+    summary = row.summary()
+
+    assert row.samples() == (1_000_000, 2_000_000, 5_000_000, 4_000_000)
+    assert row.samples_by_process() == ((1_000_000, 2_000_000), (5_000_000, 4_000_000))
+    assert summary is not None
+    assert (summary.n, summary.mean) == (4, pytest.approx(3e-3))
+
+
+def test_the_estimate_of_processes_is_the_t_interval_of_their_medians():
+    """With 2 degrees of freedom t is 4.3027 at 95 %; the deviation of 1, 2 and 3 is 1."""
+    row = make_row_of(*make_processes([0.9, 1.0, 9.0], [2.0, 2.0, 2.0], [3.0, 0.1, 3.1]))
+
+    estimate = row.estimate()
+
+    assert estimate is not None
+    assert (estimate.method, estimate.n) == (Method.PROCESSES, 3)
+    half = 4.302652729911275 / 3**0.5
+    assert (estimate.value, estimate.low, estimate.high) == pytest.approx((2e-3, (2 - half) * 1e-3, (2 + half) * 1e-3))
+
+
+def test_two_processes_have_a_location_and_no_interval():
+    row = make_row_of(*make_processes([1.0] * 10, [2.0] * 10))
+
+    estimate = row.estimate()
+
+    assert estimate is not None
+    assert (estimate.method, estimate.low) == (Method.TOO_FEW_PROCESSES, None)
+    assert estimate.value == pytest.approx(1.5e-3)
+
+
+def test_the_only_stored_process_of_several_has_the_interval_of_its_samples():
+    row = make_row_of(*make_processes([1.0, 1.1, 0.9, 1.2, 0.8] * 4, processes=3))
+
+    estimate = row.estimate()
+
+    assert not row.is_complete
+    assert estimate is not None
+    assert estimate.method is Method.RANKS
+
+
+def test_the_location_of_one_process_is_the_median_of_its_samples():
+    row = make_row(make_record(make_task(steps=3), milliseconds=[1.0, 3.0, 2.0]))
+
+    assert row.location() == pytest.approx(2e-3)
+
+
+def test_the_location_of_processes_lies_in_their_interval_and_is_what_rates_use():
+    """Most samples are of the slow process, so that the median of all together is its own."""
+    row = make_row_of(*make_processes([1.0], [1.1], [1.2], [1.3] * 99))
+
+    estimate, summary, location = row.estimate(), row.summary(), row.location()
+
+    assert estimate is not None
+    assert estimate.low is not None
+    assert estimate.high is not None
+    assert summary is not None
+    assert location == estimate.value != pytest.approx(summary.median)
+    assert estimate.low < location < estimate.high
+    assert row.flops_per_second() == pytest.approx(row.flops() / location)
+
+
+def test_phases_of_processes_have_their_own_estimates():
+    row = make_row_of(*make_processes([10.0], [20.0], [30.0], workload="train_step"))
+
+    estimate = row.estimate("forward")
+
+    assert estimate is not None
+    assert (estimate.value, estimate.n) == (pytest.approx(6e-3), 3)
+
+
+def test_a_row_is_failed_when_one_of_its_processes_is_and_shows_the_first_of_these():
+    good, *_ = make_processes([1.0], [1.0], [1.0])
+    failed, worse = (
+        make_record(make_task(processes=3, replica=replica), status=status)
+        for replica, status in ((1, Status.OUT_OF_MEMORY), (2, Status.CRASHED))
+    )
+
+    row = make_row_of(good, failed, worse)
+
+    assert not row.is_ok
+    assert row.record is failed
+    assert row.key == failed.task.key()
+
+
+def test_a_row_knows_whether_all_its_processes_are_stored():
+    records = make_processes([1.0], [2.0], [3.0])
+
+    rows = [make_row_of(*records[:2]), make_row_of(*records), make_row(make_record(make_task()))]
+
+    assert [row.is_complete for row in rows] == [False, True, True]
+
+
+def test_a_row_comes_apart_into_its_processes():
+    row = make_row_of(*make_processes([1.0], [2.0]))
+
+    assert [part.samples() for part in row.apart()] == [(1_000_000,), (2_000_000,)]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from calling import CallCli
-from factory import GPU, make_record, make_results, make_task, with_telemetry
+from factory import CPU, GPU, make_processes, make_record, make_results, make_task, with_telemetry
 from windtunnel.analysis.results import load_results
 from windtunnel.spec.sweep import load_sweep
 
@@ -137,3 +137,40 @@ def test_seed_003_has_60_cells_of_which_20_are_cold() -> None:
 
     assert len(tasks) == 60
     assert sum(task.plan.is_cold for task in tasks) == 20
+
+
+def test_several_processes_measure_a_cell_and_share_a_row(cli: CallCli, tmp_path: Path) -> None:
+    arguments = ("step", *SHAPE, "--mode", "forward", "--steps", "6", "--processes", "3", "--store", str(tmp_path))
+
+    outcome = cli(*arguments)
+    again = cli(*arguments)
+
+    assert outcome.code == 0, outcome.err
+    assert "1 cell in 3 processes each, 3 measurements" in outcome.out
+    assert "process 2 of 3" in outcome.out
+    assert "3 x 6" in outcome.out
+    (row,) = load_results(tmp_path)
+    assert len({stored.record.process for stored in row.processes}) == 3
+    assert all(stored.record.is_first_in_process for stored in row.processes)
+    assert "3 measurements, 3 of them stored already" in again.out
+
+
+def test_list_and_show_name_the_process(cli: CallCli, tmp_path: Path) -> None:
+    make_results(tmp_path, [(record, CPU) for record in make_processes([1.0], [2.0])])
+    (row,) = load_results(tmp_path)
+
+    listed = cli("list", str(tmp_path))
+    shown = cli("show", row.processes[1].key, "--store", str(tmp_path))
+
+    assert all(stored.key in listed.out for stored in row.processes)
+    assert "process 1 of 2" in listed.out
+    assert "2 records in" in listed.out
+    assert "samples 1; process 2 of 2" in shown.out
+
+
+def test_dry_run_counts_the_processes(cli: CallCli, tmp_path: Path) -> None:
+    outcome = cli("step", *SHAPE, "--mode", "forward", "--processes", "5", "--dry-run", "--store", str(tmp_path / "s"))
+
+    assert outcome.code == 0
+    assert "1 cell in 5 processes each, 5 measurements" in outcome.out
+    assert outcome.out.count("d32-l1-h4") == 1

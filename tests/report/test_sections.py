@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from factory import CPU, GPU, TINY, make_record, make_results, make_task, with_telemetry
+from factory import CPU, GPU, TINY, make_processes, make_record, make_results, make_task, with_telemetry
 from reading import column_of, headings_of, section_of, tables_of, texts_of
 from windtunnel.analysis.results import Results
 from windtunnel.records.record import Failure, Status
 from windtunnel.report.build import build_document
-from windtunnel.report.document import Document, Figure
+from windtunnel.report.document import Callout, CalloutKind, Document, Figure
 
 Build = Callable[..., Document]
 
@@ -389,3 +389,97 @@ def test_the_method_says_how_automatic_counts_were_found(report_of: Build):
     said = texts_of(section_of(document, "Method"))
     assert "0 to 0 steps here; 1 of 1 cell reached the cap before" in said
     assert "10 to 10 samples here; 0 of 1 cell reached a cap before the target" in said
+
+
+def test_a_row_of_several_processes_shows_their_number_their_mean_median_and_its_interval(report_of: Build):
+    document = report_of(*make_processes([1.0] * 9, [2.0] * 9, [3.0] * 9), make_record(make_task(steps=9)))
+
+    _, table = tables_of(document, "Complete results")
+
+    assert column_of(table, "n") == ["3 x 9", "9"]
+    assert column_of(table, "median (ms)")[0] == "2.000"
+    assert column_of(table, "95 % interval (ms)")[0] == "-0.484 to 4.484"
+    assert "its interval is a t interval over these, from 3 processes on" in table.note
+
+
+def test_without_several_processes_nothing_is_said_of_their_interval(document: Document):
+    _, table = tables_of(document, "Complete results")
+
+    assert "t interval" not in table.note
+    assert "Between processes" not in headings_of(document)
+
+
+def test_processes_of_unlike_length_show_the_range(report_of: Build):
+    document = report_of(*make_processes([1.0] * 9, [2.0] * 5))
+
+    _, table = tables_of(document, "Complete results")
+
+    assert column_of(table, "n") == ["2 x 5 to 9"]
+
+
+def test_the_spread_between_processes_has_a_section_of_its_own(report_of: Build):
+    document = report_of(*make_processes([9.0, 9.0], [10.0, 10.0], [11.0, 11.0]))
+
+    (table,) = tables_of(document, "Between processes")
+
+    assert column_of(table, "processes") == ["3"]
+    assert column_of(table, "lowest median (ms)") == ["9.000"]
+    assert column_of(table, "highest median (ms)") == ["11.000"]
+    assert column_of(table, "spread (%)") == ["10.0"]
+    assert column_of(table, "between (± %)") == ["24.8"]
+
+
+def test_processes_that_lack_are_a_warning_and_marked_in_the_grid(report_of: Build):
+    document = report_of(*make_processes([9.0] * 4, [10.0] * 4, processes=5))
+
+    _, grid_table = tables_of(document, "Complete results")
+    (warning,) = (block for block in section_of(document, "Between processes").blocks if isinstance(block, Callout))
+
+    assert column_of(grid_table, "n") == ["2 of 5 x 4"]
+    assert warning.kind is CalloutKind.WARNING
+    assert "forward has 2 of 5. The same command again measures the rest." in warning.text
+
+
+def test_a_cell_that_failed_in_one_process_says_in_which(report_of: Build):
+    good, bad = make_processes([1.0], [1.0])
+    failure = Failure(stage="measure", phase="forward", message="CUDA out of memory.")
+
+    document = report_of(good, replace(bad, status=Status.OUT_OF_MEMORY, failure=failure))
+
+    (table,) = tables_of(document, "Failures")
+    assert column_of(table, "where") == ["measure, forward, process 2 of 2"]
+
+
+def test_a_warning_of_any_process_is_shown_once(report_of: Build):
+    first, *others = make_processes([1.0], [1.0], [1.0])
+
+    document = report_of(first, *(replace(record, warnings=("mind the gap",)) for record in others))
+
+    (table,) = tables_of(document, "Warnings")
+    assert column_of(table, "warning") == ["mind the gap"]
+    assert column_of(table, "cells") == ["1"]
+
+
+def test_the_method_says_where_between_process_variation_was_not_measured(report_of: Build, tmp_path: Path):
+    alone = make_record(make_task())
+    several = make_processes([1.0], [2.0], [3.0])
+
+    said = [
+        texts_of(section_of(build_document(make_results(tmp_path / name, [(one, GPU) for one in records])), "Method"))
+        for name, records in (("alone", [alone]), ("mixed", [alone, *several]), ("several", several))
+    ]
+
+    assert "Between-process variation was not measured." in said[0]
+    assert "Between-process variation of the 1 cell in one process was not measured." in said[1]
+    assert "was not measured" not in said[2]
+    assert "10 timed steps in each of 3 processes" in said[2]
+
+
+def test_the_peak_memory_of_a_row_is_that_of_its_largest_process(report_of: Build):
+    first, second = make_processes([1.0], [2.0])
+    assert second.memory is not None
+    larger = replace(second, memory=replace(second.memory, peak_bytes=7 * 2**20))
+
+    _, table = tables_of(report_of(first, larger), "Complete results")
+
+    assert column_of(table, "peak memory (MiB)") == ["7.00"]

@@ -46,7 +46,14 @@ OTHER_CELL: dict[str, Any] = {
     "device": "cuda:0",
     "seed": 1,
 }
-OTHER_PLAN = {"warmup": "auto", "steps": 11, "target": 0.01, "max_samples": 99, "max_seconds": 9.0}
+OTHER_PLAN = {
+    "warmup": "auto",
+    "steps": 11,
+    "target": 0.01,
+    "max_samples": 99,
+    "max_seconds": 9.0,
+    "processes": 3,
+}
 OTHER_MODEL = {
     "name": "tiny again",
     "d_model": 64,
@@ -207,3 +214,36 @@ def test_the_label_leaves_out_that_nothing_is_compiled():
 
 def test_the_label_names_the_compile_mode():
     assert "compile default" in make_task(compile="default").label()
+
+
+REPLICA_KEYS = ("74b5ad457ec83916", "32a8889f9804acf0", "02fadbcfc1fa46f7")
+"""The keys of the three processes of `make_task(processes=3)`, as they stand in stores."""
+
+
+def test_each_process_of_a_cell_has_the_key_that_stores_hold():
+    assert tuple(make_task(processes=3, replica=replica).key() for replica in range(3)) == REPLICA_KEYS
+
+
+def test_one_process_is_the_default_and_leaves_the_key_as_it_was():
+    assert make_task(processes=1, replica=0).key() == TINY_KEY
+
+
+def test_a_replica_beyond_the_processes_of_its_plan_is_refused():
+    with pytest.raises(ValidationError, match="replica is 3; allowed: less than its plan's processes, 3"):
+        make_task(processes=3, replica=3)
+
+
+@pytest.mark.parametrize(("plan", "needs"), [({}, False), ({"warmup": 0}, True), ({"processes": 2}, True)], ids=str)
+def test_a_cold_cell_and_one_of_several_processes_need_a_fresh_process(plan: dict[str, Any], needs: bool):
+    assert MeasurePlan(**plan).needs_fresh_process is needs
+
+
+def test_the_steps_of_all_processes_are_counted():
+    assert MeasurePlan(warmup=5, steps=10, processes=3).fewest_steps == 45
+
+
+def test_the_label_says_which_process_and_the_label_of_the_cell_does_not():
+    task = make_task(processes=5, replica=1)
+
+    assert task.label() == f"{task.cell_label()} · process 2 of 5"
+    assert task.cell_label() == make_task().label()

@@ -226,3 +226,38 @@ def test_a_byte_order_mark_before_a_sweep_file_is_no_fault(tmp_path: Path):
     path.write_text('size = "small"\n', encoding="utf-8-sig")
 
     assert load_sweep(path).size == ("small",)
+
+
+def test_several_processes_measure_the_whole_grid_once_before_any_cell_again():
+    tasks = expand(size="small", mode="forward", context=[128, 256], processes=3)
+
+    points = [(task.replica, task.cell.context_length) for task in tasks]
+    assert points == [(0, 128), (0, 256), (1, 128), (1, 256), (2, 128), (2, 256)]
+    assert {task.plan.processes for task in tasks} == {3}
+    assert len({task.key() for task in tasks}) == 6
+
+
+def test_several_processes_and_a_target_go_together():
+    (task, _) = expand(size="small", mode="forward", target="1%", processes=2)
+
+    assert (task.plan.target, task.plan.processes) == (0.01, 2)
+
+
+def test_a_sweep_file_asks_for_processes(tmp_path: Path):
+    path = tmp_path / "often.toml"
+    path.write_text('size = "small"\nprocesses = 5\n')
+
+    assert load_sweep(path).processes == 5
+
+
+def test_each_process_counts_against_the_most_tasks():
+    axis = list(range(1, 101))
+    sweep = make_sweep({"size": "small", "mode": "forward", "context": axis, "batch": axis[:51], "processes": 2})
+
+    with pytest.raises(SpecError) as caught:
+        sweep.expand("cpu")
+
+    assert caught.value.faults == (
+        "the sweep has 5,100 cells in 2 processes each; at most 10,000 measurements are allowed: "
+        "shorten an axis, or ask for fewer processes",
+    )

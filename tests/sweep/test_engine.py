@@ -318,6 +318,59 @@ def test_warm_cells_share_a_worker(measure):
     assert summary.processes == 1
 
 
+def replicas(tasks: Sequence[Task]) -> list[tuple[int, int]]:
+    return [(task.replica, task.cell.context_length) for task in tasks]
+
+
+def test_each_process_of_a_cell_is_a_fresh_worker(measure, tmp_path: Path):
+    lab = Lab()
+
+    summary = measure(grid(1, 2, processes=3), lab)
+
+    assert lab.shares == [1] * 6
+    assert replicas(lab.measured) == [(0, 1), (0, 2), (1, 1), (1, 2), (2, 1), (2, 2)]
+    assert (summary.cells, summary.measured, summary.processes) == (6, 6, 6)
+
+
+def test_on_a_gpu_the_first_process_of_a_cell_is_not_the_worker_that_described_it(measure):
+    lab = Lab(environment=GPU)
+
+    measure(grid(1, processes=2), lab)
+
+    assert lab.shares == [0, 1, 1]
+
+
+def test_a_process_that_fails_leaves_the_others_as_they_are(measure, tmp_path: Path):
+    lab = Lab(good, lost(Status.CRASHED))
+
+    summary = measure(grid(1, processes=3), lab)
+
+    records = [item.record for item in stored(tmp_path)]
+    assert [record.status for record in records] == [Status.OK, Status.CRASHED, Status.OK]
+    assert [record.is_first_in_process for record in records[1:2]] == [True]
+    assert (summary.measured, summary.failed) == (3, 1)
+
+
+def test_after_an_interruption_only_the_processes_that_lack_are_measured(measure):
+    with pytest.raises(KeyboardInterrupt):
+        measure(grid(1, 2, processes=2), Lab(good, good, good, raising(KeyboardInterrupt())))
+    lab = Lab()
+
+    summary = measure(grid(1, 2, processes=2), lab)
+
+    assert replicas(lab.measured) == [(1, 2)]
+    assert (summary.already_stored, summary.measured) == (3, 1)
+
+
+def test_a_cell_of_one_process_is_not_one_of_several(measure):
+    measure(grid(1), Lab())
+    lab = Lab()
+
+    measure(grid(1, processes=2), lab)
+
+    assert replicas(lab.measured) == [(0, 1), (1, 1)]
+
+
 ENDINGS = [
     pytest.param((), None, id="complete"),
     pytest.param((good, failing(Status.FAILED)), None, id="failed"),

@@ -33,6 +33,7 @@ _POINT = {
     "workload": ("cell.workload",),
     "warmup": ("plan.warmup",),
     "steps": ("plan.steps", "plan.target", "plan.max_samples", "plan.max_seconds"),
+    "processes": ("plan.processes",),
     "device": ("cell.device",),
     "seed": ("cell.seed",),
     "machine": ("machine",),
@@ -50,7 +51,7 @@ def matched(rows: Iterable[Row], others: Iterable[Row], *, but_for: tuple[str, .
 class StepRatio:
     """A forward-only cell beside the forward_backward cell of the same point.
 
-    `ratio` is median over median of the whole steps: at least 1 is expected, about 3 by the count of FLOPs.
+    `ratio` is location over location of the whole steps: at least 1 is expected, about 3 by the count of FLOPs.
     `phase_ratio` is backward over forward, both timed inside the same steps; None where a phase was not timed.
     """
 
@@ -68,7 +69,7 @@ def step_ratios(rows: Iterable[Row]) -> tuple[StepRatio, ...]:
         StepRatio(
             forward=forward,
             forward_backward=both,
-            ratio=_median(both) / _median(forward),
+            ratio=_location(both) / _location(forward),
             phase_ratio=_phase_ratio(both),
         )
         for forward, both in pairs
@@ -79,15 +80,15 @@ def _of(rows: Iterable[Row], workload: str) -> list[Row]:
     return [row for row in rows if row.cell.workload == workload]
 
 
-def _median(row: Row) -> float:
-    summary = row.summary()
-    assert summary is not None  # a row that is ok has samples
-    return summary.median
+def _location(row: Row) -> float:
+    seconds = row.location()
+    assert seconds is not None  # a row that is ok has samples
+    return seconds
 
 
 def _phase_ratio(row: Row) -> float | None:
-    forward, backward = row.summary("forward"), row.summary("backward")
-    return backward.median / forward.median if forward and backward else None
+    forward, backward = row.location("forward"), row.location("backward")
+    return backward / forward if forward and backward else None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -95,7 +96,8 @@ class ColdStart:
     """A cell without warm-up beside the warm cell of the same point with the most warm-up.
 
     Seconds: `first` is the first step of its process, `rest` the median of the steps after it, `warm` the
-    median of the warm cell (None when there is none), `cost` what the first step took beyond the rest.
+    median of the warm cell (None when there is none), `cost` what the first step took beyond the rest. With several
+    processes `first` is the median of their first steps. `others` are the steps after the first ones, in nanoseconds.
     """
 
     cold: Row
@@ -103,6 +105,7 @@ class ColdStart:
     first: float
     rest: float
     warm: float | None
+    others: tuple[int, ...]
 
     @property
     def cost(self) -> float:
@@ -124,17 +127,19 @@ def cold_starts(rows: Iterable[Row]) -> tuple[ColdStart, ...]:
 
 def _shows_cold_start(row: Row) -> bool:
     is_first = row.plan.is_cold and row.record.is_first_in_process and row.cell.compile == "off"
-    return is_first and len(row.samples()) > 1
+    return is_first and min(map(len, row.samples_by_process()), default=0) > 1
 
 
 def _cold_start(row: Row, warm: Row | None) -> ColdStart:
-    first, *rest = row.samples()
+    each = row.samples_by_process()
+    others = tuple(nanoseconds for samples in each for nanoseconds in samples[1:])
     return ColdStart(
         cold=row,
         warm_row=warm,
-        first=first * 1e-9,
-        rest=statistics.median(rest) * 1e-9,
-        warm=_median(warm) if warm else None,
+        first=statistics.median([samples[0] for samples in each]) * 1e-9,
+        rest=statistics.median(others) * 1e-9,
+        warm=_location(warm) if warm else None,
+        others=others,
     )
 
 

@@ -3,7 +3,7 @@
 import math
 import statistics
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from windtunnel.analysis.results import Row
 
@@ -45,9 +45,12 @@ class Noise:
 
 
 def noisy(rows: Iterable[Row]) -> tuple[Noise, ...]:
-    """Return the rows about which something is unusual, in their order."""
-    found = (_noise(row) for row in rows if row.is_ok)
-    return tuple(noise for noise in found if noise is not None)
+    """Return the rows about which something is unusual, in their order.
+
+    Each process of a row is judged by itself, as where one follows another is no drift; the first unusual one speaks.
+    """
+    found = ((row, next(filter(None, map(_noise, row.apart())), None)) for row in rows if row.is_ok)
+    return tuple(replace(noise, row=row) for row, noise in found if noise is not None)
 
 
 def _noise(row: Row) -> Noise | None:

@@ -1,8 +1,10 @@
 """Stored records as rows that know their statistics and their rates."""
 
-from collections.abc import Iterator
+import statistics
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
+from itertools import chain
 from pathlib import Path
 
 from windtunnel.cost.devices import peaks_of
@@ -12,16 +14,23 @@ from windtunnel.records.record import ClockName, Record, Status
 from windtunnel.records.store import Run, Store, StoredRecord, read_store
 from windtunnel.spec.cell import Cell, MeasurePlan
 from windtunnel.spec.tables import PRECISIONS
-from windtunnel.statistics.interval import Estimate, median_interval
+from windtunnel.statistics.interval import Estimate, median_interval, process_interval
 from windtunnel.statistics.summary import Summary, summarize
 
 
 class Row:
-    """One record with its numbers, each computed when it is first asked for."""
+    """One cell with its numbers, each computed when it is first asked for.
 
-    def __init__(self, stored: StoredRecord, calibration: Calibration | None = None) -> None:
-        """Wrap a stored record, with the latest calibration of its machine where there is one."""
+    `processes` are its stored records, one for each process that measured it, in their order; a run that was
+    interrupted may have left fewer than the plan asks for. `record` speaks for all of them: the first that failed, or
+    the first one; `key`, `repeat` and `environment` are its own.
+    """
+
+    def __init__(self, *processes: StoredRecord, calibration: Calibration | None = None) -> None:
+        """Wrap the records of one cell, with the latest calibration of its machine where there is one."""
+        self.processes: tuple[StoredRecord, ...] = processes
         self.calibration: Calibration | None = calibration
+        stored = next((one for one in processes if one.record.status != Status.OK), processes[0])
         self.key: str = stored.key
         self.repeat: int = stored.repeat
         self.record: Record = stored.record
@@ -30,11 +39,17 @@ class Row:
         self.plan: MeasurePlan = stored.record.task.plan
         self._summaries: dict[tuple[str | None, ClockName | None], Summary | None] = {}
         self._estimates: dict[str, Estimate | None] = {}
+        self._locations: dict[str | None, float | None] = {}
 
     @property
     def is_ok(self) -> bool:
-        """Whether the cell was measured to its end."""
+        """Whether the cell was measured to its end, in each process that is stored."""
         return self.record.status == Status.OK
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the store holds all processes that the plan asks for."""
+        return len(self.processes) == self.plan.processes
 
     @property
     def phases(self) -> tuple[str, ...]:
@@ -53,7 +68,7 @@ class Row:
         return ClockName.HOST
 
     def summary(self, phase: str | None = None, clock: ClockName | None = None) -> Summary | None:
-        """Describe the samples of a phase (default: the whole step); None where there are none."""
+        """Describe the samples of a phase (default: the whole step), of all processes together; None without any."""
         if (phase, clock) not in self._summaries:
             self._summaries[phase, clock] = self._summarize(phase, clock)
         return self._summaries[phase, clock]
@@ -62,22 +77,57 @@ class Row:
         if phase is None or clock is None:  # the names that were left out are not looked up a second time
             phase = phase or self.record.total
             return self.summary(phase, clock or self.clock(phase))
-        series = self.record.series(phase, clock)
-        return summarize(series.nanoseconds) if series and series.nanoseconds else None
+        samples = _joined(self._of_processes(phase, clock))
+        return summarize(samples) if samples else None
+
+    def location(self, phase: str | None = None) -> float | None:
+        """Return the seconds that tables show and rates use; None where there are no samples.
+
+        The median of the samples; with several processes the mean of their medians, which is what `estimate` has its
+        interval for: the median of all samples together may lie outside of it.
+        """
+        if phase not in self._locations:
+            self._locations[phase] = self._locate(phase)
+        return self._locations[phase]
+
+    def _locate(self, phase: str | None) -> float | None:
+        if len(self.processes) > 1:
+            estimate = self.estimate(phase)
+            return estimate.value if estimate else None
+        summary = self.summary(phase)
+        return summary.median if summary else None
 
     def estimate(self, phase: str | None = None) -> Estimate | None:
-        """Return the median of a phase (default: the whole step) in seconds with its 95 % interval."""
+        """Return the location of a phase (default: the whole step) in seconds with its 95 % interval.
+
+        With several processes the interval is between them, or there is none where they are too few.
+        """
         phase = phase or self.record.total
         if phase not in self._estimates:
-            samples = self.samples(phase)
-            self._estimates[phase] = _in_seconds(median_interval(samples)) if samples else None
+            self._estimates[phase] = _estimate(self.samples_by_process(phase))
         return self._estimates[phase]
 
     def samples(self, phase: str | None = None) -> tuple[int, ...]:
-        """Return the raw samples of a phase on the clock that tables show, in nanoseconds and in order."""
+        """Return the raw samples of a phase on the clock that tables show, in nanoseconds and in order.
+
+        Those of several processes follow one another, in the order of the processes.
+        """
+        return _joined(self.samples_by_process(phase))
+
+    def samples_by_process(self, phase: str | None = None) -> tuple[tuple[int, ...], ...]:
+        """Return the samples of each process that has any, as `samples` does."""
         phase = phase or self.record.total
-        series = self.record.series(phase, self.clock(phase))
-        return series.nanoseconds if series else ()
+        return self._of_processes(phase, self.clock(phase))
+
+    def _of_processes(self, phase: str, clock: ClockName) -> tuple[tuple[int, ...], ...]:
+        found = [stored.record.series(phase, clock) for stored in self.processes]
+        return tuple([series.nanoseconds for series in found if series and series.nanoseconds])
+
+    def apart(self) -> tuple["Row", ...]:
+        """Return a row for each process, for what is asked of one process at a time."""
+        if len(self.processes) == 1:
+            return (self,)
+        return tuple(Row(stored, calibration=self.calibration) for stored in self.processes)
 
     def flops(self, phase: str | None = None) -> int | None:
         """Return the matrix-product FLOPs of a phase; None where it has none (the optimizer)."""
@@ -86,9 +136,9 @@ class Row:
         return self.record.flops.get(phase)
 
     def flops_per_second(self, phase: str | None = None) -> float | None:
-        """Return the achieved rate: FLOPs over the median time."""
-        summary, flops = self.summary(phase), self.flops(phase)
-        return flops / summary.median if summary and flops else None
+        """Return the achieved rate: FLOPs over the location of the time."""
+        seconds, flops = self.location(phase), self.flops(phase)
+        return flops / seconds if seconds and flops else None
 
     @property
     def peak_flops_per_second(self) -> float | None:
@@ -114,6 +164,18 @@ class Row:
 
 
 _peaks = cache(peaks_of)
+
+
+def _joined(each: tuple[tuple[int, ...], ...]) -> tuple[int, ...]:
+    return each[0] if len(each) == 1 else tuple(chain.from_iterable(each))
+
+
+def _estimate(each: tuple[tuple[int, ...], ...]) -> Estimate | None:
+    if not each:
+        return None
+    if len(each) == 1:
+        return _in_seconds(median_interval(each[0]))
+    return _in_seconds(process_interval([statistics.median(samples) for samples in each]))
 
 
 def _in_seconds(estimate: Estimate) -> Estimate:
@@ -162,15 +224,27 @@ def load_results(store: Store | Path | str) -> Results:
 
 
 def _rows(store: Store) -> Iterator[Row]:
-    """Yield the rows; those of one environment, which a store reads once, share its hash."""
-    machines: dict[int, str] = {}
-    calibrations: dict[str, Calibration | None] = {}
+    """Yield the rows, each where its first record stands."""
+    machines: dict[int, str] = {}  # by environment, which a store reads once: hashing it for each record is slow
+    cells: dict[Hashable, list[StoredRecord]] = {}
     for stored in store.records():
-        row = Row(stored)
-        if id(row.environment) in machines:
-            row.machine = machines[id(row.environment)]
-        machines[id(row.environment)] = row.machine
-        if row.machine not in calibrations:
-            calibrations[row.machine] = store.calibration(row.machine)
-        row.calibration = calibrations[row.machine]
+        if id(stored.environment) not in machines:
+            machines[id(stored.environment)] = stored.environment.machine()
+        cells.setdefault((machines[id(stored.environment)], _cell_of(stored)), []).append(stored)
+    calibrations = {machine: store.calibration(machine) for machine in set(machines.values())}
+    for processes in cells.values():
+        processes.sort(key=_replica)
+        machine = machines[id(processes[0].environment)]
+        row = Row(*processes, calibration=calibrations[machine])
+        row.machine = machine
         yield row
+
+
+def _cell_of(stored: StoredRecord) -> Hashable:
+    """Return what the records of one cell have in common and no others have; a key is cheaper than a comparison."""
+    task = stored.record.task
+    return stored.key if task.plan.processes == 1 else (task.cell, task.plan)
+
+
+def _replica(stored: StoredRecord) -> int:
+    return stored.record.task.replica

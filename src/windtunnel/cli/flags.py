@@ -58,6 +58,13 @@ _FLAGS = {
     "target": _Flag(panel=_HOW, help="Instead of --steps: sample until the interval of the median is ± this, as 1%."),
     "max_samples": _Flag(is_number=True, panel=_HOW, help="With --target: the most samples. [dim]default: 1000[/]"),
     "max_time": _Flag(panel=_HOW, help="With --target: the longest time to sample a cell. [dim]default: 60s[/]"),
+    "processes": _Flag(
+        is_number=True,
+        panel=_HOW,
+        help="Measure each cell in so many fresh processes: the same cell often differs more between processes than "
+        "inside one. From 3 on the interval is between them; use it before you compare with numbers of another run, or "
+        "call a small difference real. [dim]default: 1[/]",
+    ),
     "seed": _Flag(is_number=True, panel=_HOW, help="Seed of weights and tokens. [dim]default: 0[/]"),
 }
 

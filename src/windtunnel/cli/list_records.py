@@ -16,7 +16,7 @@ from windtunnel.records.store import DEFAULT_STORE
 def command(
     store: Annotated[Path, typer.Argument(metavar="[STORE]", help="Folder of the store.")] = DEFAULT_STORE,
 ) -> None:
-    """List the records of a store, the latest of each cell.
+    """List the records of a store, the latest of each cell and process.
 
     [bold]Example[/]
 
@@ -35,10 +35,11 @@ def command(
         table.add_column("median", justify="right", no_wrap=True)
         table.add_column("n", justify="right")
         table.add_column("measured at (UTC)", no_wrap=True)
-        for row in rows:
-            table.add_row(*_cells(row))
+        for process in (process for row in rows for process in row.apart()):  # each has a key for `show`
+            table.add_row(*_cells(process))
         console.print(table)
-    console.print(f"{len(results)} records in {store}; one of them in full: windtunnel show KEY --store {store}")
+    records = sum(len(row.processes) for row in results)
+    console.print(f"{records} records in {store}; one of them in full: windtunnel show KEY --store {store}")
 
 
 def _cells(row: Row) -> tuple[str, ...]:

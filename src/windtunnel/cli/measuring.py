@@ -11,7 +11,7 @@ from windtunnel import units
 from windtunnel.analysis.results import Results, load_results
 from windtunnel.cli import EXIT_INTERRUPTED, EXIT_NO
 from windtunnel.cli.console import make_console
-from windtunnel.cli.progress import Display
+from windtunnel.cli.progress import Display, is_repeated, tasks_text
 from windtunnel.cost.devices import peaks_of
 from windtunnel.cost.step import cost_of
 from windtunnel.errors import SpecError
@@ -66,8 +66,9 @@ def run_and_report(
         try:
             summary = measure_sweep(sweep, device=device, store=store, fresh=fresh, timeout=timeout, observer=display)
         except KeyboardInterrupt:
+            what = "measurements" if is_repeated(display.tasks) else "cells"
             console.print(
-                f"\n[bold]stopped[/]: {display.stored} of {len(display.tasks)} cells are stored in {store}. "
+                f"\n[bold]stopped[/]: {display.stored} of {len(display.tasks)} {what} are stored in {store}. "
                 "Run the same command again to measure the rest.",
                 soft_wrap=True,
             )
@@ -100,8 +101,8 @@ def _print_times(summary: RunSummary, console: Console) -> None:
     table.add_row("[bold]all[/]", units.duration(summary.wall_seconds), "")
     console.print(table)
     console.print(
-        f"{summary.measured} cells measured in {summary.processes} processes, {summary.already_stored} were stored "
-        f"before, {summary.failed} of the new ones failed"
+        f"{units.counted(summary.measured, 'measurement')} in {summary.processes} processes, "
+        f"{summary.already_stored} were stored before, {summary.failed} of the new ones failed"
     )
 
 
@@ -112,17 +113,17 @@ def print_plan(sweep: Sweep | ChooseSweep, device: str) -> None:
     console = make_console()
     tasks = sweep.expand(environment.device)
     peaks = peaks_of(environment.device_name)
-    table = Table(title=f"{sweep.name}: {len(tasks)} cells on {environment.device_name}", title_justify="left")
+    table = Table(title=f"{sweep.name}: {tasks_text(tasks)} on {environment.device_name}", title_justify="left")
     for name in ("cell", "parameters", "FLOPs a step", "memory, at least", "time, at least"):
         table.add_column(name, justify="left" if name == "cell" else "right")
     total = 0.0
-    for task in tasks:
+    for task in (task for task in tasks if task.replica == 0):
         cost = cost_of(task.cell)
         peak = peaks.flops_per_second(PRECISIONS[task.cell.precision].peak) if peaks else None
-        seconds = (task.plan.fewest_steps) * cost.step_flops / peak if peak else None
+        seconds = task.plan.fewest_steps * cost.step_flops / peak if peak else None
         total += seconds or 0.0
         table.add_row(
-            task.label(),
+            task.cell_label(),
             units.count(cost.parameters),
             units.count(cost.step_flops, "FLOP"),
             units.memory(cost.floor_bytes),
@@ -134,7 +135,7 @@ def print_plan(sweep: Sweep | ChooseSweep, device: str) -> None:
     if peaks:
         console.print(
             f"All steps at the datasheet's peak: {units.duration(total)}. Real steps take longer, and each cell adds "
-            "about a second; a cell without warm-up adds the start of a process."
+            "about a second; a cell without warm-up, and each of several processes, adds the start of a process."
         )
     else:
         console.print("The peak of this device is not known, so no time is predicted.")

@@ -54,7 +54,7 @@ class Display:
         there = f", {self.stored} of them stored already" if self.stored else ""
         self._console.print(
             f"[bold]{escape(environment.device_name)}[/] · torch {escape(environment.torch)} · "
-            f"{len(tasks)} cells{there}"
+            f"{tasks_text(tasks)}{there}"
         )
         self._bar.update(self._line, total=len(tasks), completed=self.stored)
 
@@ -75,6 +75,20 @@ class Display:
         counter = f"[dim]{self.stored:>{len(str(len(self.tasks)))}}/{len(self.tasks)}[/]"
         label = escape(record.task.label())
         self._console.print(f"{counter} {label}  {_outcome(record)} [dim]({took})[/]", soft_wrap=True, highlight=False)
+
+
+def tasks_text(tasks: tuple[Task, ...]) -> str:
+    """Return what a sweep asks for: 24 cells; or 5 cells in 3 processes each, 15 measurements."""
+    if not is_repeated(tasks):
+        return units.counted(len(tasks), "cell")
+    processes = tasks[0].plan.processes
+    cells = units.counted(len(tasks) // processes, "cell")
+    return f"{cells} in {processes} processes each, {units.counted(len(tasks), 'measurement')}"
+
+
+def is_repeated(tasks: tuple[Task, ...]) -> bool:
+    """Whether a sweep measures each of its cells in several processes; they are the same plan's for all of them."""
+    return bool(tasks) and tasks[0].plan.processes > 1
 
 
 def _outcome(record: Record) -> str:

@@ -130,4 +130,5 @@ def _plan(record: Record) -> str:
     ends = [
         f"{name} ended by {how}" for name, how in (("warm-up", record.warmed_by), ("samples", record.stopped_by)) if how
     ]
-    return "; ".join([f"asked: warm-up {plan.warmup}, {asked}{used}", *ends])
+    processes = [name] if (name := record.task.process_name) else []
+    return "; ".join([f"asked: warm-up {plan.warmup}, {asked}{used}", *ends, *processes])

@@ -16,6 +16,7 @@ from windtunnel.report.sections.method import method
 from windtunnel.report.sections.noise import noise
 from windtunnel.report.sections.overview import overview
 from windtunnel.report.sections.phases import phases
+from windtunnel.report.sections.processes import processes
 from windtunnel.report.sections.ratio import ratio
 from windtunnel.report.sections.sizes import sizes
 from windtunnel.report.sections.warnings import warnings
@@ -24,6 +25,7 @@ SECTIONS: tuple[Callable[[Scope], Section | None], ...] = (
     overview,
     charts,
     grid,
+    processes,
     ratio,
     phases,
     cold,

@@ -39,9 +39,9 @@ class Measures:
             gaps = (_GAP,) * (3 + self.has_rate + self.has_peak + self.has_ceiling)
             return (_GAP, Cell(text=row.record.status.value, is_failure=True), *gaps, *peak)
         cells = [
-            Cell(text=str(summary.n)),
+            Cell(text=samples_text(row), sort=summary.n if row.plan.processes > 1 else None),
             Cell(text=self.time.spread(summary.mean, summary.std)),
-            Cell(text=self.time.text(summary.median)),
+            Cell(text=self.time.text(row.location())),
             self._interval(row),
             Cell(text=PERCENT.text(summary.cv)),
         ]
@@ -80,11 +80,16 @@ def measures_of(rows: Iterable[Row]) -> Measures:
     has_ceiling = has_rate and any(row.ceiling_flops_per_second for row in seen)
     has_memory = any(peak_bytes(row) for row in seen)
     columns = [
-        number_column("n", description="Number of samples: timed steps."),
+        number_column("n", description="Number of samples: timed steps; 5 x 10 are 10 in each of 5 processes."),
         number_column("mean ± std", time.unit, "Mean and sample standard deviation of the whole step, host clock."),
-        number_column("median", time.unit, "Half of the samples are shorter."),
         number_column(
-            "95 % interval", time.unit, "Of the median: binomial ranks, wider where samples depend on one another."
+            "median", time.unit, "Half of the samples are shorter; of several processes, the mean of their medians."
+        ),
+        number_column(
+            "95 % interval",
+            time.unit,
+            "Of the median: binomial ranks, wider where samples depend on one another; of several processes, a t "
+            "interval over their medians.",
         ),
         number_column("CV", PERCENT.unit, "Coefficient of variation: standard deviation over mean."),
     ]
@@ -123,5 +128,17 @@ def measures_of(rows: Iterable[Row]) -> Measures:
 
 
 def peak_bytes(row: Row) -> int | None:
-    """Return the most bytes that a row held at any one time; None where that is not known."""
-    return row.record.memory.peak_bytes if row.record.memory else None
+    """Return the most bytes that a process of a row held at any one time; None where that is not known."""
+    memories = [stored.record.memory for stored in row.processes]
+    peaks = [memory.peak_bytes for memory in memories if memory and memory.peak_bytes is not None]
+    return max(peaks, default=None)
+
+
+def samples_text(row: Row) -> str:
+    """Return how many samples a measured row has: 100; 5 x 100 from as many processes; 2 of 5 x 100 where some lack."""
+    if row.plan.processes == 1:
+        return str(len(row.samples()))
+    counts = [len(samples) for samples in row.samples_by_process()]
+    found = str(len(counts)) if row.is_complete else f"{len(counts)} of {row.plan.processes}"
+    each = str(counts[0]) if min(counts) == max(counts) else f"{min(counts)} to {max(counts)}"
+    return f"{found} x {each}"

@@ -4,9 +4,9 @@ import hashlib
 import json
 import math
 from collections.abc import Collection
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 from windtunnel.errors import unknown_name
 from windtunnel.spec.model import Frozen, ModelSpec
@@ -19,6 +19,7 @@ Warmup = Annotated[Literal["auto"] | int, BeforeValidator(parse_warmup)]
 Steps = Annotated[int, Field(ge=1, le=100_000, strict=True)]
 Target = Annotated[float, BeforeValidator(parse_fraction)]
 Seconds = Annotated[float, BeforeValidator(parse_seconds)]
+Processes = Annotated[int, Field(ge=1, le=100, strict=True)]
 Seed = Annotated[int, Field(ge=0, lt=2**63, strict=True)]
 
 DEFAULT_MAX_SAMPLES = 1000
@@ -96,7 +97,8 @@ class MeasurePlan(Frozen):
 
     Both counts are exact, unless `warmup` is `auto` (until the steps are steady) or there is a `target` (until
     the interval of the median is that narrow, or a cap is reached; `steps` has no effect then). A plan without
-    warm-up asks for the cold start, so its cell runs in a process of its own.
+    warm-up asks for the cold start, so its cell runs in a process of its own. With several `processes` each of that
+    many fresh ones does the whole plan.
     """
 
     warmup: Warmup = 5
@@ -104,11 +106,17 @@ class MeasurePlan(Frozen):
     target: Target | None = Field(default=None, description="Relative half-width of the interval, a fraction of 1.")
     max_samples: Steps = DEFAULT_MAX_SAMPLES
     max_seconds: Seconds = DEFAULT_MAX_SECONDS
+    processes: Processes = 1
 
     @property
     def is_cold(self) -> bool:
         """Whether the first sample has to be the first step of its process."""
         return self.warmup == 0
+
+    @property
+    def needs_fresh_process(self) -> bool:
+        """Whether no other cell may have run in its process: it is cold, or processes are what it compares."""
+        return self.is_cold or self.processes > 1
 
     @property
     def warmup_rank(self) -> float:
@@ -118,20 +126,33 @@ class MeasurePlan(Frozen):
     @property
     def samples_asked(self) -> str:
         """Say in words how many samples were asked for."""
-        return f"samples to ± {100 * self.target:g} %" if self.target else f"{self.steps} timed steps"
+        asked = f"samples to ± {100 * self.target:g} %" if self.target else f"{self.steps} timed steps"
+        return f"{asked} in each of {self.processes} processes" if self.processes > 1 else asked
 
     @property
     def fewest_steps(self) -> int:
-        """The steps that this plan takes at least, warm-up included."""
+        """The steps that this plan takes at least, in all its processes, warm-up included."""
         warmup = FEWEST_AUTO_WARMUP if self.warmup == "auto" else self.warmup
-        return warmup + (min(FEWEST_SAMPLES, self.max_samples) if self.target else self.steps)
+        return self.processes * (warmup + (min(FEWEST_SAMPLES, self.max_samples) if self.target else self.steps))
 
 
 class Task(Frozen):
-    """A cell and its plan: the unit that a sweep hands to a worker and that a store holds once."""
+    """A cell and its plan: the unit that a sweep hands to a worker and that a store holds once.
+
+    A plan of several processes makes as many tasks; `replica` tells them apart, from 0.
+    """
 
     cell: Cell
     plan: MeasurePlan
+    replica: int = Field(default=0, ge=0, strict=True)
+
+    @model_validator(mode="after")
+    def _is_one_of_its_processes(self) -> Self:
+        if self.replica >= self.plan.processes:
+            raise ValueError(
+                f"replica is {self.replica}; allowed: less than its plan's processes, {self.plan.processes}"
+            )
+        return self
 
     def key(self) -> str:
         """Return the content hash: 16 hex digits over every field that differs from its default.
@@ -142,8 +163,17 @@ class Task(Frozen):
         text = json.dumps(fields, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
+    @property
+    def process_name(self) -> str:
+        """Which of its cell's processes this is, as 'process 2 of 5'; empty where there is only one."""
+        return f"process {self.replica + 1} of {self.plan.processes}" if self.plan.processes > 1 else ""
+
     def label(self) -> str:
         """Return a short name for people, with what differs from the defaults."""
+        return " · ".join(filter(None, (self.cell_label(), self.process_name)))
+
+    def cell_label(self) -> str:
+        """Return the part of the label that all processes of the cell share."""
         cell = self.cell
         parts = [cell.model.name, cell.workload, f"context {cell.context_length}", f"batch {cell.batch_size}"]
         parts += [cell.precision, cell.attention]

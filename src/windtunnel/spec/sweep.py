@@ -25,6 +25,7 @@ from windtunnel.spec.cell import (
     Cell,
     ContextLength,
     MeasurePlan,
+    Processes,
     Seconds,
     Seed,
     Steps,
@@ -39,7 +40,8 @@ from windtunnel.spec.model import NAMED_SIZES, Count, Frozen, ModelSpec, RopeThe
 from windtunnel.spec.tables import ATTENTION_BACKENDS, COMPILE_MODES, PRECISIONS, WORKLOADS
 
 MAX_TASKS = 10_000
-"""More cells than this are a slip of the keyboard: at one second each they take three hours."""
+"""More cells than this, one of several processes counted once for each, are a slip of the keyboard: at one second each
+they take three hours."""
 
 
 def _as_tuple(value: object) -> object:
@@ -166,6 +168,9 @@ class Sweep(Frozen):
     max_time: Annotated[Seconds, _NUMBER_OR_TEXT] = Field(
         default=DEFAULT_MAX_SECONDS, description="With target: the longest time to sample a cell, as 60s."
     )
+    processes: Processes = Field(
+        default=1, description="Fresh processes that measure each cell; from 3 on the interval is between processes."
+    )
     seed: Seed = Field(default=0, description="Seed of weights and tokens.")
     device: str = Field(default="auto", description="auto, cpu, cuda or cuda:N.")
     d_model: Count | None = Field(default=None, description="Width, for a size of one's own.")
@@ -260,8 +265,11 @@ class Sweep(Frozen):
     def expand(self, device: str) -> tuple[Task, ...]:
         """Return the tasks of the grid on `device`, in the order of AXES, without the excluded ones.
 
+        With several processes the whole grid comes once for each of them, so that slow drift of the machine falls on
+        all cells alike.
+
         Raises:
-            SpecError: Nothing is left, or more than MAX_TASKS cells are.
+            SpecError: Nothing is left, or more than MAX_TASKS tasks are.
         """
         models = {model.name: model for model in self.models()}
         names = self.size or tuple(models)
@@ -270,8 +278,8 @@ class Sweep(Frozen):
         total = 1
         for axis in AXES:
             total *= len(values[axis])
-        if total > MAX_TASKS:
-            raise SpecError(f"the sweep has {total:,} cells; at most {MAX_TASKS:,} are allowed: shorten an axis")
+        if total * self.processes > MAX_TASKS:
+            raise SpecError(self._too_many(total))
         tasks: list[Task] = []
         for combination in itertools.product(*(values[axis] for axis in AXES)):
             point = dict(zip(AXES, combination, strict=True))
@@ -279,7 +287,19 @@ class Sweep(Frozen):
                 tasks.append(self._task(by_axis_name[point["size"]], point, device))
         if not tasks:
             raise SpecError("the sweep has no cells: its exclusions leave nothing of the grid; remove one")
-        return tuple(tasks)
+        if self.processes == 1:
+            return tuple(tasks)
+        return tuple(
+            task.model_copy(update={"replica": replica}) for replica in range(self.processes) for task in tasks
+        )
+
+    def _too_many(self, cells: int) -> str:
+        if self.processes == 1:
+            return f"the sweep has {cells:,} cells; at most {MAX_TASKS:,} are allowed: shorten an axis"
+        return (
+            f"the sweep has {cells:,} cells in {self.processes} processes each; at most {MAX_TASKS:,} measurements are "
+            "allowed: shorten an axis, or ask for fewer processes"
+        )
 
     def _task(self, model: ModelSpec, point: dict[str, Any], device: str) -> Task:
         cell = Cell(
@@ -294,9 +314,14 @@ class Sweep(Frozen):
             seed=self.seed,
         )
         if self.target is None:
-            return Task(cell=cell, plan=MeasurePlan(warmup=point["warmup"], steps=self.steps))
+            plan = MeasurePlan(warmup=point["warmup"], steps=self.steps, processes=self.processes)
+            return Task(cell=cell, plan=plan)
         plan = MeasurePlan(
-            warmup=point["warmup"], target=self.target, max_samples=self.max_samples, max_seconds=self.max_time
+            warmup=point["warmup"],
+            target=self.target,
+            max_samples=self.max_samples,
+            max_seconds=self.max_time,
+            processes=self.processes,
         )
         return Task(cell=cell, plan=plan)
 

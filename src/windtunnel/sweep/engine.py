@@ -61,7 +61,8 @@ class RunSummary:
     """What a run did and where its wall time went.
 
     `seconds` has one entry for each label of STAGE_LABELS that took time, and `other`; they add up to
-    `wall_seconds`. `measured` counts all new records, `failed` those of them that are failures.
+    `wall_seconds`. `cells` and `already_stored` count a cell of several processes once for each of them. `measured`
+    counts all new records, `failed` those of them that are failures.
     """
 
     cells: int
@@ -114,7 +115,7 @@ class _Run:
 
     def measure(self, sweep: Sweep | ChooseSweep, device: str, *, fresh: bool) -> RunSummary:
         try:
-            environment = self._ready_worker(is_cold=False).describe(device)
+            environment = self._ready_worker(needs_fresh=False).describe(device)
             sweep = sweep if isinstance(sweep, Sweep) else sweep(environment)
             tasks = sweep.expand(environment.device)
             stored = frozenset[str]() if fresh else self._store.keys(environment.machine())
@@ -142,7 +143,7 @@ class _Run:
             self._drop_worker()
 
     def _measure_task(self, task: Task, environment: Environment) -> None:
-        worker = self._ready_worker(is_cold=task.plan.is_cold)
+        worker = self._ready_worker(needs_fresh=task.plan.needs_fresh_process)
         if self._observer:
             self._observer.began(task)
         begin, started_at = time.monotonic(), _now()
@@ -163,8 +164,8 @@ class _Run:
         if self._observer:
             self._observer.ended(record)
 
-    def _ready_worker(self, *, is_cold: bool) -> Worker:
-        if self._worker and is_cold and not self._worker.is_fresh:
+    def _ready_worker(self, *, needs_fresh: bool) -> Worker:
+        if self._worker and needs_fresh and not self._worker.is_fresh:
             self._drop_worker()
         if not self._worker:
             with self._times.spent_on("start"):
@@ -251,7 +252,7 @@ def _lost_record(task: Task, error: WorkerLostError, started_at: str) -> Record:
         stages={},
         warnings=(),
         process=0,
-        is_first_in_process=task.plan.is_cold,
+        is_first_in_process=task.plan.needs_fresh_process,
         started_at=started_at,
     )
 

@@ -33,14 +33,18 @@ def cold(scope: Scope) -> Section | None:
 
 
 def _table(scope: Scope, starts: tuple[ColdStart, ...]) -> Table:
-    spreads = [(every, summarize(start.cold.samples()[1:])) for start in starts if (every := start.cold.summary())]
+    spreads = [(every, summarize(start.others)) for start in starts if (every := start.cold.summary())]
     time = time_scale(value for start in starts for value in (start.first, start.rest, start.warm))
     cost = time_scale(abs(start.cost) for start in starts)
     return Table(
         caption="The first step of a process",
         columns=(
             *scope.columns(without=WARMUP),
-            number_column("first step", time.unit, "First timed step of the cell without warm-up."),
+            number_column(
+                "first step",
+                time.unit,
+                "First timed step of the cell without warm-up; median over its processes.",
+            ),
             number_column("other steps", time.unit, "Median of the steps after the first, in the same cell."),
             number_column("warm cell", time.unit, "Median of the same cell measured with warm-up."),
             number_column("cost", cost.unit, "First step minus the median of the others."),

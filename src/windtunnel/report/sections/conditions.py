@@ -30,7 +30,8 @@ def conditions(scope: Scope) -> Section | None:
     found = [
         (row, seen)
         for row in scope.measured
-        if row.record.telemetry and (seen := conditions_of(row.record)) is not None
+        for one in row.processes
+        if one.record.telemetry and (seen := conditions_of(one.record)) is not None
     ]
     if not found:
         return None
@@ -44,7 +45,7 @@ def conditions(scope: Scope) -> Section | None:
     ]
     throttled = sum(1 for _, seen in found if seen.is_throttled)
     if throttled:
-        text = f"{throttled:,} of {counted(len(found), 'cell')} with telemetry: throttled."
+        text = f"{throttled:,} of {counted(len(found), 'measurement')} with telemetry: throttled."
         blocks.append(Callout(kind=CalloutKind.WARNING, text=text))
     return Section(heading="Clocks, power and temperature", blocks=(*blocks, _table(scope, found)), is_detail=True)
 
@@ -55,7 +56,7 @@ def _table(scope: Scope, found: Sequence[tuple[Row, Conditions]]) -> Table:
     kept = [(column, texts) for column, texts in entries if any(text != NOT_KNOWN for text in texts)]
     rows = zip(*(texts for _, texts in kept), strict=True)
     return Table(
-        caption=f"{len(found):,} of {counted(len(scope.measured), 'measured cell')}",
+        caption=f"{counted(len(found), 'measurement')} with telemetry, one for each process of a cell",
         columns=(*scope.columns(), *(column for column, _ in kept)),
         rows=tuple(
             (*scope.cells(row), *(Cell(text=text) for text in texts))

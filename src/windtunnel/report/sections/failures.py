@@ -34,11 +34,12 @@ def failures(scope: Scope) -> Section | None:
 
 def _row(scope: Scope, row: Row) -> tuple[Cell, ...]:
     failure = row.record.failure
+    where = (failure.stage, failure.phase, row.record.task.process_name) if failure else ()
     requested, free = (failure.requested_bytes, failure.free_bytes) if failure else (None, None)
     return (
         Cell(text=" · ".join([*(scope.phrase(axis, row) for axis in AXES), row.cell.device])),
         Cell(text=row.record.status.value, is_failure=True),
-        Cell(text=", ".join(filter(None, (failure.stage, failure.phase))) if failure else NOT_KNOWN),
+        Cell(text=", ".join(filter(None, where)) if failure else NOT_KNOWN),
         Cell(text=failure.message if failure else NOT_KNOWN),
         Cell(text=memory(requested), sort=requested),
         Cell(text=memory(free), sort=free),

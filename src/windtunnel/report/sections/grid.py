@@ -4,6 +4,7 @@ from windtunnel.report.document import Block, Callout, CalloutKind, Cell, Column
 from windtunnel.report.measures import measures_of, number_column
 from windtunnel.report.scope import Scope
 from windtunnel.spec.model import ModelSpec
+from windtunnel.statistics.interval import FEWEST_PROCESSES
 from windtunnel.units import count_scale, counted, percent, rate
 
 _MOST_OF_CEILING = 1.02
@@ -22,12 +23,22 @@ def grid(scope: Scope) -> Section:
             columns=(*scope.columns(), *measures.columns),
             rows=tuple((*scope.cells(row), *measures.cells(row)) for row in scope.rows),
             note="In the order in which the cells were measured. Times are of the whole step on the host clock. "
-            "There is no interval where samples are too few, or each too much like the one before.",
+            f"There is no interval where samples are too few, or each too much like the one before.{_processes(scope)}",
         )
     )
     if fault := _above_ceiling(scope):
         blocks.append(Callout(kind=CalloutKind.FAILURE, text=fault))
     return Section(heading="Complete results", blocks=tuple(blocks))
+
+
+def _processes(scope: Scope) -> str:
+    """Say how to read rows of several processes; empty where there is none."""
+    if not any(row.plan.processes > 1 for row in scope.rows):
+        return ""
+    return (
+        " A row with n as 5 x 10 has samples of 5 processes: its median is the mean of their medians, and its interval "
+        f"is a t interval over these, from {FEWEST_PROCESSES} processes on."
+    )
 
 
 def _above_ceiling(scope: Scope) -> str:

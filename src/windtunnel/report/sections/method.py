@@ -33,6 +33,7 @@ def _plan(scope: Scope) -> str:
         "every timed step is one sample, and none was dropped.",
         *_automatic(scope),
         "Cells were measured one after another, in the order of the rows of the complete results.",
+        *_processes(scope),
     ]
     cold = [row for row in scope.rows if row.plan.is_cold]
     if cold:
@@ -48,25 +49,40 @@ def _plan(scope: Scope) -> str:
     return " ".join(sentences)
 
 
+def _processes(scope: Scope) -> Iterator[str]:
+    """Say which cells had several processes, and what is not known of those that had one."""
+    single = sum(row.plan.processes == 1 for row in scope.rows)
+    if single < len(scope.rows):
+        yield (
+            "A cell in several processes had a fresh one each time, and the whole grid was measured in the first "
+            "before any cell had its second, so that slow drift of the machine falls on all cells alike."
+        )
+    if single:
+        which = f" of the {counted(single, 'cell')} in one process" if single < len(scope.rows) else ""
+        yield f"Between-process variation{which} was not measured."
+
+
 def _automatic(scope: Scope) -> Iterator[str]:
     """Say how the counts were found that were not asked for exactly."""
-    warmed = [row for row in scope.measured if row.record.warmed_by]
+    records = [stored.record for row in scope.measured for stored in row.processes]
+    noun = "cell" if len(records) == len(scope.measured) else "measurement"
+    warmed = [record for record in records if record.warmed_by]
     if warmed:
-        counts = [len(row.record.samples[0].warmup_nanoseconds) for row in warmed]
-        capped = sum(row.record.warmed_by != "steady" for row in warmed)
+        counts = [len(record.samples[0].warmup_nanoseconds) for record in warmed]
+        capped = sum(record.warmed_by != "steady" for record in warmed)
         yield (
             "Automatic warm-up ends when the last two windows of five steps agree by a rank test and memory and "
             f"compiled graphs no longer change: {min(counts):,} to {max(counts):,} steps here; "
-            f"{capped:,} of {counted(len(warmed), 'cell')} reached the cap before."
+            f"{capped:,} of {counted(len(warmed), noun)} reached the cap before."
         )
-    stopped = [row for row in scope.measured if row.record.stopped_by]
+    stopped = [record for record in records if record.stopped_by]
     if stopped:
-        counts = [len(row.record.samples[0].nanoseconds) for row in stopped]
-        short = sum(row.record.stopped_by != "target" for row in stopped)
+        counts = [len(record.samples[0].nanoseconds) for record in stopped]
+        short = sum(record.stopped_by != "target" for record in stopped)
         yield (
             "Sampling to a target looks at the interval of the median after 32 samples and then each time after half "
             f"as many more: {min(counts):,} to {max(counts):,} samples here; {short:,} of "
-            f"{counted(len(stopped), 'cell')} reached a cap before the target."
+            f"{counted(len(stopped), noun)} reached a cap before the target."
         )
 
 

@@ -8,6 +8,7 @@ from windtunnel.analysis.comparisons import StepRatio, grid_point, step_ratios
 from windtunnel.analysis.results import Row
 from windtunnel.records.environment import Environment
 from windtunnel.report.document import Block, Callout, CalloutKind, Paragraph, Section
+from windtunnel.report.measures import samples_text
 from windtunnel.report.scope import Scope
 from windtunnel.units import counted, duration, memory, percent_scale, ratio
 
@@ -63,7 +64,7 @@ def _failed(scope: Scope) -> str:
 
 
 def _extremes(scope: Scope) -> str:
-    medians = [(summary.median, row) for row in scope.measured if (summary := row.summary())]
+    medians = [(seconds, row) for row in scope.measured if (seconds := row.location())]
     if not medians:
         return ""
     fastest, slowest = min(medians, key=_first), max(medians, key=_first)
@@ -80,7 +81,9 @@ def _first(pair: tuple[float, Row]) -> float:
 
 
 def _median_text(pair: tuple[float, Row]) -> str:
-    return f"a median of {duration(pair[0])} (n = {len(pair[1].samples())}, host clock)"
+    seconds, row = pair
+    what = "a mean of process medians" if len(row.processes) > 1 else "a median"
+    return f"{what} of {duration(seconds)} (n = {samples_text(row)}, host clock)"
 
 
 def _step_ratio(pairs: tuple[StepRatio, ...]) -> str:

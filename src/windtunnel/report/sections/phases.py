@@ -77,7 +77,7 @@ def _cells(row: Row, phase: str, scale: Scale) -> tuple[Cell, ...]:
         return (_GAP, _GAP, _GAP)
     return (
         Cell(text=scale.spread(summary.mean, summary.std)),
-        Cell(text=scale.text(summary.median)),
+        Cell(text=scale.text(row.location(phase))),
         Cell(text=PERCENT.text(summary.cv)),
     )
 

@@ -1,7 +1,6 @@
 """Forward beside forward + backward, with the ratio of every pair of cells."""
 
 from windtunnel.analysis.comparisons import StepRatio, step_ratios
-from windtunnel.analysis.results import Row
 from windtunnel.report.document import Block, Cell, Paragraph, Section, Table
 from windtunnel.report.measures import number_column
 from windtunnel.report.scope import WORKLOAD, Scope
@@ -27,7 +26,7 @@ def ratio(scope: Scope) -> Section | None:
 
 
 def _steps(scope: Scope, pairs: tuple[StepRatio, ...]) -> Table:
-    medians = [(_median(pair.forward), _median(pair.forward_backward)) for pair in pairs]
+    medians = [(pair.forward.location(), pair.forward_backward.location()) for pair in pairs]
     time = time_scale(value for both in medians for value in both)
     return Table(
         caption="Whole steps: forward + backward over forward",
@@ -52,7 +51,7 @@ def _steps(scope: Scope, pairs: tuple[StepRatio, ...]) -> Table:
 
 def _phases(scope: Scope, pairs: tuple[StepRatio, ...]) -> Table:
     rows = [pair.forward_backward for pair in pairs]
-    medians = [(_median(row, "forward"), _median(row, "backward")) for row in rows]
+    medians = [(row.location("forward"), row.location("backward")) for row in rows]
     time = time_scale(value for both in medians for value in both)
     clocks = " or ".join(dict.fromkeys(row.clock(phase).value for row in rows for phase in ("forward", "backward")))
     return Table(
@@ -74,8 +73,3 @@ def _phases(scope: Scope, pairs: tuple[StepRatio, ...]) -> Table:
         ),
         note=f"Medians of phases of the forward + backward cells on the {clocks} clock.",
     )
-
-
-def _median(row: Row, phase: str | None = None) -> float | None:
-    summary = row.summary(phase)
-    return summary.median if summary else None

@@ -11,7 +11,7 @@ def warnings(scope: Scope) -> Section | None:
     """Return each warning once, with the cells that it was given for."""
     labels: dict[str, list[str]] = {}
     for row in scope.rows:
-        for warning in row.record.warnings:
+        for warning in dict.fromkeys(said for stored in row.processes for said in stored.record.warnings):
             labels.setdefault(warning, []).append(scope.label(row))
     if not labels:
         return None
