@@ -275,7 +275,7 @@ def test_the_conditions_of_each_cell_with_telemetry_are_a_row(report_of: Build):
     assert [[cell.text for cell in row] for row in table.rows] == [
         ["16", "20", "1,940", "1,900 to 1,980", "19.2", "700", "61", "software power cap 50 %"]
     ]
-    assert "1 of 1 cell with telemetry: throttled." in texts_of(section_of(document, CLOCKS))
+    assert "1 of 1 measurement with telemetry: throttled." in texts_of(section_of(document, CLOCKS))
 
 
 def test_cool_and_sustained_are_shown_where_they_differ(report_of: Build):
