@@ -52,7 +52,10 @@ class CountingClock:
     def start(self) -> None:
         self.steps += 1
 
-    def mark(self) -> None:
+    def begin(self) -> None:
+        pass
+
+    def end(self) -> None:
         pass
 
     def stop(self) -> None:
@@ -60,7 +63,7 @@ class CountingClock:
 
     def read(self) -> tuple[StepTimes, ...]:
         steps, self.unread = self.unread, []
-        return tuple(StepTimes(phases={ClockName.HOST: (n, n)}, total={ClockName.HOST: n}) for n in steps)
+        return tuple(StepTimes(phases={ClockName.HOST: (n, n, n)}, total={ClockName.HOST: n}) for n in steps)
 
 
 @pytest.fixture

@@ -178,6 +178,7 @@ def test_phases_name_their_clock(document: Document):
 
     assert list(dict.fromkeys(column.group for column in both.columns if column.group)) == [
         "forward, device events",
+        "loss, device events",
         "backward, device events",
         "total, host clock",
     ]
@@ -186,7 +187,25 @@ def test_phases_name_their_clock(document: Document):
 def test_a_training_step_has_its_optimizer(document: Document):
     _, training = tables_of(document, "Phases of a step")
 
-    assert column_of(training, "optimizer, device events: median (ms)")[:2] == ["3.618", "3.600"]
+    assert column_of(training, "optimizer, device events: median (ms)")[:2] == ["2.533", "2.520"]
+
+
+def test_a_forward_with_the_loss_inside_shares_no_table_with_one_without(report_of: Build):
+    """Records of version 0.1.0 before the loss had a phase of its own."""
+    new = make_record(make_task(workload="forward_backward"))
+    timed = {name: inside for name, inside in new.timed.items() if name != "loss"}
+    samples = tuple(series for series in new.samples if series.phase != "loss")
+    task = make_task(workload="forward_backward", context_length=32)
+    old = replace(new, task=task, timed=timed, samples=samples)
+
+    first, second = tables_of(report_of(new, old), "Phases of a step")
+
+    assert [first.caption, second.caption] == [
+        "Phases of forward + backward",
+        "Phases of forward + backward, loss inside forward",
+    ]
+    assert "loss" not in " ".join(column.group for column in second.columns)
+    assert [len(first.rows), len(second.rows)] == [1, 1]
 
 
 def test_a_failed_cell_is_a_row_of_its_phases_too(document: Document):

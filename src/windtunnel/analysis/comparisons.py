@@ -51,7 +51,8 @@ class StepRatio:
     """A forward-only cell beside the forward_backward cell of the same point.
 
     `ratio` is median over median of the whole steps: at least 1 is expected, about 3 by the count of FLOPs.
-    `phase_ratio` is backward over forward, both timed inside the same steps; None where a phase was not timed.
+    `phase_ratio` is backward over forward, both timed inside the same steps (the loss is in neither of them, but in
+    forward in records without a phase of that name); None where a phase was not timed.
     """
 
     forward: Row
