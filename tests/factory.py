@@ -70,7 +70,7 @@ def make_record(
     task: Task,
     *,
     milliseconds: Sequence[float] | None = None,
-    shares: Sequence[float] = (0.3, 0.02, 0.6, 0.07),
+    shares: Sequence[float] = (0.3, 0.02, 0.6, 0.075),
     status: Status = Status.OK,
     failure: Failure | None = None,
     **fields: object,

@@ -10,6 +10,7 @@ from windtunnel.report.sections.charts import charts
 from windtunnel.report.sections.cold import cold
 from windtunnel.report.sections.failures import failures
 from windtunnel.report.sections.grid import grid
+from windtunnel.report.sections.ledger import ledger
 from windtunnel.report.sections.machine import machine
 from windtunnel.report.sections.method import method
 from windtunnel.report.sections.noise import noise
@@ -25,6 +26,7 @@ SECTIONS: tuple[Callable[[Scope], Section | None], ...] = (
     grid,
     ratio,
     phases,
+    ledger,
     cold,
     sizes,
     failures,

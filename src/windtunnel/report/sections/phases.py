@@ -24,7 +24,9 @@ def phases(scope: Scope) -> Section | None:
     for row in sorted(scope.rows, key=lambda row: row.cell.workload):
         if row.cell.workload in {"forward_backward", "train_step"}:
             rows_of.setdefault((row.cell.workload, row.phases), []).append(row)
-    tables = [_table(scope, workload, rows) for (workload, _), rows in rows_of.items() if any(row.is_ok for row in rows)]
+    tables = [
+        _table(scope, workload, rows) for (workload, _), rows in rows_of.items() if any(row.is_ok for row in rows)
+    ]
     if not tables:
         return None
     explained = Paragraph(
