@@ -3,18 +3,21 @@
 from collections import Counter
 from itertools import islice
 from random import Random
+from statistics import median
 from types import SimpleNamespace
 
 import pytest
 import torch
 
+from factory import make_task
 from windtunnel.bench import clock as clock_module
 from windtunnel.bench import probes as probes_module
+from windtunnel.bench.cell import measure_cell
 from windtunnel.bench.clock import CudaClock
 from windtunnel.bench.loop import StepError
 from windtunnel.bench.probes import MOST_ROUNDS, can_probe, draw_rounds, probe_steps, time_growth
 from windtunnel.bench.workload import Phase, Workload
-from windtunnel.records.record import ClockName, Probe, ProbeName
+from windtunnel.records.record import ClockName, ColdCause, Probe, ProbeName, Status
 
 DEVICE = torch.device("cuda:0")
 LAUNCH_NS = 1_000
@@ -200,3 +203,17 @@ def test_the_allocators_cache_is_emptied_before_the_step_and_after_its_reset(acc
 def test_only_work_that_is_queued_can_be_probed():
     assert can_probe(DEVICE)
     assert not can_probe(torch.device("cpu"))
+
+
+@pytest.mark.gpu
+def test_a_gpu_runs_every_way_and_waits_for_its_host_least_when_work_is_queued():
+    """A step of tiny kernels, which a host cannot launch as fast as the device runs them."""
+    task = make_task(workload="train_step", warmup=0, steps=5, device="cuda:0")
+
+    record, _ = measure_cell(task, process=1, is_first_in_process=True, on_stage=lambda stage: None)
+
+    times = {(probe.name, probe.clock): median(probe.nanoseconds) for probe in record.probes}
+    assert (record.status, record.warnings) == (Status.OK, ())
+    assert times[QUEUED, DEVICE_CLOCK] < times[PLAIN, DEVICE_CLOCK]
+    assert times[SYNCHRONISED, HOST] > times[PLAIN, DEVICE_CLOCK]
+    assert ColdCause.ALLOCATOR in record.cold_causes
