@@ -39,8 +39,8 @@ CPU = replace(
 
 PHASES = {
     "forward": ("forward",),
-    "forward_backward": ("forward", "backward", "forward_backward"),
-    "train_step": ("forward", "backward", "optimizer", "step"),
+    "forward_backward": ("forward", "loss", "backward", "forward_backward"),
+    "train_step": ("forward", "loss", "backward", "optimizer", "step"),
 }
 
 
@@ -73,7 +73,7 @@ def make_record(
     task: Task,
     *,
     milliseconds: Sequence[float] | None = None,
-    shares: Sequence[float] = (0.3, 0.6, 0.1),
+    shares: Sequence[float] = (0.3, 0.02, 0.6, 0.075),
     status: Status = Status.OK,
     failure: Failure | None = None,
     **fields: object,

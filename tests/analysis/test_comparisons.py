@@ -7,7 +7,7 @@ from factory import GPU, TINY, make_processes, make_record, make_row, make_row_o
 from windtunnel.analysis.comparisons import cold_starts, matched, step_ratios, varying
 from windtunnel.analysis.results import Row
 from windtunnel.records.environment import Environment
-from windtunnel.records.record import ClockName, Samples, Status
+from windtunnel.records.record import ClockName, ColdCause, Samples, Status, Telemetry
 
 OTHER_MACHINE = replace(GPU, driver="590.0")
 NEWER_WINDTUNNEL = replace(GPU, windtunnel="0.2.0")
@@ -239,3 +239,41 @@ def test_a_ratio_of_steps_of_several_processes_is_that_of_their_mean_medians():
     (found,) = step_ratios([plain, both])
 
     assert found.ratio == pytest.approx(4.5 / 1.5)
+
+
+def with_telemetry(cold_row: Row, *readings: tuple[int, int], causes: dict[str, float] | None = None) -> Row:
+    """Return the row with readings of (milliseconds, MHz); its first step takes 50 ms from the beginning on."""
+    milliseconds, clock_mhz = zip(*readings, strict=True)
+    telemetry = Telemetry(source="NVML", nanoseconds=tuple(at * 1_000_000 for at in milliseconds), clock_mhz=clock_mhz)
+    record = replace(cold_row.record, telemetry=telemetry, began_nanoseconds=(0, 51, 62, 75), cold_causes=causes or {})
+    return make_row(record)
+
+
+def test_the_cost_of_a_cold_start_is_split_into_its_causes():
+    """11 ms at 2,000 MHz are 22 ms at 1,000 MHz; 39 ms are the cost, and 3 ms of them the allocator's."""
+    causes: dict[str, float] = {ColdCause.ALLOCATOR: 0.003}
+
+    (start,) = cold_starts([with_telemetry(cold(), (10, 800), (40, 1200), (60, 2000), (80, 2000), causes=causes)])
+
+    assert start.cost == pytest.approx(0.039)
+    assert start.clocks == pytest.approx(0.011)
+    assert start.allocator == pytest.approx(0.003)
+    assert start.libraries == pytest.approx(0.025)
+
+
+@pytest.mark.parametrize("readings", [((60, 2000), (80, 2000)), ((10, 1000), (20, 1000)), ((10, 0), (60, 2000))])
+def test_without_a_clock_reading_inside_or_after_the_first_step_its_share_is_not_known(
+    readings: tuple[tuple[int, int], ...],
+):
+    (start,) = cold_starts([with_telemetry(cold(), *readings)])
+
+    assert start.clocks is None
+    assert start.libraries == start.cost
+
+
+def test_causes_that_are_more_than_the_cost_leave_a_negative_remainder():
+    causes: dict[str, float] = {ColdCause.ALLOCATOR: 0.05}
+
+    (start,) = cold_starts([make_row(replace(cold().record, cold_causes=causes))])
+
+    assert start.libraries == pytest.approx(-0.011)

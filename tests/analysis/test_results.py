@@ -77,7 +77,7 @@ def test_results_of_a_folder_without_a_store_are_an_error(tmp_path: Path):
 def test_the_phases_end_with_the_whole_step():
     row = make_row(make_record(make_task(workload="train_step")))
 
-    assert row.phases == ("forward", "backward", "optimizer", "step")
+    assert row.phases == ("forward", "loss", "backward", "optimizer", "step")
     assert row.record.total == row.phases[-1]
 
 

@@ -23,7 +23,10 @@ class ScriptedClock:
     def start(self) -> None:
         pass
 
-    def mark(self) -> None:
+    def begin(self) -> None:
+        pass
+
+    def end(self) -> None:
         pass
 
     def stop(self) -> None:

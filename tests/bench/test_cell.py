@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,12 +14,23 @@ from windtunnel.attention import eager
 from windtunnel.bench import cell as cell_module
 from windtunnel.bench import telemetry as telemetry_module
 from windtunnel.bench import workload as workload_module
-from windtunnel.bench.cell import measure_cell
+from windtunnel.bench.cell import MIN_PROBE_SECONDS, measure_cell
 from windtunnel.bench.clock import StepTimes
+from windtunnel.bench.loop import StepError
+from windtunnel.bench.memory import LEFTOVER_LIMIT_BYTES
 from windtunnel.bench.telemetry import Source, TelemetrySampler
 from windtunnel.cost.step import cost_of
 from windtunnel.errors import SpecError, UnsupportedError
-from windtunnel.records.record import ClockName, Record, Status, record_from_json, record_to_json
+from windtunnel.records.record import (
+    ClockName,
+    ColdCause,
+    Probe,
+    ProbeName,
+    Record,
+    Status,
+    record_from_json,
+    record_to_json,
+)
 from windtunnel.spec.tables import WORKLOADS
 
 ONE_LAYER = TINY.model_copy(update={"num_layers": 1})
@@ -54,7 +66,10 @@ class CountingClock:
     def start(self) -> None:
         self.steps += 1
 
-    def mark(self) -> None:
+    def begin(self) -> None:
+        pass
+
+    def end(self) -> None:
         pass
 
     def stop(self) -> None:
@@ -63,7 +78,7 @@ class CountingClock:
     def read(self) -> tuple[StepTimes, ...]:
         steps, self.unread = self.unread, []
         return tuple(
-            StepTimes(began=100 * n, phases={ClockName.HOST: (n, n)}, total={ClockName.HOST: n}) for n in steps
+            StepTimes(began=100 * n, phases={ClockName.HOST: (n, n, n)}, total={ClockName.HOST: n}) for n in steps
         )
 
 
@@ -72,6 +87,33 @@ def counting_clock(monkeypatch: pytest.MonkeyPatch) -> CountingClock:
     clock = CountingClock()
     monkeypatch.setattr(cell_module, "make_clock", lambda device, *, num_phases, num_steps: clock)
     return clock
+
+
+class EnqueueingClock(CountingClock):
+    """The same on a device to which the host hands its work in half of that time."""
+
+    def read(self) -> tuple[StepTimes, ...]:
+        return tuple(
+            replace(step, total={**step.total, ClockName.ENQUEUE: step.total[ClockName.HOST] // 2})
+            for step in super().read()
+        )
+
+
+@pytest.fixture
+def probed(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """Let the CPU pass for a device that can be probed; return what probes are asked for."""
+    asked: list[dict[str, Any]] = []
+    clock = EnqueueingClock()
+
+    def probe_steps(workload: object, clock: object, device: torch.device, **limits: Any) -> tuple[Probe, ...]:
+        asked.append(limits)
+        return (Probe(name=ProbeName.PLAIN, clock=ClockName.HOST, nanoseconds=(1, 2, 3)),)
+
+    monkeypatch.setattr(cell_module, "make_clock", lambda device, *, num_phases, num_steps: clock)
+    monkeypatch.setattr(cell_module, "can_probe", lambda device: True)
+    monkeypatch.setattr(cell_module, "probe_steps", probe_steps)
+    monkeypatch.setattr(cell_module, "time_growth", lambda workload, clock: 100e-9)
+    return asked
 
 
 @pytest.mark.parametrize(("warmup", "steps"), [(0, 1), (1, 1), (2, 5), (3, 2)])
@@ -108,6 +150,66 @@ def test_a_pause_in_backward_is_in_backward_and_in_the_whole(own_attention, spoi
     assert shortest["backward"] >= pause
     assert shortest["step"] >= pause
     assert max(shortest["forward"], shortest["optimizer"]) < pause
+
+
+def test_probes_come_after_the_samples_and_are_kept(probed: list[dict[str, Any]]):
+    told: list[str] = []
+
+    record = measure(told.append, warmup=1, steps=9, seed=3)
+
+    assert told == ["build", "warmup", "measure", "probe", "clean"]
+    assert record.probes == (Probe(name=ProbeName.PLAIN, clock=ClockName.HOST, nanoseconds=(1, 2, 3)),)
+    assert probed == [{"enqueue_seconds": pytest.approx(3e-9), "seconds": MIN_PROBE_SECONDS, "seed": 3}]
+
+
+def test_a_cpu_has_no_probes():
+    record = measure()
+
+    assert (record.probes, record.cold_causes) == ((), {})
+
+
+@pytest.mark.usefixtures("probed")
+@pytest.mark.parametrize("error", [StepError("forward"), torch.OutOfMemoryError("no room")])
+def test_a_probe_that_fails_is_a_warning_and_a_reason_for_a_new_process(
+    monkeypatch: pytest.MonkeyPatch, error: Exception
+):
+    monkeypatch.setattr(cell_module, "probe_steps", raising(error))
+
+    task = make_task(size=ONE_LAYER, warmup=1, steps=3)
+    record, leftover = measure_cell(task, process=1, is_first_in_process=True, on_stage=lambda stage: None)
+
+    assert (record.status, record.probes) == (Status.OK, ())
+    assert {series.nanoseconds for series in record.samples if series.clock == ClockName.HOST} == {(2, 3, 4)}
+    assert record.warnings[0].startswith("the samples are complete, but a probe after them failed: ")
+    assert leftover > LEFTOVER_LIMIT_BYTES["cuda"]
+
+
+@pytest.mark.usefixtures("probed")
+def test_growing_the_allocator_is_timed_in_cold_cells_beside_the_steps_after_the_first():
+    """Steps of 1, 2, 3, 4 ns, and 100 ns with an empty cache."""
+    record = measure(warmup=0, steps=4)
+
+    assert record.cold_causes == {ColdCause.ALLOCATOR: pytest.approx(97e-9)}
+    assert record_from_json(record_to_json(record)).cold_causes == record.cold_causes
+
+
+@pytest.mark.usefixtures("probed")
+@pytest.mark.parametrize("plan", [{"warmup": 1, "steps": 4}, {"warmup": 0, "steps": 1}])
+def test_growing_the_allocator_is_not_timed_in_warm_cells_nor_without_other_steps(plan: dict[str, int]):
+    assert measure(**plan).cold_causes == {}
+
+
+@pytest.mark.parametrize("is_used", [False, True])
+def test_making_the_context_is_timed_where_the_process_had_none(monkeypatch: pytest.MonkeyPatch, is_used: bool):
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: is_used)
+    for name in ("init", "set_device", "synchronize"):
+        monkeypatch.setattr(torch.cuda, name, lambda *device: time.sleep(0.001))
+    monkeypatch.setattr(cell_module, "build_workload", raising(UnsupportedError("enough")))
+
+    causes = measure(device="cuda:0").cold_causes
+
+    assert list(causes) == ([] if is_used else [ColdCause.CONTEXT])
+    assert all(seconds >= 0.003 for seconds in causes.values())
 
 
 @pytest.mark.parametrize("workload", WORKLOADS)

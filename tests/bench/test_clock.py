@@ -59,11 +59,14 @@ def accelerator(monkeypatch: pytest.MonkeyPatch) -> Accelerator:
     return accelerator
 
 
-def run_step(clock: CudaClock, accelerator: Accelerator, *phases: int) -> None:
+def run_step(clock: CudaClock, accelerator: Accelerator, *phases: int, pause: int = 0) -> None:
+    """Run a step; the host does nothing for `pause` nanoseconds before each phase."""
     clock.start()
     for nanoseconds in phases:
+        accelerator.host_ns += pause
+        clock.begin()
         accelerator.launch(nanoseconds)
-        clock.mark()
+        clock.end()
     clock.stop()
 
 
@@ -84,6 +87,18 @@ def test_the_whole_step_is_on_all_three_clocks(accelerator: Accelerator):
 
     (step,) = clock.read()
     assert step.total == {ClockName.HOST: 910, ClockName.DEVICE: 910, ClockName.ENQUEUE: 20}
+
+
+def test_what_the_host_does_between_two_phases_is_in_no_phase(accelerator: Accelerator):
+    """The device has 300 ns to do while the host pauses for 1,000, and then waits for the other 700."""
+    clock = CudaClock(DEVICE, num_phases=2, num_steps=1)
+
+    run_step(clock, accelerator, 300, 600, pause=1_000)
+
+    (step,) = clock.read()
+    assert step.phases[ClockName.ENQUEUE] == (10, 10)
+    assert step.phases[ClockName.DEVICE] == (310, 610)
+    assert step.total == {ClockName.HOST: 2_620, ClockName.DEVICE: 1_620, ClockName.ENQUEUE: 1_020}
 
 
 def test_work_that_was_queued_before_a_step_is_not_in_it(accelerator: Accelerator):
@@ -125,7 +140,8 @@ def test_a_step_without_an_end_is_left_out(accelerator: Accelerator):
     clock = CudaClock(DEVICE, num_phases=2, num_steps=2)
     run_step(clock, accelerator, 100, 200)
     clock.start()
-    clock.mark()
+    clock.begin()
+    clock.end()
 
     steps = clock.read()
 
@@ -135,7 +151,8 @@ def test_a_step_without_an_end_is_left_out(accelerator: Accelerator):
 def test_host_times_come_from_the_monotonic_clock():
     clock = make_clock(torch.device("cpu"), num_phases=1, num_steps=1)
     clock.start()
-    clock.mark()
+    clock.begin()
+    clock.end()
     clock.stop()
 
     (step,) = clock.read()
@@ -149,4 +166,4 @@ def test_an_accelerator_has_its_own_clock(accelerator: Accelerator):
     clock = make_clock(DEVICE, num_phases=3, num_steps=5)
 
     assert isinstance(clock, CudaClock)
-    assert accelerator.made == 5 * (3 + 1)
+    assert accelerator.made == 5 * 2 * 3

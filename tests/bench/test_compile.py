@@ -13,7 +13,7 @@ from factory import TINY, make_task
 from windtunnel.attention import eager
 from windtunnel.bench.cell import measure_cell
 from windtunnel.bench.workload import build_workload
-from windtunnel.records.record import Record, Status
+from windtunnel.records.record import ColdCause, Record, Status
 
 pytestmark = pytest.mark.compile
 
@@ -64,6 +64,11 @@ def test_a_compiled_cell_is_measured(compiled: Record):
 def test_compiling_is_a_stage_of_its_own_before_the_warm_up(compiled: Record):
     assert list(compiled.stages) == ["build", "compile", "warmup", "measure", "clean"]
     assert compiled.stages["compile"] > compiled.stages["measure"]
+
+
+def test_the_time_of_compiling_by_dynamos_own_count_is_within_its_stage(compiled: Record):
+    """The rest of the stage is importing Dynamo and running the step."""
+    assert 0 < compiled.cold_causes[ColdCause.COMPILE] < compiled.stages["compile"]
 
 
 def test_nothing_is_compiled_again_in_the_samples(compiled: Record):

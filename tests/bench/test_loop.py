@@ -1,7 +1,10 @@
 """The loop under a clock whose time passes only when a test says so."""
 
 import gc
-from collections.abc import Callable
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -109,6 +112,31 @@ def test_a_pause_in_the_second_phase_is_in_that_phase_and_in_the_whole_only(hour
     steps = clock.read()
     assert [step.phases[ClockName.HOST] for step in steps] == [(3, 7, 2), (3, 1_007, 2), (3, 7, 2)]
     assert [step.total[ClockName.HOST] for step in steps] == [12, 1_012, 12]
+
+
+class Delayed(tuple[Phase, ...]):
+    """Phases with a pause before each of them, as a loop that does something between its phases has."""
+
+    def __iter__(self) -> Iterator[Phase]:
+        for phase in super().__iter__():
+            time.sleep(0.005)
+            yield phase
+
+
+def test_a_sleep_of_5_ms_between_phases_is_in_the_residual_and_in_no_phase():
+    """METHOD 8.7, on the real clock: a sleep never ends early, and a loaded machine may end it late."""
+    workload = make_workload(("forward", lambda: None), ("backward", lambda: None), ("optimizer", lambda: None))
+    workload = replace(workload, phases=Delayed(workload.phases))
+    clock = HostClock()
+
+    run_steps(workload, clock, 5)
+
+    steps = clock.read()
+    phases = [sum(step.phases[ClockName.HOST]) for step in steps]
+    residuals = [step.total[ClockName.HOST] - phase for step, phase in zip(steps, phases, strict=True)]
+    assert min(residuals) >= 15e6
+    assert statistics.median(residuals) < 20e6
+    assert statistics.median(phases) < 0.1e6
 
 
 def test_a_clock_that_was_read_begins_anew(hours: Hours):

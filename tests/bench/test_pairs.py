@@ -32,9 +32,12 @@ class World:
 
     def start(self) -> None:
         self._samples += 1
-        self._marks = [self.now_ns]
+        self._marks = []
 
-    def mark(self) -> None:
+    def begin(self) -> None:
+        self._marks.append(self.now_ns)
+
+    def end(self) -> None:
         self._marks.append(self.now_ns)
 
     def stop(self) -> None:

@@ -1,6 +1,7 @@
 """What one step of each workload does to the model, and in which formats."""
 
 import dataclasses
+import weakref
 from itertools import pairwise
 
 import pytest
@@ -149,6 +150,19 @@ def test_the_loss_is_that_of_the_next_token(monkeypatch: pytest.MonkeyPatch, bui
     run_step(workload)
 
     assert torch.equal(targets[0].unflatten(0, (3, 5))[:, :-1], inputs[0][:, 1:])
+
+
+def test_logits_are_given_up_with_the_loss(built):
+    """Held through backward they would be in the peak of memory."""
+    workload = build(workload="train_step")
+    workload.reset()
+    forward, loss = (next(phase for phase in workload.phases if phase.name == name) for name in ("forward", "loss"))
+    forward.run()
+    logits = weakref.ref(built.logits.pop())
+
+    loss.run()
+
+    assert logits() is None
 
 
 def test_the_same_seed_gives_the_same_logits(built):

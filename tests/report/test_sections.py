@@ -7,11 +7,13 @@ import pytest
 from factory import CPU, GPU, TINY, make_processes, make_record, make_results, make_task, with_telemetry
 from reading import column_of, headings_of, section_of, tables_of, texts_of
 from windtunnel.analysis.results import Results
-from windtunnel.records.record import Failure, Status
+from windtunnel.records.record import ClockName, ColdCause, Failure, Probe, ProbeName, Status
 from windtunnel.report.build import build_document
 from windtunnel.report.document import Callout, CalloutKind, Document, Figure
 
 Build = Callable[..., Document]
+
+LEDGER = "Where a step's time goes"
 
 
 def test_no_results_make_a_document_that_says_so():
@@ -173,11 +175,93 @@ def test_a_cell_that_was_not_first_in_its_process_shows_no_cold_start(report_of:
     assert "Not shown: 1 cell without warm-up" in texts_of(section_of(document, "Cold start against warm"))
 
 
+def test_the_start_of_a_cell_is_split_by_cause(report_of: Build):
+    causes = {ColdCause.CONTEXT: 0.4, ColdCause.ALLOCATOR: 0.002}
+    record = make_record(make_task(warmup=0, device="cuda:0"), milliseconds=[100, 10, 10], cold_causes=causes)
+
+    _, table = tables_of(report_of(record), "Cold start against warm")
+
+    names = ["context", "cost", "allocator", "remainder"]
+    assert [column.name for column in table.columns][1:] == names
+    assert [cell.text for cell in table.rows[0]][1:] == ["400.0", "90.00", "2.000", "88.00"]
+
+
+def test_a_negative_remainder_is_said(report_of: Build):
+    record = make_record(make_task(warmup=0), milliseconds=[100, 10, 10], cold_causes={ColdCause.ALLOCATOR: 0.2})
+
+    _, table = tables_of(report_of(record), "Cold start against warm")
+
+    assert table.note.startswith("The remainder is negative in 1 cell")
+
+
+def test_a_warm_compiled_cell_says_what_compiling_took(report_of: Build):
+    record = make_record(make_task(compile="default"), cold_causes={ColdCause.COMPILE: 12.5})
+
+    (table,) = tables_of(report_of(record), "Start of a cell by cause")
+
+    assert [cell.text for cell in table.rows[0]] == ["forward", "12.50"]
+
+
+def test_causes_that_nobody_measured_have_no_table(report_of: Build):
+    assert len(tables_of(report_of(make_record(make_task(warmup=0))), "Cold start against warm")) == 1
+
+
+def test_the_ledger_of_a_step_adds_up(report_of: Build):
+    (table,) = tables_of(report_of(make_record(make_task(workload="train_step", device="cuda:0"))), LEDGER)
+
+    assert [cell.text for cell in table.rows[0]] == ["training step", "10.09", "10.04", "50.45", "0.5"]
+    assert [column.header for column in table.columns[1:]] == [
+        "whole step (ms)",
+        "phases (ms)",
+        "residual (µs)",
+        "residual (%)",
+    ]
+
+
+def test_a_residual_above_one_percent_is_pointed_out(report_of: Build):
+    records = [make_record(make_task(workload=workload)) for workload in ("train_step", "forward_backward")]
+
+    text = texts_of(section_of(report_of(*records), LEDGER))
+
+    assert "In 1 cell more than 1 % of the step is in no phase, most in forward + backward: 8.0 %." in text
+
+
+def test_on_a_cpu_the_report_says_why_there_are_no_probes(report_of: Build):
+    document = report_of(make_record(make_task(workload="train_step")), environment=CPU)
+
+    assert "On a CPU a call returns when its work is done" in texts_of(section_of(document, LEDGER))
+    assert len(tables_of(document, LEDGER)) == 1
+
+
+def test_probes_say_what_waiting_costs_with_their_interval(report_of: Build):
+    times = {
+        (ProbeName.PLAIN, ClockName.HOST): 10_000,
+        (ProbeName.SYNCHRONISED, ClockName.HOST): 11_000,
+        (ProbeName.PLAIN, ClockName.DEVICE): 9_000,
+        (ProbeName.QUEUED, ClockName.DEVICE): 6_300,
+    }
+    probes = tuple(Probe(name=name, clock=clock, nanoseconds=(value,) * 8) for (name, clock), value in times.items())
+    record = make_record(make_task(workload="train_step", device="cuda:0"), probes=probes)
+
+    _, table = tables_of(report_of(record), LEDGER)
+
+    assert [cell.text for cell in table.rows[0]] == [
+        "training step",
+        "8",
+        "10.0",
+        "10.0 to 10.0",
+        "30.0",
+        "30.0 to 30.0",
+        "–",
+    ]
+
+
 def test_phases_name_their_clock(document: Document):
     both, _ = tables_of(document, "Phases of a step")
 
     assert list(dict.fromkeys(column.group for column in both.columns if column.group)) == [
         "forward, device events",
+        "loss, device events",
         "backward, device events",
         "total, host clock",
     ]
@@ -186,7 +270,25 @@ def test_phases_name_their_clock(document: Document):
 def test_a_training_step_has_its_optimizer(document: Document):
     _, training = tables_of(document, "Phases of a step")
 
-    assert column_of(training, "optimizer, device events: median (ms)")[:2] == ["3.618", "3.600"]
+    assert column_of(training, "optimizer, device events: median (ms)")[:2] == ["2.714", "2.700"]
+
+
+def test_a_forward_with_the_loss_inside_shares_no_table_with_one_without(report_of: Build):
+    """Records of version 0.1.0 before the loss had a phase of its own."""
+    new = make_record(make_task(workload="forward_backward"))
+    timed = {name: inside for name, inside in new.timed.items() if name != "loss"}
+    samples = tuple(series for series in new.samples if series.phase != "loss")
+    task = make_task(workload="forward_backward", context_length=32)
+    old = replace(new, task=task, timed=timed, samples=samples)
+
+    first, second = tables_of(report_of(new, old), "Phases of a step")
+
+    assert [first.caption, second.caption] == [
+        "Phases of forward + backward",
+        "Phases of forward + backward, loss inside forward",
+    ]
+    assert "loss" not in " ".join(column.group for column in second.columns)
+    assert [len(first.rows), len(second.rows)] == [1, 1]
 
 
 def test_a_failed_cell_is_a_row_of_its_phases_too(document: Document):

@@ -7,6 +7,7 @@ from functools import cache
 from operator import attrgetter
 
 from windtunnel.analysis.results import Row
+from windtunnel.records.record import ColdCause, Record
 from windtunnel.spec.model import ModelSpec
 
 
@@ -52,7 +53,8 @@ class StepRatio:
     """A forward-only cell beside the forward_backward cell of the same point.
 
     `ratio` is location over location of the whole steps: at least 1 is expected, about 3 by the count of FLOPs.
-    `phase_ratio` is backward over forward, both timed inside the same steps; None where a phase was not timed.
+    `phase_ratio` is backward over forward, both timed inside the same steps (the loss is in neither of them, but in
+    forward in records without a phase of that name); None where a phase was not timed.
     """
 
     forward: Row
@@ -98,6 +100,10 @@ class ColdStart:
     Seconds: `first` is the first step of its process, `rest` the median of the steps after it, `warm` the
     median of the warm cell (None when there is none), `cost` what the first step took beyond the rest. With several
     processes `first` is the median of their first steps. `others` are the steps after the first ones, in nanoseconds.
+
+    Two causes of the cost are known on their own, in seconds, or None: `allocator`, what a step with an empty
+    allocator cache took beyond the rest (CUDA), and `clocks`, what a step of the others would take longer at the
+    clock that the device had during the first step; medians over the processes, too. `libraries` is what is left.
     """
 
     cold: Row
@@ -106,11 +112,21 @@ class ColdStart:
     rest: float
     warm: float | None
     others: tuple[int, ...]
+    allocator: float | None
+    clocks: float | None
 
     @property
     def cost(self) -> float:
         """Seconds that the first step took longer than the median of the others."""
         return self.first - self.rest
+
+    @property
+    def libraries(self) -> float:
+        """The cost without the known causes: libraries and kernels loaded at first use, and all else.
+
+        Below 0 where the known causes, each timed on its own, are together more than the cost.
+        """
+        return self.cost - (self.allocator or 0.0) - (self.clocks or 0.0)
 
 
 def cold_starts(rows: Iterable[Row]) -> tuple[ColdStart, ...]:
@@ -133,14 +149,41 @@ def _shows_cold_start(row: Row) -> bool:
 def _cold_start(row: Row, warm: Row | None) -> ColdStart:
     each = row.samples_by_process()
     others = tuple(nanoseconds for samples in each for nanoseconds in samples[1:])
+    rest = statistics.median(others) * 1e-9
+    records = [stored.record for stored in row.processes]
     return ColdStart(
         cold=row,
         warm_row=warm,
         first=statistics.median([samples[0] for samples in each]) * 1e-9,
-        rest=statistics.median(others) * 1e-9,
+        rest=rest,
         warm=_location(warm) if warm else None,
         others=others,
+        allocator=_median_of(record.cold_causes.get(ColdCause.ALLOCATOR) for record in records),
+        clocks=_median_of(_clock_cost(record, samples[0], rest) for record, samples in zip(records, each, strict=True)),
     )
+
+
+def _clock_cost(record: Record, first: int, rest: float) -> float | None:
+    """Return the seconds that a step of `rest` seconds takes longer at the clock of the first step.
+
+    Only the usual work of a step is counted: what a first step does besides, such as reading libraries from a disk,
+    need not depend on the device's clock. None where the clock of the first step or of the others was not read.
+    """
+    telemetry = record.telemetry
+    if telemetry is None or not telemetry.clock_mhz or not record.began_nanoseconds:
+        return None
+    begin = record.began_nanoseconds[0]
+    readings = tuple(zip(telemetry.nanoseconds, telemetry.clock_mhz, strict=True))
+    during = [mhz for at, mhz in readings if begin <= at <= begin + first]
+    after = [mhz for at, mhz in readings if at > begin + first]
+    if not during or not after or not min(during):
+        return None
+    return rest * (statistics.median(after) / statistics.fmean(during) - 1)
+
+
+def _median_of(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return statistics.median(known) if known else None
 
 
 def varying(rows: Iterable[Row], getters: dict[str, Callable[[Row], Hashable]]) -> tuple[str, ...]:

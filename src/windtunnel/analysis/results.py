@@ -130,7 +130,7 @@ class Row:
         return tuple(Row(stored, calibration=self.calibration) for stored in self.processes)
 
     def flops(self, phase: str | None = None) -> int | None:
-        """Return the matrix-product FLOPs of a phase; None where it has none (the optimizer)."""
+        """Return the matrix-product FLOPs of a phase; None where it has none (loss, optimizer)."""
         if phase is None or phase == self.record.total:
             return sum(self.record.flops.values()) or None
         return self.record.flops.get(phase)

@@ -48,9 +48,10 @@ class CallTimer:
         self._state.restore()  # also what other threads changed between two samples
         try:
             clock.start()
+            clock.begin()
             for index in numbers:  # noqa: B007  # the error below says which call it was
                 call()
-            clock.mark()
+            clock.end()
             clock.stop()
         except Exception as error:
             raise RunError(

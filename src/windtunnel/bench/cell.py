@@ -1,6 +1,7 @@
 """Measure one cell and make its record, whatever happens on the way."""
 
 import re
+import statistics
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -14,12 +15,13 @@ import torch
 from windtunnel import units
 from windtunnel.bench.clock import Clock, StepTimes, make_clock
 from windtunnel.bench.loop import StepError, no_garbage_collection, run_steps, to_samples
-from windtunnel.bench.memory import MemoryMeter
+from windtunnel.bench.memory import LEFTOVER_LIMIT_BYTES, MemoryMeter
+from windtunnel.bench.probes import can_probe, probe_steps, time_growth
 from windtunnel.bench.telemetry import TelemetrySampler
 from windtunnel.bench.workload import Workload, build_workload
 from windtunnel.cost.step import cost_of
 from windtunnel.errors import SpecError, UnsupportedError
-from windtunnel.records.record import ClockName, Failure, Memory, Record, Samples, Status, Telemetry
+from windtunnel.records.record import ClockName, ColdCause, Failure, Memory, Probe, Record, Samples, Status, Telemetry
 from windtunnel.spec.cell import FEWEST_SAMPLES, Task
 from windtunnel.spec.tables import WORKLOADS
 from windtunnel.statistics.interval import median_interval
@@ -29,6 +31,11 @@ from windtunnel.statistics.stopping import StoppingRule
 MAX_WARMUP_STEPS = 500
 MAX_WARMUP_SECONDS = 30.0
 """What ends an automatic warm-up that finds no steady state."""
+
+PROBE_SHARE = 0.3
+MIN_PROBE_SECONDS = 0.5
+MAX_PROBE_SECONDS = 5.0
+"""Probes take this share of the time of warm-up and samples, within these limits, or the fewest rounds they need."""
 
 OnStage = Callable[[str], None]
 
@@ -43,7 +50,9 @@ def measure_cell(task: Task, *, process: int, is_first_in_process: bool, on_stag
     started_at = datetime.now(UTC).isoformat(timespec="milliseconds")
     status, failure = attempt.run()
     leftover = 0
-    if status == Status.OK:  # after a failure the whole process goes; a broken context could not be cleaned
+    if attempt.is_probe_broken:  # so may be the context: its process has to go, as after a leak
+        leftover = LEFTOVER_LIMIT_BYTES["cuda"] + 1
+    elif status == Status.OK:  # after a failure the whole process goes; a broken context could not be cleaned
         with attempt.stage("clean"):
             leftover = attempt.clean()
     cost = cost_of(task.cell)
@@ -68,6 +77,8 @@ def measure_cell(task: Task, *, process: int, is_first_in_process: bool, on_stag
         began_nanoseconds=attempt.began,
         warmup_began_nanoseconds=attempt.warmup_began,
         telemetry=attempt.telemetry,
+        probes=attempt.probes,
+        cold_causes=attempt.cold_causes,
     )
     return record, leftover
 
@@ -87,6 +98,9 @@ class _Attempt:
     began: tuple[int, ...] = ()
     warmup_began: tuple[int, ...] = ()
     telemetry: Telemetry | None = None
+    probes: tuple[Probe, ...] = ()
+    cold_causes: dict[str, float] = field(default_factory=dict)
+    is_probe_broken: bool = False
     _meter: MemoryMeter | None = None
     _stage: str = "start"
 
@@ -122,7 +136,7 @@ class _Attempt:
         device = torch.device(cell.device)
         with self.stage("build"):
             if device.type == "cuda":
-                torch.cuda.set_device(device)
+                self._open(device)
             self._meter = MemoryMeter(device)
             workload = build_workload(cell)
             at_once = (WINDOW if plan.warmup == "auto" else plan.warmup, 1 if plan.target else plan.steps)
@@ -138,6 +152,7 @@ class _Attempt:
                 run_steps(workload, clock, 1)
                 clock.read()
                 watch.check_compiled()
+                self.cold_causes[ColdCause.COMPILE] = watch.seconds()
         workload.reset()
         self._meter.mark_built()
         self._sample(workload, clock, watch.graphs if watch else lambda: 0)
@@ -147,7 +162,43 @@ class _Attempt:
         if fault:
             count = len(self.samples[0].nanoseconds)
             return Status.BAD_NUMERICS, Failure(stage="measure", message=f"{fault} after {count} timed steps")
+        if can_probe(device):
+            with self.stage("probe"):
+                self._probe(workload, clock, device)
         return Status.OK, None
+
+    def _open(self, device: torch.device) -> None:
+        """Make the device the current one; where this process has not used it yet, time what its context takes."""
+        is_new = not torch.cuda.is_initialized()
+        begin = time.perf_counter()
+        torch.cuda.set_device(device)
+        torch.cuda.init()
+        torch.cuda.synchronize(device)
+        if is_new:
+            self.cold_causes[ColdCause.CONTEXT] = time.perf_counter() - begin
+
+    def _probe(self, workload: Workload, clock: Clock, device: torch.device) -> None:
+        """Run steps in other ways; as the samples are good, whatever goes wrong here is a warning only."""
+        cell, plan = self.task.cell, self.task.plan
+        times = {s.clock: s.nanoseconds for s in self.samples if s.phase == workload.total}
+        spent = self.stages["warmup"] + self.stages["measure"]
+        try:
+            if plan.is_cold and cell.compile == "off" and (others := times[ClockName.HOST][1:]):
+                rest = statistics.median(others) * 1e-9
+                self.cold_causes[ColdCause.ALLOCATOR] = time_growth(workload, clock) - rest
+            self.probes = probe_steps(
+                workload,
+                clock,
+                device,
+                enqueue_seconds=statistics.median(times[ClockName.ENQUEUE]) * 1e-9,
+                seconds=min(MAX_PROBE_SECONDS, max(MIN_PROBE_SECONDS, PROBE_SHARE * spent)),
+                seed=cell.seed,
+            )
+        except (StepError, RuntimeError) as error:  # a broken device is in its events too
+            cause = error.__cause__ or error
+            text = _printable(f"{type(cause).__name__}: {cause}")
+            self.warnings.append(f"the samples are complete, but a probe after them failed: {text}")
+            self.is_probe_broken = True
 
     def _sample(self, workload: Workload, clock: Clock, graphs: Callable[[], int]) -> None:
         warmup: list[StepTimes] = []

@@ -1,7 +1,7 @@
-"""Whether torch.compile did what was asked: a fresh start for each cell, and the graphs it made."""
+"""Whether torch.compile did what was asked: a fresh start for each cell, the graphs it made, the time they took."""
 
 import torch
-from torch._dynamo.utils import counters
+from torch._dynamo.utils import calculate_time_spent, counters
 
 from windtunnel.errors import UnsupportedError
 
@@ -32,6 +32,13 @@ class CompileWatch:
     def graphs(self) -> int:
         """Return how many graphs were made since the reset."""
         return _graphs()
+
+    def seconds(self) -> float:
+        """Return the time that Dynamo counts on whole frames since the reset, backward graphs made later included.
+
+        Recording CUDA graphs is not in it: that happens when the compiled code first runs.
+        """
+        return calculate_time_spent()["total_wall_time"]
 
     def recompiled(self) -> int:
         """Return how many graphs were made since `check_compiled`."""

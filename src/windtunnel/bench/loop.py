@@ -19,7 +19,7 @@ class StepError(Exception):
 
 
 def run_steps(workload: Workload, clock: Clock, count: int) -> None:
-    """Run `count` steps under the clock; between two marks there is nothing but the phase itself.
+    """Run `count` steps under the clock; between the two marks of a phase there is nothing but the phase itself.
 
     Raises:
         StepError: A phase raised. The steps before it are complete and can be read from the clock.
@@ -31,8 +31,9 @@ def run_steps(workload: Workload, clock: Clock, count: int) -> None:
                 workload.reset()
                 clock.start()
                 for phase in workload.phases:
+                    clock.begin()
                     phase.run()
-                    clock.mark()
+                    clock.end()
                 clock.stop()
         except Exception as error:
             raise StepError(phase.name) from error

@@ -154,7 +154,7 @@ class _Inference:
 
 
 class _Training:
-    """The workloads with gradients: the state of one step is its loss."""
+    """The workloads with gradients: the state of one step is its logits, until the loss is known, and its loss."""
 
     def __init__(
         self,
@@ -174,22 +174,33 @@ class _Training:
         self._begin_step = begin_step
         self._optimizer = optimizer
         self._scaler = scaler
+        self._logits: Tensor | None = None
         self._loss: Tensor | None = None
 
     def workload(self, name: str) -> Workload:
-        phases = [Phase(name="forward", run=self._forward), Phase(name="backward", run=self._backward)]
+        phases = [
+            Phase(name="forward", run=self._forward),
+            Phase(name="loss", run=self._find_loss),
+            Phase(name="backward", run=self._backward),
+        ]
         if name == "train_step":
             phases.append(Phase(name="optimizer", run=self._update))
         return Workload(phases=tuple(phases), total=WORKLOADS[name].total, reset=self._reset, fault=self._fault)
 
     def _reset(self) -> None:
-        self._loss = None
+        self._logits = self._loss = None
         self._optimizer.zero_grad(set_to_none=True)
         self._begin_step()
 
     def _forward(self) -> None:
         with self._autocast:
-            logits = self._run_model(self._inputs)  # [batch, seq, vocab]
+            self._logits = self._run_model(self._inputs)  # [batch, seq, vocab]
+
+    def _find_loss(self) -> None:
+        assert self._logits is not None
+        # Given up here: held through backward, they would be in the peak of memory.
+        logits, self._logits = self._logits, None
+        with self._autocast:
             self._loss = F.cross_entropy(logits.flatten(0, 1), self._targets)
 
     def _backward(self) -> None:

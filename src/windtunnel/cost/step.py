@@ -17,7 +17,7 @@ ADAMW_STATES = 2
 class Cost:
     """What one step must do and hold, whatever machine runs it.
 
-    `flops` counts the matrix products of each phase; a phase without any (the optimizer) is not in it.
+    `flops` counts the matrix products of each phase; a phase without any (loss, optimizer) is not in it.
     `resident_bytes` names what stays on the device during the whole step; activations come on top.
     """
 

@@ -98,6 +98,17 @@ class Probe:
     nanoseconds: tuple[int, ...]
 
 
+class ColdCause(StrEnum):
+    """What of the start of a cell was timed on its own."""
+
+    CONTEXT = "context"
+    """Making the device's context, where the process had none."""
+    COMPILE = "compile"
+    """Compiling, by Dynamo's own count of its time on whole frames."""
+    ALLOCATOR = "allocator"
+    """A step that begins with an empty allocator cache, beyond the median of the samples after the first."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Failure:
     """Why a cell has no (complete) samples; fields that do not apply are None.
@@ -124,7 +135,7 @@ class Record:
         total: The name of the phase that is the whole step.
         timed: For each phase, what lies inside its timed region, in words.
         flops: Matrix-product FLOPs by phase, by closed form.
-        stages: Seconds that the worker spent: build, compile, warmup, measure, clean.
+        stages: Seconds that the worker spent: build, compile, warmup, measure, probe, clean.
         warnings: What a reader should know before trusting the numbers.
         process: A number that tells the processes of one run apart.
         is_first_in_process: Whether no other cell ran in this process before.
@@ -135,7 +146,7 @@ class Record:
         warmup_began_nanoseconds: The same of the warm-up steps.
         telemetry: What sensors said meanwhile; None where there is no sensor, or the record is older than them.
         probes: Steps run in other ways after the samples.
-        cold_causes: Seconds that the start of the cell took, by cause, as far as each was timed on its own.
+        cold_causes: Seconds that the start of the cell took, by `ColdCause`, as far as each was timed on its own.
     """
 
     # By default pydantic writes inf and nan as null, which is no number when it is read.

@@ -11,6 +11,7 @@ from windtunnel.report.sections.cold import cold
 from windtunnel.report.sections.conditions import conditions
 from windtunnel.report.sections.failures import failures
 from windtunnel.report.sections.grid import grid
+from windtunnel.report.sections.ledger import ledger
 from windtunnel.report.sections.machine import machine
 from windtunnel.report.sections.method import method
 from windtunnel.report.sections.noise import noise
@@ -28,6 +29,7 @@ SECTIONS: tuple[Callable[[Scope], Section | None], ...] = (
     processes,
     ratio,
     phases,
+    ledger,
     cold,
     sizes,
     failures,

@@ -21,7 +21,8 @@ class WorkloadKind:
         return tuple(self.timed)[-1]
 
 
-_TRAINING_FORWARD = "logits with the graph for gradients, and the mean cross-entropy loss"
+_TRAINING_FORWARD = "logits with the graph for gradients"
+_LOSS = "mean cross-entropy of the logits"
 _BACKWARD = "gradients of the loss for every parameter, written into cleared gradients"
 
 WORKLOADS = {
@@ -33,17 +34,19 @@ WORKLOADS = {
         summary="forward with gradients, loss, backward",
         timed={
             "forward": _TRAINING_FORWARD,
+            "loss": _LOSS,
             "backward": _BACKWARD,
-            "forward_backward": "forward and backward; no optimizer, gradients cleared before",
+            "forward_backward": "forward, loss and backward; no optimizer, gradients cleared before",
         },
     ),
     "train_step": WorkloadKind(
         summary="forward with gradients, loss, backward, fused AdamW",
         timed={
             "forward": _TRAINING_FORWARD,
+            "loss": _LOSS,
             "backward": _BACKWARD,
             "optimizer": "one fused AdamW update of every parameter, with loss unscaling where precision is fp16",
-            "step": "forward, backward and optimizer; gradients cleared before",
+            "step": "forward, loss, backward and optimizer; gradients cleared before",
         },
     ),
 }

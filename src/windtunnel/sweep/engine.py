@@ -26,6 +26,7 @@ STAGE_LABELS = {
     "compile": "compiling",
     "warmup": "warm-up",
     "measure": "measuring",
+    "probe": "probing",
     "clean": "freeing memory",
     "lost": "cells without an answer",
     "store": "storing",

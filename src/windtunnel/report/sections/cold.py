@@ -1,7 +1,11 @@
-"""What the first step of a fresh process costs, beside the steps after it and a warm cell."""
+"""What the first step of a fresh process costs, beside the steps after it and a warm cell, and by cause."""
+
+from collections.abc import Mapping
 
 from windtunnel.analysis.comparisons import ColdStart, cold_starts
-from windtunnel.report.document import Block, Cell, Paragraph, Section, Table
+from windtunnel.analysis.results import Row
+from windtunnel.records.record import ColdCause
+from windtunnel.report.document import Block, Cell, Column, Paragraph, Section, Table
 from windtunnel.report.measures import number_column
 from windtunnel.report.scope import WARMUP, Scope
 from windtunnel.statistics.summary import summarize
@@ -12,8 +16,9 @@ from windtunnel.units import ratio as ratio_text
 def cold(scope: Scope) -> Section | None:
     """Return the cells without warm-up; only those that were first in their process can show a cold start."""
     starts = cold_starts(scope.rows)
+    causes = _causes(scope, starts)
     if not starts:
-        return None
+        return Section(heading="Start of a cell by cause", blocks=causes, is_detail=True) if causes else None
     blocks: list[Block] = [
         Paragraph(
             text="Only a cell that was the first of its process can show what a cold start costs: "
@@ -29,7 +34,7 @@ def cold(scope: Scope) -> Section | None:
                 "and so say nothing about it."
             )
         )
-    return Section(heading="Cold start against warm", blocks=tuple(blocks))
+    return Section(heading="Cold start against warm", blocks=(*blocks, *causes))
 
 
 def _table(scope: Scope, starts: tuple[ColdStart, ...]) -> Table:
@@ -66,6 +71,84 @@ def _table(scope: Scope, starts: tuple[ColdStart, ...]) -> Table:
             for start, (every, rest) in zip(starts, spreads, strict=True)
         ),
         note=_warm_note(starts),
+    )
+
+
+def _causes(scope: Scope, starts: tuple[ColdStart, ...]) -> tuple[Block, ...]:
+    """Return the table of causes with its explanation; nothing where no cause is known of any row."""
+    start_of = {start.cold: start for start in starts}
+    rows = [row for row in scope.measured if row.record.cold_causes or row in start_of]
+    if not any(row.record.cold_causes or _known(start_of.get(row)) for row in rows):
+        return ()
+    columns = {
+        column: values
+        for column, values in _cause_columns(rows, start_of)
+        if any(value is not None for value in values)
+    }
+    scales = {column: time_scale(abs(value) for value in values if value) for column, values in columns.items()}
+    entries = zip(
+        *([Cell(text=scales[c].text(v), sort=v) for v in values] for c, values in columns.items()), strict=True
+    )
+    return (
+        Paragraph(
+            text="The context and compiling come before the first sample and are in no time of a step. The allocator "
+            "and the clocks were measured on their own; the remainder is what is left of the cost, mostly libraries "
+            f"and kernels that are loaded when they are first used, and each cause that shows {NOT_KNOWN}."
+        ),
+        Table(
+            caption="The start of a cell by cause",
+            columns=(
+                *scope.columns(),
+                *(number_column(c.name, scales[c].unit, c.description, c.group) for c in columns),
+            ),
+            rows=tuple((*scope.cells(row), *cells) for row, cells in zip(rows, entries, strict=True)),
+            note=_remainder_note(starts),
+        ),
+    )
+
+
+def _known(start: ColdStart | None) -> bool:
+    return start is not None and (start.allocator is not None or start.clocks is not None)
+
+
+def _cause_columns(rows: list[Row], start_of: Mapping[Row, ColdStart]) -> tuple[tuple[Column, list[float | None]], ...]:
+    found = [start_of.get(row) for row in rows]
+    before, first = "before the first sample", "cost of the first step"
+    return (
+        (
+            number_column("context", group=before, description="Making the device's context."),
+            [row.record.cold_causes.get(ColdCause.CONTEXT) for row in rows],
+        ),
+        (
+            number_column("compiling", group=before, description="Dynamo's own count of its time on whole frames."),
+            [row.record.cold_causes.get(ColdCause.COMPILE) for row in rows],
+        ),
+        (
+            number_column("cost", group=first, description="First step minus the median of the others."),
+            [start.cost if start else None for start in found],
+        ),
+        (
+            number_column("allocator", group=first, description="A step with an empty cache minus the same median."),
+            [start.allocator if start else None for start in found],
+        ),
+        (
+            number_column("clocks", group=first, description="What a usual step takes longer at its clock."),
+            [start.clocks if start else None for start in found],
+        ),
+        (
+            number_column("remainder", group=first, description="The cost without allocator and clocks."),
+            [start.libraries if start else None for start in found],
+        ),
+    )
+
+
+def _remainder_note(starts: tuple[ColdStart, ...]) -> str:
+    negative = sum(start.libraries < 0 for start in starts)
+    if not negative:
+        return ""
+    return (
+        f"The remainder is negative in {counted(negative, 'cell')}: there the causes, each measured on its own, are "
+        "together more than the cost."
     )
 
 

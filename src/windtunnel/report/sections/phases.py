@@ -1,4 +1,4 @@
-"""Forward, backward, optimizer and total of the steps that have phases."""
+"""Forward, loss, backward, optimizer and total of the steps that have phases."""
 
 from windtunnel.analysis.results import Row
 from windtunnel.records.record import ClockName
@@ -16,17 +16,22 @@ CLOCK_NAMES = {
 
 
 def phases(scope: Scope) -> Section | None:
-    """Return a table for each workload with phases; the forward of inference is in none of them."""
-    rows_of = {
-        workload: [row for row in scope.rows if row.cell.workload == workload]
-        for workload in ("forward_backward", "train_step")
-    }
-    tables = [_table(scope, workload, rows) for workload, rows in rows_of.items() if any(row.is_ok for row in rows)]
+    """Return a table for each workload with phases; the forward of inference is in none of them.
+
+    Rows of an older version, whose forward has the loss inside, share no table with those of this one.
+    """
+    rows_of: dict[tuple[str, tuple[str, ...]], list[Row]] = {}
+    for row in sorted(scope.rows, key=lambda row: row.cell.workload):
+        if row.cell.workload in {"forward_backward", "train_step"}:
+            rows_of.setdefault((row.cell.workload, row.phases), []).append(row)
+    tables = [
+        _table(scope, workload, rows) for (workload, _), rows in rows_of.items() if any(row.is_ok for row in rows)
+    ]
     if not tables:
         return None
     explained = Paragraph(
-        text="Each phase and the total are timed, none is a difference of others. Where phases are timed by "
-        "device events and the total by the host clock, the phases need not add up to the total."
+        text="Each phase and the total are timed, none is a difference of others. What lies between phases is in the "
+        "total only."
     )
     return Section(heading="Phases of a step", blocks=(explained, *tables))
 
@@ -36,7 +41,7 @@ def _table(scope: Scope, workload: str, rows: list[Row]) -> Table:
     names = measured[0].phases
     scales = {name: _scale(measured, name) for name in names}
     return Table(
-        caption=f"Phases of {WORKLOAD_NAMES[workload]}",
+        caption=f"Phases of {WORKLOAD_NAMES[workload]}" + ("" if "loss" in names else ", loss inside forward"),
         columns=(
             *scope.columns(without=WORKLOAD),
             *(column for name in names for column in _columns(measured, name, scales[name])),

@@ -16,7 +16,7 @@ def ratio(scope: Scope) -> Section | None:
     blocks: list[Block] = [
         Paragraph(
             text="Each pair of cells differs in the workload only. The first ratio divides whole steps, and holds one "
-            "forward and one backward over one forward: 3x where a backward takes twice a forward."
+            "forward, the loss and one backward over one forward: 3x where a backward takes twice a forward."
         ),
         _steps(scope, pairs),
     ]
@@ -33,7 +33,7 @@ def _steps(scope: Scope, pairs: tuple[StepRatio, ...]) -> Table:
         columns=(
             *scope.columns(without=WORKLOAD),
             number_column("forward", time.unit, "Median of the whole step without gradients."),
-            number_column("forward + backward", time.unit, "Median of the whole step with both phases."),
+            number_column("forward + backward", time.unit, "Median of the whole step with both phases and the loss."),
             number_column("ratio", description="Median of forward + backward over median of forward."),
         ),
         rows=tuple(
@@ -71,5 +71,6 @@ def _phases(scope: Scope, pairs: tuple[StepRatio, ...]) -> Table:
             )
             for pair, (forward, backward) in zip(pairs, medians, strict=True)
         ),
-        note=f"Medians of phases of the forward + backward cells on the {clocks} clock.",
+        note=f"Medians of phases of the forward + backward cells on the {clocks} clock."
+        + ("" if all("loss" in row.phases for row in rows) else " In cells of older versions forward has the loss."),
     )
