@@ -1,0 +1,34 @@
+#!/usr/bin/env bash
+# Show on a machine with a CUDA GPU that the numbers hold: benchmarks/proofs.sh OUT
+# Takes about six minutes on an H200. Each part writes OUT/PART.md or OUT/PART.log; PARTS chooses among them.
+set -u
+out=${1:?usage: benchmarks/proofs.sh OUT}
+stores=$(mktemp -d)
+windtunnel() { python3 -m windtunnel "$@"; }
+
+run() { # name, then a command whose output is kept
+  local name=$1 begin=$SECONDS
+  shift
+  "$@" >"$out/$name.log" 2>&1
+  echo "$name: exit code $?, $((SECONDS - begin)) s"
+  tail -n 12 "$out/$name.log"
+}
+
+mkdir -p "$out"
+for part in ${PARTS:-doctor graphs overhead disturbance throttle processes cold pairs}; do
+  case $part in
+    doctor) run doctor python3 -m windtunnel doctor ;;
+    graphs | overhead | disturbance | throttle) run "$part" python3 "benchmarks/$part.py" --out "$out/$part.md" ;;
+    processes) # the same GPU-bound cell in five fresh processes
+      run processes python3 -m windtunnel step --size medium --context 512 --mode train_step --precision bf16 \
+        --attention sdpa --warmup auto --steps 100 --processes 5 --store "$stores/processes" --report "$out/processes"
+      ;;
+    cold) # what a cold start is made of
+      run cold python3 -m windtunnel step --size small --context 512 --mode forward_backward --precision bf16 \
+        --attention sdpa --compile off,default --warmup 0,5 --steps 10 --store "$stores/cold" --report "$out/cold"
+      ;;
+    pairs) # identical work, and 1 % more of it
+      run pairs python3 benchmarks/false_alarms.py --device cuda --trials 100
+      ;;
+  esac
+done
