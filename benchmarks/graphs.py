@@ -30,11 +30,11 @@ from windtunnel.units import duration, percent, ratio
 
 REPLAYS = 30
 WARMUP = 5
-SPIN_CYCLES = 20_000_000
-"""About 10 ms: longer than the host takes to launch one graph, with the profiler too."""
+SPIN_CYCLES = 40_000_000
+"""About 20 ms: longer than the host takes to launch one graph, with the profiler too."""
 
 LIMIT = 0.01
-BATCH_SIZE, CONTEXT_LENGTH = 4, 256
+BATCH_SIZE, CONTEXT_LENGTH = 12, 256
 SPIN_KERNEL = "spin_kernel"  # at::cuda::sleep, ATen/cuda/Sleep.cu
 
 Interval = tuple[float, float]
@@ -82,11 +82,11 @@ def main() -> None:
 
 
 def capture_step(device: torch.device) -> tuple[torch.cuda.CUDAGraph, object]:
-    """Return a graph of one training step of the smallest named model, and what must live as long as the graph.
+    """Return a graph of one training step of a named model, and what must live as long as the graph.
 
     A graph reads and writes tensors by address. Up to 3,072 tokens the gradient of the embedding needs no sorting.
     """
-    spec = NAMED_SIZES["small"]
+    spec = NAMED_SIZES["medium"]
     attend = load_backend("sdpa").attend
     model = build_model(spec, attend, context_length=CONTEXT_LENGTH, device=device, dtype=torch.float32, seed=0)
     generator = torch.Generator(device).manual_seed(0)

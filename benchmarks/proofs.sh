@@ -20,7 +20,7 @@ for part in ${PARTS:-doctor graphs overhead disturbance throttle processes cold 
     doctor) run doctor python3 -m windtunnel doctor ;;
     graphs | overhead | disturbance | throttle) run "$part" python3 "benchmarks/$part.py" --out "$out/$part.md" ;;
     processes) # the same GPU-bound cell in five fresh processes
-      run processes python3 -m windtunnel step --size medium --context 512 --mode train_step --precision bf16 \
+      run processes python3 -m windtunnel step --size large --context 1024 --batch 8 --mode train_step --precision bf16 \
         --attention sdpa --warmup auto --steps 100 --processes 5 --store "$stores/processes" --report "$out/processes"
       ;;
     cold) # what a cold start is made of

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -102,6 +103,9 @@ class CudaClock:
         """Create all events now, so that no step pays for them; at most `num_steps` steps between two reads."""
         self._device = device
         self._events = [[torch.cuda.Event(enable_timing=True) for _ in range(2 * num_phases)] for _ in range(num_steps)]
+        self._stream = torch.cuda.current_stream(device)
+        for event in chain.from_iterable(self._events):
+            event.record(self._stream)  # torch makes the event of the driver when it is first recorded
         self._host = HostClock()
         self._step = -1
         self._mark = 0
@@ -110,6 +114,7 @@ class CudaClock:
         """Wait for the device, then mark the beginning on the host."""
         self._step, self._mark = self._step + 1, 0
         torch.cuda.synchronize(self._device)
+        self._stream = torch.cuda.current_stream(self._device)  # here: looking it up takes as long as recording
         self._host.start()
 
     def begin(self) -> None:
@@ -151,7 +156,7 @@ class CudaClock:
         return tuple(steps)
 
     def _record(self) -> None:
-        self._events[self._step][self._mark].record()
+        self._events[self._step][self._mark].record(self._stream)
         self._mark += 1
 
 
