@@ -73,7 +73,7 @@ def median_intervals(series: Sequence[Sequence[float] | Floats], *, confidence: 
 
 
 def _of_equal_length(block: Floats, confidence: float) -> Iterator[Estimate]:
-    n, ordered = block.shape[1], np.sort(block, axis=1)
+    n, ordered = int(block.shape[1]), np.sort(block, axis=1)
     values = (ordered[:, (n - 1) // 2] + ordered[:, n // 2]) / 2
     independent, middle = _low_rank(n, confidence), (n + 1) / 2
     if independent < 1:
@@ -127,7 +127,7 @@ def autocorrelation_time(samples: Sequence[float] | Floats) -> float:
 
 def _autocorrelation_times(is_above: NDArray[np.bool_]) -> Floats:
     """Return the time of each row. All but the last lines are whole numbers, so that no rounding ends a sequence."""
-    n = is_above.shape[1]
+    n = int(is_above.shape[1])
     padded = 2 ** (2 * n - 1).bit_length()  # so that the ends do not meet
     spectrum = np.fft.rfft(is_above, padded, axis=1)
     both = np.rint(np.fft.irfft(spectrum.real**2 + spectrum.imag**2, padded, axis=1)[:, :n])  # above, t apart

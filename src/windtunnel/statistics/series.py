@@ -196,7 +196,8 @@ def _assembled(series: Floats, start: SlowStart | None, label: _Label | None) ->
                 return Irregularities(two_states=label)
             is_slow = series[:count] > 2 * label.high - label.low  # or it is slow as others are, too
             count = count if is_slow.all() else int(is_slow.argmin())
-            states = _states(label.low, label.high, series[count:] > (label.low + label.high) / 2)
+            is_high = series[count:] > (label.low + label.high) / 2
+            (states,) = _states(np.array([label.low]), np.array([label.high]), is_high[None, :])
             return Irregularities(slow_start=_slow_starts(series[None, :], count).get(0), two_states=states)
 
 
@@ -208,20 +209,18 @@ def _labels(rests: Floats) -> dict[int, _Label]:
     # Pull the outer twentieths in to their quantiles: squares would see nothing but an outlier.
     low, high = _quantiles(ordered, 0.05), _quantiles(ordered, 0.95)
     varied = np.flatnonzero(low < high)
-    rests, low, high = rests[varied], low[varied], high[varied]
-    labels: dict[int, _Label] = {}
-    labels.update(_two_states(rests, np.clip(ordered[varied], low, high)))
-    values = np.clip(rests, low, high)
+    states = _two_states(rests[varied], np.clip(ordered, low, high)[varied])
+    labels: dict[int, _Label] = {int(varied[row]): label for row, label in states.items()}
+    left = np.array([row for row in varied.tolist() if row not in labels], dtype=np.intp)
+    rests, values = rests[left], np.clip(rests, low, high)[left]
     values -= values.mean(axis=1, keepdims=True)
     alone = _innovations(values)
     trends, trend_scores = _trends(rests, values, alone)
     steps, step_scores = _steps(rests, values, alone)
-    for row, trend in trends.items():
-        if row not in steps or trend_scores[row] >= step_scores[row]:
-            labels.setdefault(row, trend)
-    for row, step in steps.items():
-        labels.setdefault(row, step)
-    return {int(varied[row]): label for row, label in labels.items()}
+    for row in trends.keys() | steps.keys():
+        is_trend = row in trends and (row not in steps or trend_scores[row] >= step_scores[row])
+        labels[int(left[row])] = trends[row] if is_trend else steps[row]
+    return labels
 
 
 def _two_states(series: Floats, ordered: Floats) -> dict[int, TwoStates]:
@@ -230,7 +229,7 @@ def _two_states(series: Floats, ordered: Floats) -> dict[int, TwoStates]:
     Two-means in one dimension is exact: the best split of the sorted values, found from their sums. A clock that
     knows only two values for such times shows two states too.
     """
-    n, rows = series.shape[1], np.arange(len(series))
+    n, rows = int(series.shape[1]), np.arange(len(series))
     fewest = max(5, math.ceil(SMALLEST_SHARE * n))
     splits = np.arange(fewest, n - fewest + 1)
     sums = np.cumsum(ordered - ordered.mean(axis=1, keepdims=True), axis=1)
@@ -247,12 +246,17 @@ def _two_states(series: Floats, ordered: Floats) -> dict[int, TwoStates]:
     high_before = np.cumsum(is_high[is_split], axis=1)
     wrong = 2 * high_before - high_before[:, -1:] + n - np.arange(1, n + 1)
     is_split[is_split] = np.minimum(wrong.min(axis=1), n - wrong.max(axis=1)) > n // 50
-    return {row: _states(float(low[row]), float(high[row]), is_high[row]) for row in np.flatnonzero(is_split).tolist()}
+    rows = np.flatnonzero(is_split)
+    return dict(zip(rows.tolist(), _states(low[rows], high[rows], is_high[rows]), strict=True))
 
 
-def _states(low: float, high: float, is_high: NDArray[np.bool_]) -> TwoStates:
-    switches = int(np.count_nonzero(is_high[1:] != is_high[:-1]))
-    return TwoStates(low=low, high=high, share_high=float(is_high.mean()), switches=switches)
+def _states(low: Floats, high: Floats, is_high: NDArray[np.bool_]) -> list[TwoStates]:
+    shares = is_high.mean(axis=1).tolist()
+    switches = np.count_nonzero(is_high[:, 1:] != is_high[:, :-1], axis=1).tolist()
+    return [
+        TwoStates(low=below, high=above, share_high=share, switches=count)
+        for below, above, share, count in zip(low.tolist(), high.tolist(), shares, switches, strict=True)
+    ]
 
 
 def _trends(series: Floats, values: Floats, alone: Floats) -> tuple[dict[int, Trend], Floats]:
@@ -260,7 +264,7 @@ def _trends(series: Floats, values: Floats, alone: Floats) -> tuple[dict[int, Tr
 
     Source: Mann 1945 (doi:10.2307/1907187), with the variance for no ties, which is too large with ties.
     """
-    n = series.shape[1]
+    n = int(series.shape[1])
     time = np.arange(n) - (n - 1) / 2
     slopes = (values * time).sum(axis=1) / (time @ time)
     scores = _scores(n, alone, _innovations(values - slopes[:, None] * time))
@@ -282,7 +286,7 @@ def _steps(series: Floats, values: Floats, alone: Floats) -> tuple[dict[int, Ste
     Source: the scan of a Potts functional with one jump, on the innovations of a first-order autoregression. Sums
     and products of neighbours from cumulative sums, so all places cost as much as a few.
     """
-    n = values.shape[1]
+    n = int(values.shape[1])
     fewest = max(5, n // 10)
     places = np.arange(fewest, n - fewest + 1)
     sums = np.cumsum(values, axis=1)[:, places - 1]
@@ -329,7 +333,7 @@ def _quantiles(ordered: Floats, fraction: float) -> Floats:
 
 def _medians(ordered: Floats) -> Floats:
     """Return the medians of sorted rows, [rows, 1]."""
-    n = ordered.shape[1]
+    n = int(ordered.shape[1])
     return (ordered[:, (n - 1) // 2, None] + ordered[:, n // 2, None]) / 2
 
 
