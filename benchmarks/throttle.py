@@ -150,7 +150,7 @@ def show_judgement(record: Record) -> list[str]:
         lines.append(f"- Levels: {said}; {'they differ' if levels.is_changed else 'one level'}.")
     found = irregularities_of(times)
     named = {
-        "slow first": found.slow_first,
+        "slow start": found.slow_start,
         "trend": found.trend,
         "step": found.step,
         "two states": found.two_states,

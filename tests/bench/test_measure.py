@@ -74,8 +74,15 @@ def test_an_exact_warm_up_is_exact():
     assert len(measured.warmup_nanoseconds) == 7
 
 
-def test_a_target_out_of_reach_ends_at_the_most_samples_and_says_what_was_reached():
+def test_two_states_end_it_when_both_are_known_and_are_named():
     measured = on_script(cycle([1_000_000, 3_000_000]), max_samples=64)
+
+    assert (len(measured.nanoseconds), measured.stopped_by) == (32, StopReason.TARGET)
+    assert any("takes 1.00 ms or 3.00 ms, two states" in warning for warning in measured.warnings)
+
+
+def test_a_target_out_of_reach_ends_at_the_most_samples_and_says_what_was_reached():
+    measured = on_script(cycle([1_000_000, 2_000_000, 3_000_000]), max_samples=64)
 
     assert (len(measured.nanoseconds), measured.stopped_by) == (64, StopReason.MAX_SAMPLES)
     assert any("target of ±1.00 % was not reached" in warning for warning in measured.warnings)

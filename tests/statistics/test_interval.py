@@ -1,3 +1,4 @@
+import itertools
 import math
 import statistics
 from collections.abc import Callable
@@ -6,11 +7,17 @@ from types import ModuleType
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from windtunnel.statistics.interval import Method, autocorrelation_time, median_interval, process_interval
+from windtunnel.statistics.interval import (
+    Method,
+    autocorrelation_time,
+    median_interval,
+    median_intervals,
+    process_interval,
+)
 
 TRIALS = 2000
 
@@ -43,7 +50,9 @@ def widened(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
     """Set the autocorrelation time."""
 
     def to(time: float) -> None:
-        monkeypatch.setattr("windtunnel.statistics.interval._autocorrelation_time", lambda samples: time)
+        monkeypatch.setattr(
+            "windtunnel.statistics.interval._autocorrelation_times", lambda rows: np.full(len(rows), time)
+        )
 
     return to
 
@@ -131,14 +140,19 @@ def test_the_autocorrelation_time_of_signs_agrees_with_the_closed_form(noise: Mo
     assert np.mean(times) == pytest.approx(exact, abs=4 * np.std(times) / math.sqrt(len(times)))
 
 
-@pytest.mark.parametrize("n", [499, 500, 501, 502])
-def test_long_and_short_series_are_computed_alike(noise: ModuleType, n: int, monkeypatch: pytest.MonkeyPatch):
-    series = noise.ar1(np.random.default_rng(n), 1, n)[0]
-    made = autocorrelation_time(series)
+@given(st.lists(st.integers(min_value=0, max_value=3), min_size=2, max_size=60))
+def test_the_autocorrelation_time_is_that_of_the_definition(values: list[int]):
+    n, above = len(values), [value > statistics.median(values) for value in values]
+    signs = [sign - Fraction(sum(above), n) for sign in above]
+    covariances = [sum(a * b for a, b in zip(signs, signs[apart:], strict=False)) for apart in range(n)]
+    correction = Fraction(1, n) if n >= 20 else 0
+    correlations = [1, *(c / covariances[0] + correction for c in covariances[1:])] if covariances[0] else []
+    pairs = (a + b for a, b in zip(correlations[::2], correlations[1::2], strict=False))
+    exact = 2 * sum(itertools.takewhile(lambda pair: pair > 0, pairs)) - 1 if correlations else 1
 
-    for limit in (0, n):
-        monkeypatch.setattr("windtunnel.statistics.interval._LARGEST_DIRECT", limit)
-        assert autocorrelation_time(series) == pytest.approx(made)
+    made = autocorrelation_time(values)
+
+    assert made == pytest.approx(min(max(1, float(exact)), max(1, n / 4)))
 
 
 @given(st.lists(st.integers(min_value=0, max_value=3), min_size=1, max_size=60))
@@ -173,6 +187,25 @@ def test_process_means_cover_where_pooled_samples_do_not():
 
     assert 0.93 <= np.mean([one.low <= 1 <= one.high for one in made]) <= 0.97
     assert np.mean([low <= 1 <= high for low, high in pooled]) < 0.6
+
+
+@settings(deadline=None)
+@given(st.lists(st.lists(st.integers(min_value=1, max_value=4), min_size=1, max_size=40), max_size=20))
+def test_many_series_of_mixed_lengths_get_the_intervals_that_each_gets_alone(series: list[list[int]]):
+    assert median_intervals(series) == tuple(median_interval(one) for one in series)
+
+
+@pytest.mark.parametrize("n", [1, 2, 5, 6, 20, 31, 100, 300])
+def test_many_noisy_series_get_the_intervals_that_each_gets_alone(noise: ModuleType, n: int):
+    drawn = [model.draw(np.random.default_rng(n), 20, n) for model in noise.MODELS.values()]
+    series = [one for kind in drawn for one in (*kind, *np.round(kind, 2))]
+
+    assert median_intervals(series) == tuple(median_interval(one) for one in series)
+
+
+def test_a_series_without_samples_is_refused():
+    with pytest.raises(ValueError, match="series number 1 has no samples"):
+        median_intervals([[1.0], []])
 
 
 @pytest.mark.parametrize(("kind", "n"), RECOMMENDED)

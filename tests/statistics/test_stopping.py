@@ -1,21 +1,26 @@
 import itertools
+from functools import partial
 from types import ModuleType
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from windtunnel.statistics.interval import Estimate, median_interval
-from windtunnel.statistics.stopping import Stop, StoppingRule, StopReason
+from windtunnel.statistics.interval import median_interval, median_intervals
+from windtunnel.statistics.series import irregularities_of, level_intervals
+from windtunnel.statistics.stopping import Stop, StoppingRule, StopReason, precision_of
 
-TRIALS = 2000
+TRIALS = 1000
 
 
 def never() -> float:
     raise AssertionError("the interval was computed between looks")
 
 
-def ends_at(rule: StoppingRule, made: Estimate) -> bool:
-    return rule.check(made.n, 0, lambda: made.relative_half_width) is not None
+def sampled(rule: StoppingRule, series: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the samples that were taken when the rule, with the precision it is used with, ends the series."""
+    looks = (n for n in range(1, rule.max_samples + 1) if rule.is_look(n) or n == rule.max_samples)
+    return next(series[:n] for n in looks if rule.check(n, 0, partial(precision_of, series[:n])))
 
 
 def stop_of(rule: StoppingRule, half_width: float | None, seconds_each: float = 0.0) -> Stop:
@@ -89,13 +94,69 @@ def test_limits_that_cannot_be_kept_are_refused(limits: dict[str, int]):
 )
 def test_stopping_at_half_a_percent_is_early_and_covers(noise: ModuleType, kind: str, samples: int, coverage: float):
     model, rule = noise.MODELS[kind], StoppingRule(target=0.005, max_samples=1000)
-    ends, covered = [], []
 
-    for series in model.draw(np.random.default_rng(3), TRIALS, 1000):
-        looks = (n for n in range(1, 1001) if rule.is_look(n) or n == rule.max_samples)
-        made = next(made for made in (median_interval(series[:n]) for n in looks) if ends_at(rule, made))
-        ends.append(made.n)
-        covered.append(made.low is not None and made.low <= model.median <= made.high)
+    used = [sampled(rule, series) for series in model.draw(np.random.default_rng(3), TRIALS, 1000)]
+    made = median_intervals(used)
 
-    assert np.median(ends) <= samples
+    covered = [one.low is not None and one.low <= model.median <= one.high for one in made]
+    assert np.median([one.n for one in made]) <= samples
     assert np.mean(covered) >= coverage - 2 * np.sqrt(coverage * (1 - coverage) / TRIALS)
+
+
+def test_two_clock_states_are_sampled_until_both_levels_are_known(noise: ModuleType):
+    rule, levels = StoppingRule(target=0.01, max_samples=1000), (1 - noise.STATE_GAP / 2, 1 + noise.STATE_GAP / 2)
+
+    used = [sampled(rule, series) for series in noise.two_states(np.random.default_rng(3), 500, 1000)]
+
+    found = [level_intervals(series, irregularities_of(series)) for series in used]
+    covered = [
+        pair is not None and all(one.low <= level <= one.high for one, level in zip(pair, levels, strict=True))
+        for pair in found
+    ]
+    assert np.mean(covered) >= 0.8  # 29 % when only the median is looked at
+    assert np.median([len(series) for series in used]) <= 48
+
+
+def test_the_precision_is_that_of_the_median():
+    series = [1.0, 1.01, 1.02, 1.01, 1.0, 1.03, 0.99] * 5
+
+    assert precision_of(series) == median_interval(series).relative_half_width
+
+
+@pytest.mark.parametrize("n", [5, 10, 29])
+def test_the_precision_of_few_samples_is_that_of_the_median(n: int):
+    series = ([1.0] * 5 + [1.1] * 5) * 3
+
+    assert precision_of(series[:n]) == median_interval(series[:n]).relative_half_width
+
+
+def test_the_precision_of_two_states_is_that_of_the_level_known_worse():
+    draw = np.random.default_rng(4)
+    low, high = 1 + 0.001 * draw.standard_normal(70), 1.5 + 0.01 * draw.standard_normal(30)
+    series = np.concatenate([np.concatenate((low[7 * i : 7 * i + 7], high[3 * i : 3 * i + 3])) for i in range(10)])
+
+    assert precision_of(series) == median_interval(high).relative_half_width
+
+
+def test_two_states_that_switched_three_times_are_not_known_yet():
+    series = ([1.0, 1.001] * 10 + [1.1, 1.101] * 10) * 2
+
+    assert irregularities_of(series).two_states is not None
+    assert precision_of(series) is None
+    assert precision_of([*series, *series[:20]]) is not None
+
+
+def test_two_neighbours_far_off_ask_for_more_samples():
+    draw = np.random.default_rng(4)
+    series = 1 + 0.003 * draw.standard_normal(100)
+    series[30:32] = 1.03
+
+    assert [precision_of(series[:n]) is None for n in (31, 32, 99, 100)] == [False, True, True, False]
+
+
+def test_outliers_alone_ask_for_no_more_samples():
+    draw = np.random.default_rng(4)
+    series = 1 + 0.003 * draw.standard_normal(32)
+    series[[3, 9, 31]] = 2.0
+
+    assert precision_of(series) == median_interval(series).relative_half_width

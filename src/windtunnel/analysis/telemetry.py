@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from windtunnel.records.record import ClockName, Record, Telemetry
 from windtunnel.records.throttling import CHOSEN_REASONS, THROTTLE_REASONS
-from windtunnel.statistics.series import slow_first_of
+from windtunnel.statistics.series import count_slow_start
 from windtunnel.statistics.steady import WINDOW, is_steady
 
 Floats = NDArray[np.float64]
@@ -155,13 +155,12 @@ def clock_of_samples(record: Record) -> tuple[float | None, ...]:
 def levels_of(record: Record) -> Levels | None:
     """Compare the first five steps of all, after a slow start, with the last half of the timed ones.
 
-    Warm-up steps count here: a device is cool when it begins. Leading steps are dropped as long as each is slow
-    against all that come after it. None with fewer than ten steps after that, or fewer than ten timed ones.
+    Warm-up steps count here: a device is cool when it begins. None with fewer than ten steps after a slow start, or
+    fewer than ten timed ones.
     """
     timed, warmup = _totals(record), _totals(record, is_warmup=True)
     steps = np.array((*warmup, *timed), dtype=np.float64)
-    while slow_first_of(steps) is not None:
-        steps = steps[1:]
+    steps = steps[count_slow_start(steps) :]
     if len(timed) < 2 * WINDOW or len(steps) < 2 * WINDOW:
         return None
     window, last = [float(step) for step in steps[:WINDOW]], timed[-WINDOW:]

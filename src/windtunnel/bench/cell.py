@@ -24,9 +24,8 @@ from windtunnel.errors import SpecError, UnsupportedError
 from windtunnel.records.record import ClockName, ColdCause, Failure, Memory, Probe, Record, Samples, Status, Telemetry
 from windtunnel.spec.cell import FEWEST_SAMPLES, Task
 from windtunnel.spec.tables import WORKLOADS
-from windtunnel.statistics.interval import median_interval
 from windtunnel.statistics.steady import WINDOW, is_steady
-from windtunnel.statistics.stopping import StoppingRule
+from windtunnel.statistics.stopping import StoppingRule, precision_of
 
 MAX_WARMUP_STEPS = 500
 MAX_WARMUP_SECONDS = 30.0
@@ -260,7 +259,7 @@ class _Attempt:
             while True:
                 _take(workload, clock, 1, into)
                 spent = time.perf_counter() - begin
-                stop = rule.check(len(into), spent, lambda: median_interval(_totals(into)).relative_half_width)
+                stop = rule.check(len(into), spent, lambda: precision_of(_totals(into)))
                 if stop:
                     return stop.reason.value
 

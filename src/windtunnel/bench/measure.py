@@ -22,8 +22,9 @@ from windtunnel.errors import SpecError
 from windtunnel.spec.cell import FEWEST_SAMPLES
 from windtunnel.spec.quantities import parse_fraction, parse_seconds, parse_warmup
 from windtunnel.statistics.interval import Estimate, median_interval
+from windtunnel.statistics.series import irregularities_of, level_intervals
 from windtunnel.statistics.steady import WINDOW, is_steady
-from windtunnel.statistics.stopping import StoppingRule, StopReason
+from windtunnel.statistics.stopping import StoppingRule, StopReason, precision_of
 from windtunnel.units import duration, percent
 
 
@@ -143,11 +144,15 @@ def measure_call(
     stop = None
     while stop is None:
         samples.append(timer.time(calls))
-        stop = rule.check(len(samples), now() - started_at, lambda: median_interval(samples).relative_half_width)
+        stop = rule.check(len(samples), now() - started_at, lambda: precision_of(samples))
     if stop.reason is not StopReason.TARGET:
-        reached = "has no interval" if stop.half_width is None else f"reached ±{percent(stop.half_width, 2)}"
-        warnings.append(f"the target of ±{percent(target, 2)} was not reached: the median {reached}")
+        reached = "no interval" if stop.half_width is None else f"±{percent(stop.half_width, 2)}"
+        warnings.append(f"the target of ±{percent(target, 2)} was not reached: the samples allow {reached}")
     per_call = [value * 1e-9 / calls for value in samples]
+    levels = level_intervals(per_call, irregularities_of(per_call))
+    if levels is not None:
+        low, high = (duration(level.value) for level in levels)
+        warnings.append(f"it takes {low} or {high}, two states; precision is that of each, not of the median")
     return Measurement(
         name=name,
         estimate=median_interval(per_call),

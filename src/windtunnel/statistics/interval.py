@@ -1,13 +1,15 @@
 """An interval for where a series of times lies, honest about dependent samples and about too few of them."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
+
+from windtunnel.statistics.batches import Floats, blocks_of
 
 FEWEST_PROCESSES = 3
 """Below it a t interval between processes is too wide to say anything: with two, 12.7 standard errors."""
@@ -46,28 +48,48 @@ class Estimate:
         return (self.high - self.low) / 2 / abs(self.value)
 
 
-def median_interval(samples: Sequence[float] | NDArray[np.float64], *, confidence: float = 0.95) -> Estimate:
-    """Estimate the median of one series of at least one sample, in the order in which it was taken.
+def median_interval(samples: Sequence[float] | Floats, *, confidence: float = 0.95) -> Estimate:
+    """Estimate the median of one series as `median_intervals` does; many series are faster there."""
+    return median_intervals((samples,), confidence=confidence)[0]
+
+
+def median_intervals(series: Sequence[Sequence[float] | Floats], *, confidence: float = 0.95) -> tuple[Estimate, ...]:
+    """Estimate the median of each series of at least one sample, in the order in which the samples were taken.
 
     The ranks are those of independent samples (the binomial interval of a quantile), moved away from the middle by
     the square root of `autocorrelation_time`. Ties need no care: they only make the interval cover more often.
     Coverage on known noise stands in docs/method.md; with two clock states it is too low, as for every interval of
     one series: `irregularities_of` finds those.
 
+    Cost: 10 µs for each of thousands of series of 100 samples; 0.1 ms for one alone.
+
     Source: David and Nagaraja 2003, Order Statistics, section 7.1, for the ranks; the widening replaces n by the
     effective n of the mean of the signs, the statistic that the ranks invert.
     """
-    series = np.asarray(samples, dtype=np.float64)
-    n, ordered = len(series), np.sort(series)
-    value = float(ordered[(n - 1) // 2] + ordered[n // 2]) / 2
-    independent = _low_rank(n, confidence)
-    middle = (n + 1) / 2
-    rank = math.floor(middle - (middle - independent) * math.sqrt(_autocorrelation_time(series > value)))
-    if independent < 1 or rank < 1:
-        method = Method.TOO_FEW if independent < 1 else Method.TOO_DEPENDENT
-        return Estimate(value=value, low=None, high=None, n=n, method=method, confidence=confidence)
-    low, high = float(ordered[rank - 1]), float(ordered[n - rank])
-    return Estimate(value=value, low=low, high=high, n=n, method=Method.RANKS, confidence=confidence)
+    estimates: dict[int, Estimate] = {}
+    for places, block in blocks_of(series):
+        estimates.update(zip(places, _of_equal_length(block, confidence), strict=True))
+    return tuple(estimates[place] for place in range(len(series)))
+
+
+def _of_equal_length(block: Floats, confidence: float) -> Iterator[Estimate]:
+    n, ordered = int(block.shape[1]), np.sort(block, axis=1)
+    values = (ordered[:, (n - 1) // 2] + ordered[:, n // 2]) / 2
+    independent, middle = _low_rank(n, confidence), (n + 1) / 2
+    if independent < 1:
+        for value in values.tolist():
+            yield Estimate(value=value, low=None, high=None, n=n, method=Method.TOO_FEW, confidence=confidence)
+        return
+    widening = np.sqrt(_autocorrelation_times(block > values[:, None]))
+    ranks = np.floor(middle - (middle - independent) * widening).astype(np.intp)[:, None]
+    lows = np.take_along_axis(ordered, np.maximum(ranks, 1) - 1, axis=1)[:, 0].tolist()
+    highs = np.take_along_axis(ordered, n - np.maximum(ranks, 1), axis=1)[:, 0].tolist()
+    for value, low, high, rank in zip(values.tolist(), lows, highs, ranks[:, 0].tolist(), strict=True):
+        if rank < 1:
+            method = Method.TOO_DEPENDENT
+            yield Estimate(value=value, low=None, high=None, n=n, method=method, confidence=confidence)
+        else:
+            yield Estimate(value=value, low=low, high=high, n=n, method=Method.RANKS, confidence=confidence)
 
 
 def process_interval(process_medians: Sequence[float], *, confidence: float = 0.95) -> Estimate:
@@ -91,7 +113,7 @@ def process_interval(process_medians: Sequence[float], *, confidence: float = 0.
     )
 
 
-def autocorrelation_time(samples: Sequence[float] | NDArray[np.float64]) -> float:
+def autocorrelation_time(samples: Sequence[float] | Floats) -> float:
     """Return how many samples say as much as one independent sample, by the series of signs (sample > median).
 
     From 1 to n / 4; 1 where all samples are equal. Signs, not values: an outlier counts as one sign.
@@ -100,36 +122,33 @@ def autocorrelation_time(samples: Sequence[float] | NDArray[np.float64]) -> floa
     autocorrelations, up to the first that is not positive.
     """
     series = np.asarray(samples, dtype=np.float64)
-    return _autocorrelation_time(series > np.median(series))
+    return float(_autocorrelation_times((series > np.median(series))[None, :])[0])
 
 
-def _autocorrelation_time(is_above: NDArray[np.bool_]) -> float:
-    n = len(is_above)
-    signs = is_above - np.count_nonzero(is_above) / n
-    covariances = np.correlate(signs, signs, "full")[n - 1 :] if n <= _LARGEST_DIRECT else _by_fourier(signs)
-    if covariances[0] <= 0:
-        return 1.0
+def _autocorrelation_times(is_above: NDArray[np.bool_]) -> Floats:
+    """Return the time of each row. All but the last lines are whole numbers, so that no rounding ends a sequence."""
+    n = int(is_above.shape[1])
+    padded = 2 ** (2 * n - 1).bit_length()  # so that the ends do not meet
+    spectrum = np.fft.rfft(is_above, padded, axis=1)
+    both = np.rint(np.fft.irfft(spectrum.real**2 + spectrum.imag**2, padded, axis=1)[:, :n])  # above, t apart
+    before = np.cumsum(is_above, axis=1, dtype=np.float64)
+    total, apart = before[:, -1:], np.arange(n)
+    ends = before[:, ::-1] + total  # those above among the first n - t, and among the last n - t:
+    ends[:, 1:] -= before[:, :-1]
+    covariances = n * (n * both - total * ends) + (n - apart) * total**2  # n² times the sum of products
     even = n - n % 2
-    correlations = covariances / covariances[0]
+    correlations = covariances / np.maximum(covariances[:, :1], 1)
     if n >= _FEWEST_TO_CORRECT:
-        correlations[1:] += 1 / n  # centring took this from independent signs, and more from dependent ones
-    pairs = correlations[0:even:2] + correlations[1:even:2]
-    ends = np.flatnonzero(pairs <= 0)
-    kept = pairs[: ends[0]] if len(ends) else pairs
-    return float(np.clip(2 * kept.sum() - 1, 1, max(1, n / 4)))
+        correlations[:, 1:] += 1 / n  # centring took this from independent signs, and more from dependent ones
+    pairs = correlations[:, 0:even:2] + correlations[:, 1:even:2]
+    kept = np.logical_and.accumulate(pairs > 0, axis=1)
+    times = np.clip(2 * np.where(kept, pairs, 0).sum(axis=1) - 1, 1, max(1, n / 4))
+    return np.where(covariances[:, 0] > 0, times, 1.0)
 
 
 _FEWEST_TO_CORRECT = 20
 """With fewer samples the correction costs more intervals than it mends: at n = 10, 37 % of the independent series
 would have none instead of 7 %. From 20 on it is what lifts AR(1) with φ = .8 and n = 30 from 84 % to 86 %."""
-
-_LARGEST_DIRECT = 500  # from here on the Fourier transform is faster
-
-
-def _by_fourier(signs: NDArray[np.float64]) -> NDArray[np.float64]:
-    padded = 2 ** (2 * len(signs) - 1).bit_length()  # so that the ends do not meet
-    spectrum = np.fft.rfft(signs, padded)
-    return np.fft.irfft(np.abs(spectrum) ** 2, padded)[: len(signs)]
 
 
 @cache  # the series of a store mostly have the same few lengths
