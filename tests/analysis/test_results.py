@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from factory import CPU, GPU, make_record, make_results, make_row, make_task
+from windtunnel.analysis import results as results_module
 from windtunnel.analysis.results import load_results
 from windtunnel.errors import StoreError
 from windtunnel.records.record import ClockName, Samples, Status
@@ -204,3 +205,49 @@ def test_too_few_samples_have_a_median_and_no_interval():
     assert estimate is not None
     assert estimate.value == pytest.approx(2e-3)
     assert (estimate.low, estimate.high) == (None, None)
+
+
+def test_a_phase_has_an_estimate_of_its_own():
+    row = make_row(make_record(make_task(workload="train_step", steps=10), milliseconds=[10.0] * 10))
+
+    forward, absent = row.estimate("forward"), row.estimate("prefill")
+
+    assert forward is not None
+    assert (forward.value, forward.n) == (pytest.approx(3e-3), 10)
+    assert absent is None
+
+
+def test_the_statistics_of_all_rows_are_computed_in_one_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    asked: list[int] = []
+
+    def noting(name: str) -> None:
+        function = getattr(results_module, name)
+        monkeypatch.setattr(results_module, name, lambda series: asked.append(len(series)) or function(series))
+
+    for name in ("median_intervals", "irregularities_of_each"):
+        noting(name)
+    results = make_results(tmp_path, [(make_record(make_task(seed=seed)), GPU) for seed in range(3)])
+
+    for row in results:
+        row.estimate()
+    for row in results:
+        _ = row.irregularities
+
+    assert asked == [3, 3]
+
+
+def test_irregularities_are_of_the_whole_step_in_nanoseconds():
+    times = [10 + 0.5 * (place // 4 % 2) for place in range(40)]
+    row = make_row(make_record(make_task(workload="forward_backward"), milliseconds=times))
+
+    states = row.irregularities.two_states
+
+    assert states is not None
+    assert (states.low, states.high) == (10_000_000, 10_500_000)
+
+
+def test_a_row_without_samples_has_nothing_irregular():
+    row = make_row(make_record(make_task(), status=Status.OUT_OF_MEMORY))
+
+    assert row.irregularities.is_clean
+    assert row.estimate() is None

@@ -8,6 +8,7 @@ from operator import attrgetter
 
 from windtunnel.analysis.results import Row
 from windtunnel.spec.model import ModelSpec
+from windtunnel.statistics.interval import Estimate
 
 
 def grid_point(row: Row, *, without: tuple[str, ...] = ()) -> Hashable:
@@ -52,12 +53,15 @@ class StepRatio:
 
     `ratio` is median over median of the whole steps: at least 1 is expected, about 3 by the count of FLOPs.
     `phase_ratio` is backward over forward, both timed inside the same steps; None where a phase was not timed.
+    The spans are those of `ratio_span`; None where a median has no interval.
     """
 
     forward: Row
     forward_backward: Row
     ratio: float
+    span: tuple[float, float] | None
     phase_ratio: float | None
+    phase_span: tuple[float, float] | None
 
 
 def step_ratios(rows: Iterable[Row]) -> tuple[StepRatio, ...]:
@@ -69,10 +73,23 @@ def step_ratios(rows: Iterable[Row]) -> tuple[StepRatio, ...]:
             forward=forward,
             forward_backward=both,
             ratio=_median(both) / _median(forward),
+            span=ratio_span(both.estimate(), forward.estimate()),
             phase_ratio=_phase_ratio(both),
+            phase_span=ratio_span(both.estimate("backward"), both.estimate("forward")),
         )
         for forward, both in pairs
     )
+
+
+def ratio_span(above: Estimate | None, below: Estimate | None) -> tuple[float, float] | None:
+    """Divide the ends of two intervals crosswise: from the lowest ratio that they allow to the highest.
+
+    However the two errors depend on each other, this is at least as wide as an interval of the ratio that has their
+    confidence. None where one of them has no interval.
+    """
+    if not (above and below and above.low and above.high and below.low and below.high):
+        return None
+    return above.low / below.high, above.high / below.low
 
 
 def _of(rows: Iterable[Row], workload: str) -> list[Row]:
@@ -116,13 +133,14 @@ def cold_starts(rows: Iterable[Row]) -> tuple[ColdStart, ...]:
     Compiled cells are left out: compiling has run a step before their first sample.
     """
     measured = [row for row in rows if row.is_ok]
-    cold = [row for row in measured if _shows_cold_start(row)]
+    cold = [row for row in measured if shows_cold_start(row)]
     warm = sorted((row for row in measured if not row.plan.is_cold), key=lambda row: row.plan.warmup_rank)
     warm_of = dict(matched(cold, warm, but_for=("warmup",)))
     return tuple(_cold_start(row, warm_of.get(row)) for row in cold)
 
 
-def _shows_cold_start(row: Row) -> bool:
+def shows_cold_start(row: Row) -> bool:
+    """Tell whether the first sample of a row is the first step of its process, with others to compare it with."""
     is_first = row.plan.is_cold and row.record.is_first_in_process and row.cell.compile == "off"
     return is_first and len(row.samples()) > 1
 

@@ -1,7 +1,7 @@
 """Stored records as rows that know their statistics and their rates."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
 
@@ -12,7 +12,8 @@ from windtunnel.records.record import ClockName, Record, Status
 from windtunnel.records.store import Run, Store, StoredRecord, read_store
 from windtunnel.spec.cell import Cell, MeasurePlan
 from windtunnel.spec.tables import PRECISIONS
-from windtunnel.statistics.interval import Estimate, median_interval
+from windtunnel.statistics.interval import Estimate, median_intervals
+from windtunnel.statistics.series import Irregularities, irregularities_of_each
 from windtunnel.statistics.summary import Summary, summarize
 
 
@@ -29,7 +30,8 @@ class Row:
         self.cell: Cell = stored.record.task.cell
         self.plan: MeasurePlan = stored.record.task.plan
         self._summaries: dict[tuple[str | None, ClockName | None], Summary | None] = {}
-        self._estimates: dict[str, Estimate | None] = {}
+        self._series = {(series.phase, series.clock): series.nanoseconds for series in stored.record.samples}
+        self.batch: Batch = Batch((self,))
 
     @property
     def is_ok(self) -> bool:
@@ -48,7 +50,7 @@ class Row:
 
     def clock(self, phase: str) -> ClockName:
         """Return the clock that tables show: the host's for a whole step, for its phases the device's if it has one."""
-        if phase != self.record.total and self.record.series(phase, ClockName.DEVICE):
+        if phase != self.record.total and (phase, ClockName.DEVICE) in self._series:
             return ClockName.DEVICE
         return ClockName.HOST
 
@@ -62,22 +64,22 @@ class Row:
         if phase is None or clock is None:  # the names that were left out are not looked up a second time
             phase = phase or self.record.total
             return self.summary(phase, clock or self.clock(phase))
-        series = self.record.series(phase, clock)
-        return summarize(series.nanoseconds) if series and series.nanoseconds else None
+        nanoseconds = self._series.get((phase, clock))
+        return summarize(nanoseconds) if nanoseconds else None
 
     def estimate(self, phase: str | None = None) -> Estimate | None:
         """Return the median of a phase (default: the whole step) in seconds with its 95 % interval."""
-        phase = phase or self.record.total
-        if phase not in self._estimates:
-            samples = self.samples(phase)
-            self._estimates[phase] = _in_seconds(median_interval(samples)) if samples else None
-        return self._estimates[phase]
+        return self.batch.estimates.get((self, phase or self.record.total))
+
+    @property
+    def irregularities(self) -> Irregularities:
+        """What is irregular about the samples of the whole step, in nanoseconds; nothing where there are none."""
+        return self.batch.irregularities.get(self, Irregularities())
 
     def samples(self, phase: str | None = None) -> tuple[int, ...]:
         """Return the raw samples of a phase on the clock that tables show, in nanoseconds and in order."""
         phase = phase or self.record.total
-        series = self.record.series(phase, self.clock(phase))
-        return series.nanoseconds if series else ()
+        return self._series.get((phase, self.clock(phase)), ())
 
     def flops(self, phase: str | None = None) -> int | None:
         """Return the matrix-product FLOPs of a phase; None where it has none (the optimizer)."""
@@ -116,13 +118,38 @@ class Row:
 _peaks = cache(peaks_of)
 
 
+class Batch:
+    """Rows whose statistics are computed together when the first is asked for: one by one takes ten times as long."""
+
+    def __init__(self, rows: Sequence[Row]) -> None:
+        """Keep the rows; nothing is computed yet."""
+        self._rows = rows
+
+    @cached_property
+    def estimates(self) -> Mapping[tuple[Row, str], Estimate]:
+        """The median in seconds, with its 95 % interval, of each phase that has samples."""
+        series = {
+            (row, phase): samples for row in self._rows for phase in row.phases if (samples := row.samples(phase))
+        }
+        found = median_intervals(tuple(series.values()))
+        return {of: _in_seconds(estimate) for of, estimate in zip(series, found, strict=True)}
+
+    @cached_property
+    def irregularities(self) -> Mapping[Row, Irregularities]:
+        """What is irregular about the whole step of each row that has samples."""
+        series = {row: samples for row in self._rows if (samples := row.samples())}
+        return dict(zip(series, irregularities_of_each(tuple(series.values())), strict=True))
+
+
 def _in_seconds(estimate: Estimate) -> Estimate:
     low, high = estimate.low, estimate.high
-    return replace(
-        estimate,
+    return Estimate(
         value=estimate.value * 1e-9,
         low=None if low is None else low * 1e-9,
         high=None if high is None else high * 1e-9,
+        n=estimate.n,
+        method=estimate.method,
+        confidence=estimate.confidence,
     )
 
 
@@ -156,7 +183,11 @@ def load_results(store: Store | Path | str) -> Results:
         StoreError: There is no store, it is not ours, or a row is damaged.
     """
     if isinstance(store, Store):
-        return Results(rows=tuple(_rows(store)), runs=store.runs())
+        rows = tuple(_rows(store))
+        batch = Batch(rows)
+        for row in rows:
+            row.batch = batch
+        return Results(rows=rows, runs=store.runs())
     with read_store(Path(store)) as opened:
         return load_results(opened)
 

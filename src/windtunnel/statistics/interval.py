@@ -70,6 +70,11 @@ def median_interval(samples: Sequence[float] | NDArray[np.float64], *, confidenc
     return Estimate(value=value, low=low, high=high, n=n, method=Method.RANKS, confidence=confidence)
 
 
+def median_intervals(series: Sequence[Sequence[float]], *, confidence: float = 0.95) -> tuple[Estimate, ...]:
+    """Estimate the median of each of many series of at least one sample."""
+    return tuple(median_interval(samples, confidence=confidence) for samples in series)
+
+
 def process_interval(process_medians: Sequence[float], *, confidence: float = 0.95) -> Estimate:
     """Estimate the mean of the medians of repeated processes, each of them one observation.
 

@@ -119,6 +119,11 @@ def irregularities_of(samples: Sequence[float]) -> Irregularities:
     return Irregularities(slow_first=slow_first, step=step)
 
 
+def irregularities_of_each(series: Sequence[Sequence[float]]) -> tuple[Irregularities, ...]:
+    """Say what is irregular about each of many series."""
+    return tuple(irregularities_of(samples) for samples in series)
+
+
 def _slow_first(series: Floats) -> SlowFirst | None:
     if len(series) < 5:  # the deviation of fewer than four others is mostly chance
         return None

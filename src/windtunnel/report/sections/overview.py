@@ -9,7 +9,8 @@ from windtunnel.analysis.results import Row
 from windtunnel.records.environment import Environment
 from windtunnel.report.document import Block, Callout, CalloutKind, Paragraph, Section
 from windtunnel.report.scope import Scope
-from windtunnel.units import counted, duration, memory, percent_scale, ratio
+from windtunnel.statistics.interval import Estimate
+from windtunnel.units import counted, known_to, memory, percent_scale, ratio
 
 
 def overview(scope: Scope) -> Section:
@@ -23,6 +24,7 @@ def overview(scope: Scope) -> Section:
         "Forward + backward over forward": _step_ratio(pairs),
         "Backward over forward in one step": _phase_ratio(pairs),
         "Of the datasheet's peak": _peak(scope.measured),
+        "Marks": _marks(scope),
     }
     blocks: list[Block] = [Paragraph(lead=lead, text=text) for lead, text in sentences.items() if text]
     if scope.failed:
@@ -63,24 +65,36 @@ def _failed(scope: Scope) -> str:
 
 
 def _extremes(scope: Scope) -> str:
-    medians = [(summary.median, row) for row in scope.measured if (summary := row.summary())]
-    if not medians:
+    estimates = {row: estimate for row in scope.measured if (estimate := row.estimate())}
+    if not estimates:
         return ""
-    fastest, slowest = min(medians, key=_first), max(medians, key=_first)
-    if len(medians) == 1:
-        return f"The step ({scope.label(fastest[1])}) takes {_median_text(fastest)}."
+    fastest, slowest = (choose(estimates, key=lambda row: estimates[row].value) for choose in (min, max))
+    if len(estimates) == 1:
+        return f"The step ({scope.label(fastest)}) takes {_median_text(estimates[fastest])}."
     return (
-        f"The fastest cell is {scope.label(fastest[1])} with {_median_text(fastest)}, "
-        f"the slowest {scope.label(slowest[1])} with {_median_text(slowest)}."
+        f"The fastest cell is {scope.label(fastest)} with {_median_text(estimates[fastest])}, "
+        f"the slowest {scope.label(slowest)} with {_median_text(estimates[slowest])}."
     )
 
 
-def _first(pair: tuple[float, Row]) -> float:
-    return pair[0]
+def _median_text(estimate: Estimate) -> str:
+    return f"a median of {known_to(estimate.value, estimate.relative_half_width)} (n = {estimate.n:,}, host clock)"
 
 
-def _median_text(pair: tuple[float, Row]) -> str:
-    return f"a median of {duration(pair[0])} (n = {len(pair[1].samples())}, host clock)"
+def _marks(scope: Scope) -> str:
+    """Count the cells whose numbers are not to be taken as they stand; empty where none was measured."""
+    marked = [marks for row in scope.measured if (marks := scope.marks[row])]
+    if not scope.measured:
+        return ""
+    if not marked:
+        return "No measured cell has one."
+    counts = Counter(mark for marks in marked for mark in marks)
+    listed = ", ".join(f"{number:,} {mark}" for mark, number in sorted(counts.items(), key=lambda item: -item[1]))
+    has = "has" if len(marked) == 1 else "have"
+    return (
+        f"{len(marked):,} of {counted(len(scope.measured), 'measured cell')} {has} a mark: {listed}. "
+        "What it means stands below the complete results."
+    )
 
 
 def _step_ratio(pairs: tuple[StepRatio, ...]) -> str:

@@ -6,7 +6,9 @@ from windtunnel.report.document import Block, Cell, Paragraph, Section, Table
 from windtunnel.report.measures import number_column
 from windtunnel.report.scope import WORKLOAD, Scope
 from windtunnel.units import ratio as ratio_text
-from windtunnel.units import time_scale
+from windtunnel.units import span, time_scale
+
+_RANGE = "From the lowest to the highest ratio that the 95 % intervals of both medians allow."
 
 
 def ratio(scope: Scope) -> Section | None:
@@ -17,7 +19,10 @@ def ratio(scope: Scope) -> Section | None:
     blocks: list[Block] = [
         Paragraph(
             text="Each pair of cells differs in the workload only. The first ratio divides whole steps, and holds one "
-            "forward and one backward over one forward: 3x where a backward takes twice a forward."
+            "forward and one backward over one forward: 3x where a backward takes twice a forward. Beside each ratio "
+            "stands its range, from the ends of the two intervals divided crosswise: at least as wide as a 95 % "
+            "interval of the ratio would be. The two cells were measured one after the other, unpaired, so a drift of "
+            "the machine between them is in their ratio."
         ),
         _steps(scope, pairs),
     ]
@@ -36,6 +41,7 @@ def _steps(scope: Scope, pairs: tuple[StepRatio, ...]) -> Table:
             number_column("forward", time.unit, "Median of the whole step without gradients."),
             number_column("forward + backward", time.unit, "Median of the whole step with both phases."),
             number_column("ratio", description="Median of forward + backward over median of forward."),
+            number_column("range", description=_RANGE),
         ),
         rows=tuple(
             (
@@ -43,6 +49,7 @@ def _steps(scope: Scope, pairs: tuple[StepRatio, ...]) -> Table:
                 Cell(text=time.text(forward)),
                 Cell(text=time.text(both)),
                 Cell(text=ratio_text(pair.ratio)),
+                Cell(text=span(pair.span)),
             )
             for pair, (forward, both) in zip(pairs, medians, strict=True)
         ),
@@ -62,6 +69,7 @@ def _phases(scope: Scope, pairs: tuple[StepRatio, ...]) -> Table:
             number_column("forward with gradients", time.unit, "Median of the forward phase of forward + backward."),
             number_column("backward", time.unit, "Median of the backward phase of the same steps."),
             number_column("ratio", description="Median of backward over median of forward, in the same steps."),
+            number_column("range", description=_RANGE),
         ),
         rows=tuple(
             (
@@ -69,6 +77,7 @@ def _phases(scope: Scope, pairs: tuple[StepRatio, ...]) -> Table:
                 Cell(text=time.text(forward)),
                 Cell(text=time.text(backward)),
                 Cell(text=ratio_text(pair.phase_ratio)),
+                Cell(text=span(pair.phase_span)),
             )
             for pair, (forward, backward) in zip(pairs, medians, strict=True)
         ),
