@@ -97,14 +97,14 @@ def _of(rows: Iterable[Row], workload: str) -> list[Row]:
 
 
 def _median(row: Row) -> float:
-    summary = row.summary()
-    assert summary is not None  # a row that is ok has samples
-    return summary.median
+    estimate = row.estimate()
+    assert estimate is not None  # a row that is ok has samples
+    return estimate.value
 
 
 def _phase_ratio(row: Row) -> float | None:
-    forward, backward = row.summary("forward"), row.summary("backward")
-    return backward.median / forward.median if forward and backward else None
+    forward, backward = row.estimate("forward"), row.estimate("backward")
+    return backward.value / forward.value if forward and backward else None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -14,7 +14,7 @@ from windtunnel.spec.cell import Cell, MeasurePlan
 from windtunnel.spec.tables import PRECISIONS
 from windtunnel.statistics.interval import Estimate, median_intervals
 from windtunnel.statistics.series import Irregularities, irregularities_of_each
-from windtunnel.statistics.summary import Summary, summarize
+from windtunnel.statistics.summary import Spread, Summary, spread_of, summarize
 
 
 class Row:
@@ -30,6 +30,7 @@ class Row:
         self.cell: Cell = stored.record.task.cell
         self.plan: MeasurePlan = stored.record.task.plan
         self._summaries: dict[tuple[str | None, ClockName | None], Summary | None] = {}
+        self._spreads: dict[str, Spread | None] = {}
         self._series = {(series.phase, series.clock): series.nanoseconds for series in stored.record.samples}
         self.batch: Batch = Batch((self,))
 
@@ -71,6 +72,14 @@ class Row:
         """Return the median of a phase (default: the whole step) in seconds with its 95 % interval."""
         return self.batch.estimates.get((self, phase or self.record.total))
 
+    def spread(self, phase: str | None = None) -> Spread | None:
+        """Return mean and standard deviation of a phase (default: the whole step), a third of a summary's cost."""
+        phase = phase or self.record.total
+        if phase not in self._spreads:
+            samples = self.samples(phase)
+            self._spreads[phase] = spread_of(samples) if samples else None
+        return self._spreads[phase]
+
     @property
     def irregularities(self) -> Irregularities:
         """What is irregular about the samples of the whole step, in nanoseconds; nothing where there are none."""
@@ -89,8 +98,8 @@ class Row:
 
     def flops_per_second(self, phase: str | None = None) -> float | None:
         """Return the achieved rate: FLOPs over the median time."""
-        summary, flops = self.summary(phase), self.flops(phase)
-        return flops / summary.median if summary and flops else None
+        estimate, flops = self.estimate(phase), self.flops(phase)
+        return flops / estimate.value if estimate and flops else None
 
     @property
     def peak_flops_per_second(self) -> float | None:

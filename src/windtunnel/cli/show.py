@@ -68,13 +68,13 @@ def _print(stored: StoredRecord, console: Console) -> None:
 
 def _numbers(row: Row, phase: str) -> str:
     """Say what the samples on the clock of the tables amount to; empty where there are none."""
-    estimate, summary = row.estimate(phase), row.summary(phase)
-    if estimate is None or summary is None:
+    estimate, spread = row.estimate(phase), row.spread(phase)
+    if estimate is None or spread is None:
         return ""
     median = units.known_to(estimate.value, estimate.relative_half_width)
-    deviation = f" ± {units.duration(summary.std)}" if summary.std is not None else ""
+    deviation = f" ± {units.duration(spread.std)}" if spread.std is not None else ""
     marks = f", {', '.join(marks_of(row))}" if phase == row.record.total and marks_of(row) else ""
-    return f"median {median}, mean {units.duration(summary.mean)}{deviation}, n = {estimate.n:,}{marks}"
+    return f"median {median}, mean {units.duration(spread.mean)}{deviation}, n = {estimate.n:,}{marks}"
 
 
 def _facts(stored: StoredRecord) -> Iterator[tuple[str, str]]:

@@ -9,7 +9,7 @@ from windtunnel.analysis.results import Row
 from windtunnel.report.document import Cell, Column, ColumnKind
 from windtunnel.statistics.interval import Estimate
 from windtunnel.statistics.series import FEWEST_SAMPLES
-from windtunnel.statistics.summary import Summary
+from windtunnel.statistics.summary import Spread
 from windtunnel.units import (
     HALF_WIDTH,
     NOT_KNOWN,
@@ -83,8 +83,9 @@ def measures_of(rows: Iterable[Row], marks: Marks) -> Measures:
     """Choose the columns and their units for `rows`; a column with nothing in it for any row is left out."""
     seen = tuple(rows)
     measured = tuple(row for row in seen if row.is_ok and row.samples())
-    summaries = [summary for row in measured if (summary := row.summary())]
-    time = time_scale(value for summary in summaries for value in (summary.mean, summary.median))
+    medians = [estimate.value for row in measured if (estimate := row.estimate())]
+    means = [spread.mean for row in measured if (spread := row.spread())]
+    time = time_scale([*medians, *means])
     return Measures(
         measures=(
             *_estimates(time),
@@ -136,9 +137,9 @@ def interval_cell(estimate: Estimate | None, time: Scale) -> Cell:
     return Cell(text=time.interval(estimate.low, estimate.high), sort=estimate.relative_half_width)
 
 
-def spread_cell(summary: Summary | None, time: Scale) -> Cell:
+def spread_cell(spread: Spread | None, time: Scale) -> Cell:
     """Return the mean with the standard deviation."""
-    return Cell(text=time.spread(summary.mean, summary.std)) if summary else GAP
+    return Cell(text=time.spread(spread.mean, spread.std)) if spread else GAP
 
 
 def _half_width(estimate: Estimate | None) -> Cell:
@@ -216,11 +217,11 @@ def _spreads(time: Scale) -> tuple[Measure, ...]:
             column=number_column(
                 "mean ± std", time.unit, "Mean and sample standard deviation of the whole step.", is_detail=True
             ),
-            cell=lambda row: spread_cell(row.summary(), time),
+            cell=lambda row: spread_cell(row.spread(), time),
         ),
         Measure(
             column=number_column("CV", PERCENT.unit, "Standard deviation over mean.", is_detail=True),
-            cell=lambda row: Cell(text=PERCENT.text(summary.cv if (summary := row.summary()) else None)),
+            cell=lambda row: Cell(text=PERCENT.text(spread.cv if (spread := row.spread()) else None)),
         ),
     )
 

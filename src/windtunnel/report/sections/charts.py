@@ -90,11 +90,11 @@ def _times(scope: Scope, panel: Panel, axis: Axis) -> Figure:
 
 
 def _hover(row: Row, estimate: Estimate, time: Scale) -> str:
-    summary = row.summary()
+    spread = row.spread()
     interval = time.interval(estimate.low, estimate.high)
     parts = [f"{time.text(estimate.value)} {time.unit}"]
     parts += [f"95 % interval {interval}"] if estimate.low is not None else ["no interval"]
-    parts += [f"mean ± std {time.spread(summary.mean, summary.std)}"] if summary else []
+    parts += [f"mean ± std {time.spread(spread.mean, spread.std)}"] if spread else []
     return ", ".join([*parts, f"n = {estimate.n:,}"])
 
 
@@ -211,11 +211,11 @@ def _scaled(value: float | None, scale: Scale) -> float | None:
 
 
 def _cv(row: Row) -> float:
-    summary = row.summary()
-    return (summary.cv or 0.0) if summary else 0.0
+    spread = row.spread()
+    return (spread.cv or 0.0) if spread else 0.0
 
 
 def _median_ns(row: Row) -> float:
-    summary = row.summary()
-    assert summary is not None  # a measured row has samples
-    return summary.median * 1e9
+    estimate = row.estimate()
+    assert estimate is not None  # a measured row has samples
+    return estimate.value * 1e9

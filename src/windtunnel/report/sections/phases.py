@@ -74,7 +74,7 @@ def _columns(rows: list[Row], phase: str, scale: Scale) -> tuple[Column, ...]:
 
 def _cells(row: Row, phase: str, scale: Scale) -> tuple[Cell, ...]:
     estimate = row.estimate(phase)
-    return median_cell(estimate, scale), interval_cell(estimate, scale), spread_cell(row.summary(phase), scale)
+    return median_cell(estimate, scale), interval_cell(estimate, scale), spread_cell(row.spread(phase), scale)
 
 
 def _failed(row: Row, num_phases: int) -> tuple[Cell, ...]:

@@ -86,5 +86,5 @@ def _phases(scope: Scope, pairs: tuple[StepRatio, ...]) -> Table:
 
 
 def _median(row: Row, phase: str | None = None) -> float | None:
-    summary = row.summary(phase)
-    return summary.median if summary else None
+    estimate = row.estimate(phase)
+    return estimate.value if estimate else None
