@@ -7,7 +7,6 @@ from functools import cache
 from operator import attrgetter
 
 from windtunnel.analysis.results import Row
-from windtunnel.spec.model import ModelSpec
 from windtunnel.statistics.interval import Estimate
 
 
@@ -18,14 +17,14 @@ def grid_point(row: Row, *, without: tuple[str, ...] = ()) -> Hashable:
 
 @cache
 def _point_of(without: tuple[str, ...]) -> Callable[[Row], Hashable]:
-    """Return one getter of plain values: comparing models field by field is slow over a large grid."""
+    """Return one getter of plain values."""
     unknown = set(without) - set(_POINT)
     assert not unknown, unknown
     return attrgetter(*(path for name, paths in _POINT.items() if name not in without for path in paths))
 
 
 _POINT = {
-    "model": tuple(f"cell.model.{field}" for field in ModelSpec.model_fields),
+    "model": ("shape",),
     "precision": ("cell.precision",),
     "attention": ("cell.attention",),
     "compile": ("cell.compile",),

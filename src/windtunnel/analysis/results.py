@@ -1,8 +1,9 @@
 """Stored records as rows that know their statistics and their rates."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
+from operator import attrgetter
 from pathlib import Path
 
 from windtunnel.cost.devices import peaks_of
@@ -11,6 +12,7 @@ from windtunnel.records.environment import Environment
 from windtunnel.records.record import ClockName, Record, Status
 from windtunnel.records.store import Run, Store, StoredRecord, read_store
 from windtunnel.spec.cell import Cell, MeasurePlan
+from windtunnel.spec.model import ModelSpec
 from windtunnel.spec.tables import PRECISIONS
 from windtunnel.statistics.interval import Estimate, median_intervals
 from windtunnel.statistics.series import Irregularities, irregularities_of_each
@@ -48,6 +50,11 @@ class Row:
     def machine(self) -> str:
         """The machine's hash: numbers of different machines never share a table."""
         return self.environment.machine()
+
+    @cached_property
+    def shape(self) -> Hashable:
+        """The fields of the model as one plain value: models compared field by field are slow over a large grid."""
+        return _SHAPE(self.cell.model)
 
     def clock(self, phase: str) -> ClockName:
         """Return the clock that tables show: the host's for a whole step, for its phases the device's if it has one."""
@@ -125,6 +132,7 @@ class Row:
 
 
 _peaks = cache(peaks_of)
+_SHAPE = attrgetter(*ModelSpec.model_fields)
 
 
 class Batch:

@@ -153,7 +153,7 @@ def _marks(rows: Sequence[Row], marks: Marks) -> tuple[Measure, ...]:
     return (Measure(column=column, cell=lambda row: Cell(text=", ".join(marks[row]))),)
 
 
-def explained(rows: Iterable[Row], marks: Marks) -> str:
+def explain_marks(rows: Iterable[Row], marks: Marks) -> str:
     """Say what the marks of `rows` mean, and of how many rows drift, steps and states cannot be known."""
     seen = tuple(row for row in rows if row.is_ok)
     there = set(chain.from_iterable(marks[row] for row in seen))

@@ -43,7 +43,7 @@ def _axis(name: str, path: str, phrase: str, description: str, kind: ColumnKind 
 
 SIZE = Axis(
     name="size",
-    get=attrgetter(*(f"cell.model.{field}" for field in ModelSpec.model_fields)),
+    get=attrgetter("shape"),
     phrase="{}",
     description="Shape of the model, by name.",
 )

@@ -1,7 +1,7 @@
 """Every cell with its numbers, failures among them, and the shapes behind the names of sizes."""
 
 from windtunnel.report.document import Block, Callout, CalloutKind, Cell, Column, Paragraph, Section, Table
-from windtunnel.report.measures import explained, measures_of, number_column
+from windtunnel.report.measures import explain_marks, measures_of, number_column
 from windtunnel.report.scope import Scope
 from windtunnel.spec.model import ModelSpec
 from windtunnel.units import count_scale, counted, percent, rate
@@ -26,7 +26,7 @@ def grid(scope: Scope) -> Section:
             caption=f"Complete results, {counted(len(scope.rows), 'cell')}",
             columns=(*scope.columns(), *measures.columns),
             rows=tuple((*scope.cells(row), *measures.cells(row)) for row in scope.rows),
-            note=" ".join([_NOTE, explained(scope.rows, scope.marks)]).rstrip(),
+            note=" ".join([_NOTE, explain_marks(scope.rows, scope.marks)]).rstrip(),
         )
     )
     if fault := _above_ceiling(scope):

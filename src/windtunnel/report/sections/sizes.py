@@ -4,7 +4,7 @@ from collections.abc import Hashable
 
 from windtunnel.analysis.results import Row
 from windtunnel.report.document import Section, Table
-from windtunnel.report.measures import explained, measures_of
+from windtunnel.report.measures import explain_marks, measures_of
 from windtunnel.report.scope import SIZE, Scope
 
 MAX_ROWS = 2000
@@ -27,7 +27,7 @@ def sizes(scope: Scope) -> Section | None:
                 caption=f"Size {named.name}",
                 columns=(*scope.columns(without=SIZE), *measures.columns),
                 rows=tuple((*scope.cells(row, without=SIZE), *measures.cells(row)) for row in rows),
-                note=explained(rows, scope.marks),
+                note=explain_marks(rows, scope.marks),
             )
         )
     return Section(heading="Results by size", blocks=tuple(tables), is_detail=True)
