@@ -80,7 +80,7 @@ class Measures:
 
 
 def measures_of(rows: Iterable[Row], marks: Marks) -> Measures:
-    """Choose the columns and their units for `rows`; a column with nothing in it for any row is left out."""
+    """Choose the columns and their units for `rows`; marks, rates and memory are left out where no row has one."""
     seen = tuple(rows)
     measured = tuple(row for row in seen if row.is_ok and row.samples())
     medians = [estimate.value for row in measured if (estimate := row.estimate())]
