@@ -5,9 +5,12 @@ from windtunnel.units import (
     change,
     count_scale,
     counted,
+    half_width,
+    known_to,
     memory_scale,
     percent_scale,
     rate_scale,
+    span,
     time_scale,
 )
 
@@ -75,3 +78,22 @@ def test_small_fractions_are_not_shown_as_nothing():
     scale = percent_scale([0.0052, 0.587])
 
     assert [scale.text(0.0052), scale.text(0.587)] == ["0.52", "58.70"]
+
+
+def test_an_interval_is_its_ends_in_the_unit_of_the_column():
+    scale = time_scale([0.0131])
+
+    assert scale.interval(0.01305, 0.01318) == "13.05 to 13.18"
+    assert scale.interval(None, None) == "–"
+
+
+def test_half_an_interval_is_percent_with_two_significant_digits():
+    assert [half_width(0.0042), half_width(0.25), half_width(None)] == ["± 0.42 %", "± 25 %", "no interval"]
+
+
+def test_a_range_of_ratios_has_both_ends():
+    assert [span((2.95, 3.05)), span(None)] == ["2.95x to 3.05x", "–"]
+
+
+def test_a_time_says_how_well_it_is_known():
+    assert [known_to(0.0123, 0.0042), known_to(0.0123, None)] == ["12.3 ms ± 0.42 %", "12.3 ms, no interval"]

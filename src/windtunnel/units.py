@@ -96,6 +96,21 @@ def ratio(value: float | None, decimals: int = 2) -> str:
     return NOT_KNOWN if value is None else f"{value:,.{decimals}f}x"
 
 
+def half_width(fraction: float | None, digits: int = 2) -> str:
+    """Write half of an interval as a share of its middle: 0.0042 becomes '± 0.42 %'."""
+    return "no interval" if fraction is None else f"± {significant(100 * fraction, digits)} %"
+
+
+def known_to(seconds: float, fraction: float | None) -> str:
+    """Write a time with how well it is known: '12.3 ms ± 0.42 %', or '12.3 ms, no interval'."""
+    return f"{duration(seconds)}{', ' if fraction is None else ' '}{half_width(fraction)}"
+
+
+def span(ends: tuple[float, float] | None, decimals: int = 2) -> str:
+    """Write the ends of a range of ratios: (2.95, 3.05) becomes '2.95x to 3.05x'."""
+    return NOT_KNOWN if ends is None else f"{ratio(ends[0], decimals)} to {ratio(ends[1], decimals)}"
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Scale:
     """One unit and one number of decimals for all entries of a column, so that their points line up.
@@ -115,6 +130,10 @@ class Scale:
         """Write a mean with its standard deviation: '13.10 ± 0.11'; one sample has no deviation."""
         return self.text(mean) if std is None else f"{self.text(mean)} ± {self.text(std)}"
 
+    def interval(self, low: float | None, high: float | None) -> str:
+        """Write the ends of an interval: '13.05 to 13.18'."""
+        return NOT_KNOWN if low is None or high is None else f"{self.text(low)} to {self.text(high)}"
+
 
 PERCENT = Scale(size=0.01, unit="%", decimals=1)
 """For columns of fractions."""
@@ -123,6 +142,9 @@ MEGAHERTZ = Scale(size=1.0, unit="MHz", decimals=0)
 WATTS = Scale(size=1.0, unit="W", decimals=0)
 CELSIUS = Scale(size=1.0, unit="°C", decimals=0)
 """For what sensors say, which is kept in these units."""
+
+HALF_WIDTH = Scale(size=0.01, unit="± %", decimals=2)
+"""For columns of half intervals, of which the good ones are small."""
 
 
 def time_scale(seconds: Iterable[float | None]) -> Scale:

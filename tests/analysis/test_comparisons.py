@@ -4,10 +4,11 @@ from typing import Any
 import pytest
 
 from factory import GPU, TINY, make_processes, make_record, make_row, make_row_of, make_task
-from windtunnel.analysis.comparisons import cold_starts, matched, step_ratios, varying
+from windtunnel.analysis.comparisons import cold_starts, matched, ratio_span, step_ratios, varying
 from windtunnel.analysis.results import Row
 from windtunnel.records.environment import Environment
 from windtunnel.records.record import ClockName, ColdCause, Samples, Status, Telemetry
+from windtunnel.statistics.interval import Estimate, Method
 
 OTHER_MACHINE = replace(GPU, driver="590.0")
 NEWER_WINDTUNNEL = replace(GPU, windtunnel="0.2.0")
@@ -277,3 +278,30 @@ def test_causes_that_are_more_than_the_cost_leave_a_negative_remainder():
     (start,) = cold_starts([make_row(replace(cold().record, cold_causes=causes))])
 
     assert start.libraries == pytest.approx(-0.011)
+
+
+def estimate(value: float, low: float | None, high: float | None) -> Estimate:
+    return Estimate(value=value, low=low, high=high, n=10, method=Method.RANKS, confidence=0.95)
+
+
+def test_the_span_of_a_ratio_divides_the_ends_of_its_intervals_crosswise():
+    span = ratio_span(estimate(30.0, 28.0, 33.0), estimate(10.0, 8.0, 14.0))
+
+    assert span == (28.0 / 14.0, 33.0 / 8.0)
+
+
+@pytest.mark.parametrize("other", [None, estimate(10.0, None, None)])
+def test_a_ratio_with_a_side_without_an_interval_has_no_span(other: Estimate | None):
+    known = estimate(30.0, 28.0, 33.0)
+
+    assert ratio_span(known, other) is ratio_span(other, known) is None
+
+
+def test_the_ratio_of_steps_and_that_of_phases_have_their_spans():
+    times = (9.0, 10.0, 11.0, 10.0, 10.0, 10.0, 9.5, 10.5, 10.0, 10.0)
+    one, both = forward(milliseconds=times), forward_backward(milliseconds=tuple(3 * value for value in times))
+
+    (pair,) = step_ratios([one, both])
+
+    assert pair.span == pytest.approx((3 * 9.5 / 10.5, 3 * 10.5 / 9.5))
+    assert pair.phase_span == pytest.approx((2 * 9.5 / 10.5, 2 * 10.5 / 9.5))

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from factory import CPU, GPU, make_processes, make_record, make_results, make_row, make_row_of, make_task
+from windtunnel.analysis import results as results_module
 from windtunnel.analysis.results import load_results
 from windtunnel.errors import StoreError
 from windtunnel.records.record import ClockName, Samples, Status
@@ -283,25 +284,19 @@ def test_the_only_stored_process_of_several_has_the_interval_of_its_samples():
     assert estimate.method is Method.RANKS
 
 
-def test_the_location_of_one_process_is_the_median_of_its_samples():
-    row = make_row(make_record(make_task(steps=3), milliseconds=[1.0, 3.0, 2.0]))
-
-    assert row.location() == pytest.approx(2e-3)
-
-
 def test_the_location_of_processes_lies_in_their_interval_and_is_what_rates_use():
     """Most samples are of the slow process, so that the median of all together is its own."""
     row = make_row_of(*make_processes([1.0], [1.1], [1.2], [1.3] * 99))
 
-    estimate, summary, location = row.estimate(), row.summary(), row.location()
+    estimate, summary = row.estimate(), row.summary()
 
     assert estimate is not None
     assert estimate.low is not None
     assert estimate.high is not None
     assert summary is not None
-    assert location == estimate.value != pytest.approx(summary.median)
-    assert estimate.low < location < estimate.high
-    assert row.flops_per_second() == pytest.approx(row.flops() / location)
+    assert estimate.value != pytest.approx(summary.median)
+    assert estimate.low < estimate.value < estimate.high
+    assert row.flops_per_second() == pytest.approx(row.flops() / estimate.value)
 
 
 def test_phases_of_processes_have_their_own_estimates():
@@ -339,3 +334,67 @@ def test_a_row_comes_apart_into_its_processes():
     row = make_row_of(*make_processes([1.0], [2.0]))
 
     assert [part.samples() for part in row.apart()] == [(1_000_000,), (2_000_000,)]
+
+
+def test_a_phase_has_an_estimate_of_its_own():
+    row = make_row(make_record(make_task(workload="train_step", steps=10), milliseconds=[10.0] * 10))
+
+    forward, absent = row.estimate("forward"), row.estimate("prefill")
+
+    assert forward is not None
+    assert (forward.value, forward.n) == (pytest.approx(3e-3), 10)
+    assert absent is None
+
+
+def test_the_statistics_of_all_rows_are_computed_in_one_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    asked: list[int] = []
+
+    def noting(name: str) -> None:
+        function = getattr(results_module, name)
+        monkeypatch.setattr(results_module, name, lambda series: asked.append(len(series)) or function(series))
+
+    for name in ("median_intervals", "irregularities_of_each"):
+        noting(name)
+    results = make_results(tmp_path, [(make_record(make_task(seed=seed)), GPU) for seed in range(3)])
+
+    for row in results:
+        row.estimate()
+    for row in results:
+        _ = row.irregularities
+
+    assert asked == [3, 3]
+
+
+def test_irregularities_are_of_the_whole_step_in_nanoseconds():
+    times = [10 + 0.5 * (place // 4 % 2) for place in range(40)]
+    row = make_row(make_record(make_task(workload="forward_backward"), milliseconds=times))
+
+    states = row.irregularities.two_states
+
+    assert states is not None
+    assert (states.low, states.high) == (10_000_000, 10_500_000)
+
+
+def test_a_row_without_samples_has_nothing_irregular():
+    row = make_row(make_record(make_task(), status=Status.OUT_OF_MEMORY))
+
+    assert row.irregularities.is_clean
+    assert row.estimate() is None
+
+
+def test_a_difference_between_processes_is_no_irregularity_inside_one():
+    steady, slower = [10.0, 10.1] * 20, [12.0, 12.1] * 20
+    row = make_row_of(*make_processes(steady, slower, slower))
+
+    assert row.irregularities.trend is row.irregularities.step is None
+
+
+def test_a_row_is_irregular_when_one_of_its_processes_is():
+    noise = [10 + 0.1 * (place * 7 % 5) for place in range(40)]
+    stepped = [value + (1 if place >= 20 else 0) for place, value in enumerate(noise)]
+    row = make_row_of(*make_processes(noise, stepped, noise))
+
+    step = row.irregularities.step
+
+    assert step is not None
+    assert step.index == 20

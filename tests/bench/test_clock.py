@@ -42,7 +42,7 @@ class Event:
         self.accelerator = accelerator
         self.at_ns = 0
 
-    def record(self) -> None:
+    def record(self, stream: object) -> None:
         self.at_ns = max(self.accelerator.free_at_ns, self.accelerator.host_ns)
 
     def elapsed_time(self, end: "Event") -> float:
@@ -54,6 +54,7 @@ def accelerator(monkeypatch: pytest.MonkeyPatch) -> Accelerator:
     accelerator = Accelerator()
     monkeypatch.setattr(torch.cuda, "Event", accelerator.make_event)
     monkeypatch.setattr(torch.cuda, "synchronize", accelerator.synchronize)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: "the only stream")
     host = SimpleNamespace(perf_counter_ns=lambda: accelerator.host_ns)
     monkeypatch.setattr(clock_module, "time", host)
     return accelerator

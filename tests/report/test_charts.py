@@ -58,12 +58,36 @@ def test_time_by_size_has_a_series_for_each_workload(document: Document):
     assert [trace["name"] for trace in chart.plotly["data"]] == ["forward", "forward + backward", "training step"]
 
 
-def test_time_by_size_shows_warm_cells_with_their_deviation(document: Document):
-    forward, *_ = charts_of(document)["Time of a step by size"].plotly["data"]
+def test_time_by_size_shows_medians_of_warm_cells_with_their_intervals(report_of: Build):
+    times = [1.7, 1.2, 1.9, 1.1, 1.5, 1.4, 1.8, 1.3, 1.6, 1.0]
+    records = [make_record(make_task(size=size(n)), milliseconds=[n * value for value in times]) for n in (1, 2)]
 
-    assert forward["x"] == ["tiny", "wide", "deep"]
-    assert forward["y"] == [10.0, 20.0, 30.0]
-    assert forward["error_y"]["array"][0] == pytest.approx(0.0816, abs=1e-4)
+    (trace,) = charts_of(report_of(*records))["Time of a step by size"].plotly["data"]
+
+    assert trace["x"] == ["L1", "L2"]
+    assert trace["y"] == [1.45, 2.9]
+    assert trace["error_y"]["arrayminus"] == [0.35, 0.7]
+    assert trace["error_y"]["array"] == [0.35, 0.7]
+
+
+def test_the_error_bars_of_an_interval_may_be_of_two_lengths():
+    trace = figures.dots("a", [1, 2], [10.0, 20.0], place=0, mark=0, is_joined=False)
+
+    bars = figures.with_intervals(trace, [(9.0, 13.0), (None, None)])["error_y"]
+
+    assert (bars["arrayminus"], bars["array"], bars["symmetric"]) == ([1.0, 0.0], [3.0, 0.0], False)
+
+
+def test_a_point_says_where_the_pointer_is_what_its_bars_cannot(report_of: Build):
+    times = [1.7, 1.2, 1.9, 1.1, 1.5, 1.4, 1.8, 1.3, 1.6, 1.0]
+    records = [make_record(make_task(size=size(n)), milliseconds=times[: 10 * (n % 2) or 2]) for n in (1, 2)]
+
+    (trace,) = charts_of(report_of(*records))["Time of a step by size"].plotly["data"]
+
+    assert trace["customdata"] == [
+        "1.450 ms, 95 % interval 1.100 to 1.800, mean ± std 1.450 ± 0.303, n = 10",
+        "1.450 ms, no interval, mean ± std 1.450 ± 0.354, n = 2",
+    ]
 
 
 def test_a_chart_says_which_cells_it_leaves_out(document: Document):

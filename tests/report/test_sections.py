@@ -77,7 +77,7 @@ def test_an_axis_that_does_not_vary_is_said_once_and_has_no_column(document: Doc
     _, table = tables_of(document, "Complete results")
 
     assert [column.name for column in table.columns[:4]] == ["size", "workload", "warm-up", "n"]
-    assert "fp32, attention eager, compile off, batch 4, context 16, 4 timed steps" in texts_of(
+    assert "fp32, attention eager, compile off, batch 4, context 16, 40 timed steps" in texts_of(
         section_of(document, "Complete results")
     )
 
@@ -150,18 +150,18 @@ def test_forward_in_training_and_forward_alone_share_no_column(document: Documen
 def test_a_cold_start_is_the_first_step_minus_the_median_of_the_others(document: Document):
     (table,) = tables_of(document, "Cold start against warm")
 
-    assert column_of(table, "first step (ms)")[0] == "210.00"
+    assert column_of(table, "first step (ms)")[0] == "209.90"
     assert column_of(table, "other steps (ms)")[0] == "10.00"
     assert column_of(table, "warm cell (ms)")[0] == "10.00"
-    assert column_of(table, "cost (ms)")[0] == "200.0"
-    assert column_of(table, "factor")[0] == "21.00x"
+    assert column_of(table, "cost (ms)")[0] == "199.9"
+    assert column_of(table, "factor")[0] == "20.99x"
 
 
 def test_the_spread_of_a_cold_cell_is_given_with_and_without_its_first_sample(document: Document):
     (table,) = tables_of(document, "Cold start against warm")
 
-    assert column_of(table, "mean ± std, all (ms)")[0] == "60.00 ± 100.00"
-    assert column_of(table, "mean ± std, without first (ms)")[0] == "10.00 ± 0.10"
+    assert column_of(table, "mean ± std, all (ms)")[0] == "15.00 ± 31.61"
+    assert column_of(table, "mean ± std, without first (ms)")[0] == "10.00 ± 0.06"
 
 
 def test_a_cell_that_was_not_first_in_its_process_shows_no_cold_start(report_of: Build):
@@ -270,7 +270,7 @@ def test_phases_name_their_clock(document: Document):
 def test_a_training_step_has_its_optimizer(document: Document):
     _, training = tables_of(document, "Phases of a step")
 
-    assert column_of(training, "optimizer, device events: median (ms)")[:2] == ["2.714", "2.700"]
+    assert column_of(training, "optimizer, device events: median (ms)")[:2] == ["2.703", "2.971"]
 
 
 def test_a_forward_with_the_loss_inside_shares_no_table_with_one_without(report_of: Build):
@@ -302,7 +302,7 @@ def test_a_failure_keeps_its_whole_configuration_and_its_bytes(document: Documen
 
     assert [cell.text for cell in table.rows[0]] == [
         "deep · fp32 · attention eager · compile off · batch 4 · context 16 · training step · warm-up 0"
-        " · 4 timed steps · seed 0 · cuda:0",
+        " · 40 timed steps · seed 0 · cuda:0",
         "out of memory",
         "backward",
         "CUDA out of memory.",
@@ -329,18 +329,132 @@ def test_a_warning_is_shown_once_with_its_cells(report_of: Build):
     assert [[cell.text for cell in row] for row in table.rows] == [["clock unstable", "2", "context 8; context 16"]]
 
 
-def test_noise_has_labels_and_names_no_cause(report_of: Build):
-    record = make_record(make_task(), milliseconds=[30, 10, 10, 10, 10.1, 10])
+def irregular(kind: str) -> list[float]:
+    """Return forty samples of one kind."""
+    even = [10 + 0.002 * (7 * place % 11 - 5) for place in range(40)]
+    changes = {
+        "even": lambda _: 0.0,
+        "slow first": lambda place: 5.0 * (place == 0),
+        "drift": lambda place: 0.02 * place,
+        "step": lambda place: 0.5 * (place >= 17),
+        "two states": lambda place: 0.5 * (place // 4 % 2),
+    }
+    return [value + changes[kind](place) for place, value in enumerate(even)]
 
-    document = report_of(record)
 
-    (table,) = tables_of(document, "Noise")
-    assert column_of(table, "labels") == ["wide, slow first"]
-    assert "the cause of none of this was measured" in texts_of(section_of(document, "Noise"))
+KINDS = ("even", "slow first", "drift", "step", "two states")
 
 
-def test_a_steady_cell_is_not_listed_as_noise(report_of: Build):
-    assert "Noise" not in headings_of(report_of(make_record(make_task(), milliseconds=[10, 10.1] * 5)))
+@pytest.fixture
+def mixed(report_of: Build) -> Document:
+    """A report with a cell of each kind, told apart by their seeds."""
+    return report_of(
+        *(make_record(make_task(seed=seed, steps=40), milliseconds=irregular(k)) for seed, k in enumerate(KINDS))
+    )
+
+
+def test_irregular_cells_stand_with_the_size_of_what_was_found(mixed: Document):
+    (table,) = tables_of(mixed, "Irregular samples")
+
+    assert table.caption == "4 of 5 measured cells"
+    assert [column.header for column in table.columns] == [
+        "seed", "slow start", "first", "drift", "step", "at sample",
+        "low state (ms)", "95 % interval (ms)", "share", "high state (ms)", "95 % interval (ms)", "share", "switches",
+    ]  # fmt: skip
+    assert [[cell.text for cell in row] for row in table.rows] == [
+        ["1", "1", "1.50x", *["–"] * 10],
+        ["2", "–", "–", "+7.4 %", *["–"] * 9],
+        ["3", "–", "–", "–", "+5.0 %", "18", *["–"] * 7],
+        ["4", *["–"] * 5, "9.997", "9.994 to 10.004", "50 %", "10.502", "10.498 to 10.506", "50 %", "9"],
+    ]
+
+
+def test_only_the_kinds_that_were_found_are_explained_and_have_columns(report_of: Build):
+    document = report_of(make_record(make_task(steps=40), milliseconds=irregular("drift")))
+
+    (table,) = tables_of(document, "Irregular samples")
+    text = texts_of(section_of(document, "Irregular samples"))
+    assert [column.name for column in table.columns] == ["workload", "drift"]
+    assert text.startswith("Drift: ")
+    assert "Two states" not in text
+    assert "the cause of none of this was measured" in text
+
+
+def test_a_cold_start_is_no_irregularity(report_of: Build):
+    cold = make_record(make_task(warmup=0, steps=40), milliseconds=irregular("slow first"), is_first_in_process=True)
+
+    assert "Irregular samples" not in headings_of(report_of(cold))
+
+
+def test_an_even_cell_is_not_listed_as_irregular(report_of: Build):
+    assert "Irregular samples" not in headings_of(report_of(make_record(make_task(), milliseconds=irregular("even"))))
+
+
+def test_the_grid_has_the_marks_of_each_cell(mixed: Document):
+    _, table = tables_of(mixed, "Complete results")
+
+    assert column_of(table, "marks") == ["", "cold", "drifting, imprecise", "imprecise, step", "imprecise, two states"]
+
+
+def test_a_grid_without_a_mark_has_no_column_of_them(report_of: Build):
+    _, table = tables_of(report_of(make_record(make_task(), milliseconds=irregular("even"))), "Complete results")
+
+    assert "marks" not in [column.name for column in table.columns]
+    assert "Marks" not in table.note
+
+
+def test_the_marks_that_occur_and_no_others_are_explained_under_the_grid(report_of: Build):
+    _, table = tables_of(report_of(make_record(make_task(), milliseconds=irregular("slow first"))), "Complete results")
+
+    assert "Marks: cold (" in table.note
+    assert "drifting" not in table.note
+
+
+def test_the_note_counts_the_cells_that_are_too_short_to_be_searched(report_of: Build):
+    records = [
+        make_record(make_task(seed=seed), milliseconds=irregular("even")[:n]) for seed, n in enumerate((29, 30, 10))
+    ]
+
+    _, table = tables_of(report_of(*records), "Complete results")
+
+    assert "are looked for from 30 samples on: not in 2 of 3 measured cells." in table.note
+
+
+def test_the_overview_counts_the_marks(mixed: Document):
+    text = texts_of(section_of(mixed, "Overview"))
+
+    assert "4 of 5 measured cells have a mark: 3 imprecise, 1 cold, 1 drifting, 1 step, 1 two states." in text
+
+
+def test_the_overview_says_when_no_cell_has_a_mark(report_of: Build):
+    document = report_of(make_record(make_task(), milliseconds=irregular("even")))
+
+    assert "No measured cell has one." in texts_of(section_of(document, "Overview"))
+
+
+def test_a_sentence_about_times_says_how_well_they_are_known(report_of: Build):
+    precise = make_record(make_task(), milliseconds=irregular("even"))
+    short = make_record(make_task(seed=1), milliseconds=[10, 11, 12])
+
+    text = texts_of(section_of(report_of(precise, short), "Overview"))
+
+    assert "a median of 10.0 ms ± 0.040 % (n = 40, host clock)" in text
+    assert "a median of 11.0 ms, no interval (n = 3, host clock)" in text
+
+
+def test_a_ratio_has_its_range_and_says_that_its_cells_are_unpaired(document: Document):
+    steps, inside = tables_of(document, "Forward against forward + backward")
+
+    assert column_of(steps, "range")[:2] == ["2.97x to 3.03x", "2.98x to 3.02x"]
+    assert column_of(inside, "range")[:2] == ["1.98x to 2.02x", "1.98x to 2.02x"]
+    assert "unpaired" in texts_of(section_of(document, "Forward against forward + backward"))
+
+
+def test_each_phase_has_its_median_its_interval_and_its_mean(document: Document):
+    both, _ = tables_of(document, "Phases of a step")
+
+    assert [column.header for column in both.columns[2:5]] == ["median (ms)", "95 % interval (ms)", "mean ± std (ms)"]
+    assert column_of(both, "backward, device events: 95 % interval (ms)")[0] == "17.93 to 18.11"
 
 
 CLOCKS = "Clocks, power and temperature"
@@ -440,7 +554,7 @@ def test_machines_of_one_name_are_told_apart_by_what_differs(tmp_path: Path):
     assert "Machine, NVIDIA H200 (torch 2.13.0)" in headings_of(document)
 
 
-@pytest.mark.parametrize("heading", ["Overview", "Noise", "Forward against forward + backward"])
+@pytest.mark.parametrize("heading", ["Overview", "Irregular samples", "Forward against forward + backward"])
 def test_no_sentence_asserts_a_cause(document: Document, heading: str):
     sections = [section for section in document.sections if section.heading == heading]
 
@@ -480,6 +594,7 @@ def test_the_grid_shows_the_interval_of_the_median(report_of: Build):
     document = report_of(make_record(make_task(steps=10), milliseconds=times))
 
     _, table = tables_of(document, "Complete results")
+    assert column_of(table, "95 % interval (± %)") == ["24.14"]
     assert column_of(table, "95 % interval (ms)") == ["1.100 to 1.800"]
 
 

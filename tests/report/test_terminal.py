@@ -55,3 +55,25 @@ def test_text_in_brackets_is_no_markup_of_rich():
     text = printed(Document(title="[b]T", sections=(Section(heading="[i]H", blocks=(table,)),)))
 
     assert all(part in text for part in ("[bold]C[/]", "[red]a", "[/]", "[b]T", "[i]H"))
+
+
+def test_details_are_left_out_of_a_table_where_not_all_columns_fit_unbroken():
+    table = Table(
+        caption="C",
+        columns=(Column(name="a"), Column(name="b", unit="ms", kind=ColumnKind.NUMBER, is_detail=True)),
+        rows=((Cell(text="one two"), Cell(text="12.5")),),
+    )
+    document = Document(title="T", sections=(Section(heading="H", blocks=(table,)),))
+
+    wide, narrow = printed(document, width=13), printed(document, width=12)
+
+    assert "12.5" in wide
+    assert "12.5" not in narrow
+    assert "one two" in narrow
+    assert "b (ms): in a" in narrow
+
+
+def test_the_grid_is_one_line_a_cell_in_a_narrow_terminal_too(document: Document):
+    lines = printed(document, width=110).splitlines()
+
+    assert len([line for line in lines if line.startswith("wide  forward + backward        5  40")]) == 1

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from windtunnel.statistics.summary import summarize
+from windtunnel.statistics.summary import spread_of, summarize
 
 series = st.lists(st.integers(min_value=1, max_value=10**12), min_size=1, max_size=60)
 EPSILON = np.finfo(np.float64).eps
@@ -93,3 +93,10 @@ def test_the_coefficient_of_variation_is_the_deviation_over_the_mean():
 
 def test_samples_of_no_time_at_all_have_no_coefficient_of_variation():
     assert summarize([0, 0]).cv is None
+
+
+@given(series)
+def test_a_spread_is_that_of_the_summary(nanoseconds: list[int]):
+    spread, summary = spread_of(nanoseconds), summarize(nanoseconds)
+
+    assert (spread.mean, spread.std, spread.cv) == (summary.mean, summary.std, summary.cv)

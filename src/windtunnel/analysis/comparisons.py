@@ -8,7 +8,7 @@ from operator import attrgetter
 
 from windtunnel.analysis.results import Row
 from windtunnel.records.record import ColdCause, Record
-from windtunnel.spec.model import ModelSpec
+from windtunnel.statistics.interval import Estimate
 
 
 def grid_point(row: Row, *, without: tuple[str, ...] = ()) -> Hashable:
@@ -18,14 +18,14 @@ def grid_point(row: Row, *, without: tuple[str, ...] = ()) -> Hashable:
 
 @cache
 def _point_of(without: tuple[str, ...]) -> Callable[[Row], Hashable]:
-    """Return one getter of plain values: comparing models field by field is slow over a large grid."""
+    """Return one getter of plain values."""
     unknown = set(without) - set(_POINT)
     assert not unknown, unknown
     return attrgetter(*(path for name, paths in _POINT.items() if name not in without for path in paths))
 
 
 _POINT = {
-    "model": tuple(f"cell.model.{field}" for field in ModelSpec.model_fields),
+    "model": ("shape",),
     "precision": ("cell.precision",),
     "attention": ("cell.attention",),
     "compile": ("cell.compile",),
@@ -52,15 +52,18 @@ def matched(rows: Iterable[Row], others: Iterable[Row], *, but_for: tuple[str, .
 class StepRatio:
     """A forward-only cell beside the forward_backward cell of the same point.
 
-    `ratio` is location over location of the whole steps: at least 1 is expected, about 3 by the count of FLOPs.
+    `ratio` is that of the estimates of the whole steps: at least 1 is expected, about 3 by the count of FLOPs.
     `phase_ratio` is backward over forward, both timed inside the same steps (the loss is in neither of them, but in
     forward in records without a phase of that name); None where a phase was not timed.
+    The spans are those of `ratio_span`; None where an estimate has no interval.
     """
 
     forward: Row
     forward_backward: Row
     ratio: float
+    span: tuple[float, float] | None
     phase_ratio: float | None
+    phase_span: tuple[float, float] | None
 
 
 def step_ratios(rows: Iterable[Row]) -> tuple[StepRatio, ...]:
@@ -71,26 +74,39 @@ def step_ratios(rows: Iterable[Row]) -> tuple[StepRatio, ...]:
         StepRatio(
             forward=forward,
             forward_backward=both,
-            ratio=_location(both) / _location(forward),
+            ratio=_median(both) / _median(forward),
+            span=ratio_span(both.estimate(), forward.estimate()),
             phase_ratio=_phase_ratio(both),
+            phase_span=ratio_span(both.estimate("backward"), both.estimate("forward")),
         )
         for forward, both in pairs
     )
+
+
+def ratio_span(above: Estimate | None, below: Estimate | None) -> tuple[float, float] | None:
+    """Divide the ends of two intervals crosswise: from the lowest ratio that they allow to the highest.
+
+    However the two errors depend on each other, this is at least as wide as an interval of the ratio that has their
+    confidence. None where one of them has no interval.
+    """
+    if not (above and below and above.low and above.high and below.low and below.high):
+        return None
+    return above.low / below.high, above.high / below.low
 
 
 def _of(rows: Iterable[Row], workload: str) -> list[Row]:
     return [row for row in rows if row.cell.workload == workload]
 
 
-def _location(row: Row) -> float:
-    seconds = row.location()
-    assert seconds is not None  # a row that is ok has samples
-    return seconds
+def _median(row: Row) -> float:
+    estimate = row.estimate()
+    assert estimate is not None  # a row that is ok has samples
+    return estimate.value
 
 
 def _phase_ratio(row: Row) -> float | None:
-    forward, backward = row.location("forward"), row.location("backward")
-    return backward / forward if forward and backward else None
+    forward, backward = row.estimate("forward"), row.estimate("backward")
+    return backward.value / forward.value if forward and backward else None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -135,13 +151,14 @@ def cold_starts(rows: Iterable[Row]) -> tuple[ColdStart, ...]:
     Compiled cells are left out: compiling has run a step before their first sample.
     """
     measured = [row for row in rows if row.is_ok]
-    cold = [row for row in measured if _shows_cold_start(row)]
+    cold = [row for row in measured if shows_cold_start(row)]
     warm = sorted((row for row in measured if not row.plan.is_cold), key=lambda row: row.plan.warmup_rank)
     warm_of = dict(matched(cold, warm, but_for=("warmup",)))
     return tuple(_cold_start(row, warm_of.get(row)) for row in cold)
 
 
-def _shows_cold_start(row: Row) -> bool:
+def shows_cold_start(row: Row) -> bool:
+    """Tell whether the first sample of a row is the first step of its process, with others to compare it with."""
     is_first = row.plan.is_cold and row.record.is_first_in_process and row.cell.compile == "off"
     return is_first and min(map(len, row.samples_by_process()), default=0) > 1
 
@@ -156,7 +173,7 @@ def _cold_start(row: Row, warm: Row | None) -> ColdStart:
         warm_row=warm,
         first=statistics.median([samples[0] for samples in each]) * 1e-9,
         rest=rest,
-        warm=_location(warm) if warm else None,
+        warm=_median(warm) if warm else None,
         others=others,
         allocator=_median_of(record.cold_causes.get(ColdCause.ALLOCATOR) for record in records),
         clocks=_median_of(_clock_cost(record, samples[0], rest) for record, samples in zip(records, each, strict=True)),

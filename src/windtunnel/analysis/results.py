@@ -1,10 +1,11 @@
 """Stored records as rows that know their statistics and their rates."""
 
 import statistics
-from collections.abc import Hashable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache, cached_property
 from itertools import chain
+from operator import attrgetter
 from pathlib import Path
 
 from windtunnel.cost.devices import peaks_of
@@ -13,9 +14,11 @@ from windtunnel.records.environment import Environment
 from windtunnel.records.record import ClockName, Record, Status
 from windtunnel.records.store import Run, Store, StoredRecord, read_store
 from windtunnel.spec.cell import Cell, MeasurePlan
+from windtunnel.spec.model import ModelSpec
 from windtunnel.spec.tables import PRECISIONS
-from windtunnel.statistics.interval import Estimate, median_interval, process_interval
-from windtunnel.statistics.summary import Summary, summarize
+from windtunnel.statistics.interval import Estimate, median_intervals, process_interval
+from windtunnel.statistics.series import Irregularities, irregularities_of_each
+from windtunnel.statistics.summary import Spread, Summary, spread_of, summarize
 
 
 class Row:
@@ -38,8 +41,9 @@ class Row:
         self.cell: Cell = stored.record.task.cell
         self.plan: MeasurePlan = stored.record.task.plan
         self._summaries: dict[tuple[str | None, ClockName | None], Summary | None] = {}
-        self._estimates: dict[str, Estimate | None] = {}
-        self._locations: dict[str | None, float | None] = {}
+        self._spreads: dict[str, Spread | None] = {}
+        self._series: dict[tuple[str, ClockName], tuple[tuple[int, ...], ...]] = _series_of(processes)
+        self.batch: Batch = Batch((self,))
 
     @property
     def is_ok(self) -> bool:
@@ -61,9 +65,14 @@ class Row:
         """The machine's hash: numbers of different machines never share a table."""
         return self.environment.machine()
 
+    @cached_property
+    def shape(self) -> Hashable:
+        """The fields of the model as one plain value: models compared field by field are slow over a large grid."""
+        return _SHAPE(self.cell.model)
+
     def clock(self, phase: str) -> ClockName:
         """Return the clock that tables show: the host's for a whole step, for its phases the device's if it has one."""
-        if phase != self.record.total and self.record.series(phase, ClockName.DEVICE):
+        if phase != self.record.total and (phase, ClockName.DEVICE) in self._series:
             return ClockName.DEVICE
         return ClockName.HOST
 
@@ -77,51 +86,45 @@ class Row:
         if phase is None or clock is None:  # the names that were left out are not looked up a second time
             phase = phase or self.record.total
             return self.summary(phase, clock or self.clock(phase))
-        samples = _joined(self._of_processes(phase, clock))
-        return summarize(samples) if samples else None
-
-    def location(self, phase: str | None = None) -> float | None:
-        """Return the seconds that tables show and rates use; None where there are no samples.
-
-        The median of the samples; with several processes the mean of their medians, which is what `estimate` has its
-        interval for: the median of all samples together may lie outside of it.
-        """
-        if phase not in self._locations:
-            self._locations[phase] = self._locate(phase)
-        return self._locations[phase]
-
-    def _locate(self, phase: str | None) -> float | None:
-        if len(self.processes) > 1:
-            estimate = self.estimate(phase)
-            return estimate.value if estimate else None
-        summary = self.summary(phase)
-        return summary.median if summary else None
+        each = self._series.get((phase, clock), ())
+        return summarize(_joined(each)) if each else None
 
     def estimate(self, phase: str | None = None) -> Estimate | None:
         """Return the location of a phase (default: the whole step) in seconds with its 95 % interval.
 
-        With several processes the interval is between them, or there is none where they are too few.
+        The median of the samples. With several processes it is the mean of their medians, and the interval is between
+        them, or there is none where they are too few: the median of all samples together could lie outside of it.
         """
+        return self.batch.estimates.get((self, phase or self.record.total))
+
+    def spread(self, phase: str | None = None) -> Spread | None:
+        """Return mean and standard deviation of a phase (default: the whole step), a third of a summary's cost."""
         phase = phase or self.record.total
-        if phase not in self._estimates:
-            self._estimates[phase] = _estimate(self.samples_by_process(phase))
-        return self._estimates[phase]
+        if phase not in self._spreads:
+            samples = self.samples(phase)
+            self._spreads[phase] = spread_of(samples) if samples else None
+        return self._spreads[phase]
+
+    @property
+    def irregularities(self) -> Irregularities:
+        """What is irregular about the samples of the whole step, in nanoseconds; nothing where there are none.
+
+        Each process is judged by itself, and the first that is irregular speaks for all.
+        """
+        return self.batch.irregularities.get(self, Irregularities())
 
     def samples(self, phase: str | None = None) -> tuple[int, ...]:
         """Return the raw samples of a phase on the clock that tables show, in nanoseconds and in order.
 
         Those of several processes follow one another, in the order of the processes.
         """
-        return _joined(self.samples_by_process(phase))
+        each = self.samples_by_process(phase)
+        return _joined(each) if each else ()
 
     def samples_by_process(self, phase: str | None = None) -> tuple[tuple[int, ...], ...]:
         """Return the samples of each process that has any, as `samples` does."""
         phase = phase or self.record.total
-        return self._of_processes(phase, self.clock(phase))
-
-    def _of_processes(self, phase: str, clock: ClockName) -> tuple[tuple[int, ...], ...]:
-        found = [stored.record.series(phase, clock) for stored in self.processes]
-        return tuple([series.nanoseconds for series in found if series and series.nanoseconds])
+        return self._series.get((phase, self.clock(phase)), ())
 
     def apart(self) -> tuple["Row", ...]:
         """Return a row for each process, for what is asked of one process at a time."""
@@ -136,9 +139,9 @@ class Row:
         return self.record.flops.get(phase)
 
     def flops_per_second(self, phase: str | None = None) -> float | None:
-        """Return the achieved rate: FLOPs over the location of the time."""
-        seconds, flops = self.location(phase), self.flops(phase)
-        return flops / seconds if seconds and flops else None
+        """Return the achieved rate: FLOPs over the median time."""
+        estimate, flops = self.estimate(phase), self.flops(phase)
+        return flops / estimate.value if estimate and flops else None
 
     @property
     def peak_flops_per_second(self) -> float | None:
@@ -164,27 +167,66 @@ class Row:
 
 
 _peaks = cache(peaks_of)
+_SHAPE = attrgetter(*ModelSpec.model_fields)
+
+
+class Batch:
+    """Rows whose statistics are computed together when the first is asked for: one by one takes ten times as long."""
+
+    def __init__(self, rows: Sequence[Row]) -> None:
+        """Keep the rows; nothing is computed yet."""
+        self._rows = rows
+
+    @cached_property
+    def estimates(self) -> Mapping[tuple[Row, str], Estimate]:
+        """The location in seconds, with its 95 % interval, of each phase that has samples."""
+        series = {
+            (row, phase): each for row in self._rows for phase in row.phases if (each := row.samples_by_process(phase))
+        }
+        alone = [of for of, each in series.items() if len(each) == 1]
+        found = dict(zip(alone, median_intervals([series[of][0] for of in alone]), strict=True))
+        for of, each in series.items():
+            if len(each) > 1:
+                found[of] = process_interval([statistics.median(samples) for samples in each])
+        return {of: in_seconds(estimate) for of, estimate in found.items()}
+
+    @cached_property
+    def irregularities(self) -> Mapping[Row, Irregularities]:
+        """What is irregular about the whole step of each row that has samples."""
+        series = [(row, samples) for row in self._rows for samples in row.samples_by_process()]
+        found: dict[Row, Irregularities] = {}
+        labels = irregularities_of_each([samples for _, samples in series])
+        for (row, _), irregularities in zip(series, labels, strict=True):
+            if row not in found or found[row].is_clean:
+                found[row] = irregularities
+        return found
+
+
+def _series_of(processes: Sequence[StoredRecord]) -> dict[tuple[str, ClockName], tuple[tuple[int, ...], ...]]:
+    """Return the samples of each phase and clock, one series for each process that has any."""
+    found: dict[tuple[str, ClockName], tuple[tuple[int, ...], ...]] = {}
+    for stored in processes:
+        for series in stored.record.samples:
+            if series.nanoseconds:
+                of = series.phase, series.clock
+                found[of] = (*found.get(of, ()), series.nanoseconds)
+    return found
 
 
 def _joined(each: tuple[tuple[int, ...], ...]) -> tuple[int, ...]:
     return each[0] if len(each) == 1 else tuple(chain.from_iterable(each))
 
 
-def _estimate(each: tuple[tuple[int, ...], ...]) -> Estimate | None:
-    if not each:
-        return None
-    if len(each) == 1:
-        return _in_seconds(median_interval(each[0]))
-    return _in_seconds(process_interval([statistics.median(samples) for samples in each]))
-
-
-def _in_seconds(estimate: Estimate) -> Estimate:
+def in_seconds(estimate: Estimate) -> Estimate:
+    """Return an estimate of nanoseconds as one of seconds."""
     low, high = estimate.low, estimate.high
-    return replace(
-        estimate,
+    return Estimate(
         value=estimate.value * 1e-9,
         low=None if low is None else low * 1e-9,
         high=None if high is None else high * 1e-9,
+        n=estimate.n,
+        method=estimate.method,
+        confidence=estimate.confidence,
     )
 
 
@@ -218,7 +260,11 @@ def load_results(store: Store | Path | str) -> Results:
         StoreError: There is no store, it is not ours, or a row is damaged.
     """
     if isinstance(store, Store):
-        return Results(rows=tuple(_rows(store)), runs=store.runs())
+        rows = tuple(_rows(store))
+        batch = Batch(rows)
+        for row in rows:
+            row.batch = batch
+        return Results(rows=rows, runs=store.runs())
     with read_store(Path(store)) as opened:
         return load_results(opened)
 

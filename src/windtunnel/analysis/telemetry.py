@@ -63,6 +63,7 @@ class Conditions:
             somebody chose, and an idle device, are no such reasons.
         throttled_share: Share of the readings with any such reason.
         low_clock_share: Share of the timed steps in which the clock was below 95 % of the 90th percentile of all.
+        is_throttled: Whether the clock was held down, or low, for more than 5 % of the time.
         levels: Steps when cool and sustained; None with too few.
         cycles: Median of time times clock: what a step takes whatever the clock is.
         clock_correlation: Spearman's correlation of the time of a step with the clock; None where one never changes.
@@ -78,14 +79,10 @@ class Conditions:
     reasons: tuple[tuple[str, float], ...]
     throttled_share: float | None
     low_clock_share: float | None
+    is_throttled: bool
     levels: Levels | None
     cycles: float | None
     clock_correlation: float | None
-
-    @property
-    def is_throttled(self) -> bool:
-        """Whether the clock was held down, or low, for more than 5 % of the time."""
-        return max(self.throttled_share or 0.0, self.low_clock_share or 0.0) > THROTTLED_SHARE
 
     @property
     def is_following_clock(self) -> bool:
@@ -109,6 +106,7 @@ def conditions_of(record: Record) -> Conditions | None:
         column[seen] for column in (telemetry.clock_mhz, telemetry.power_watts, telemetry.temperature_celsius)
     )
     masks = telemetry.throttle_reasons[seen]
+    throttled_share, low_clock_share = _shares(masks, known)
     return Conditions(
         source=telemetry.source,
         num_readings=len(telemetry.nanoseconds[seen]),
@@ -118,12 +116,36 @@ def conditions_of(record: Record) -> Conditions | None:
         median_watts=_median(watts),
         max_celsius=max(celsius, default=None),
         reasons=_reasons(masks),
-        throttled_share=sum(1 for mask in masks if mask & ~CHOSEN_REASONS) / len(masks) if masks else None,
-        low_clock_share=float(np.mean(known < LOW_CLOCK * np.quantile(known, 0.9))) if len(known) else None,
+        throttled_share=throttled_share,
+        low_clock_share=low_clock_share,
+        is_throttled=_is_much(throttled_share, low_clock_share),
         levels=levels_of(record),
         cycles=float(np.median(of_known * known)) * _CYCLES if len(known) else None,
         clock_correlation=_rank_correlation(of_known, known),
     )
+
+
+def is_throttled(record: Record) -> bool:
+    """Tell what `conditions_of` says of throttling, in a tenth of its time; False where nobody read the sensors."""
+    telemetry, times = record.telemetry, _totals(record)
+    if telemetry is None or not times or len(record.began_nanoseconds) != len(times):
+        return False
+    seen = _during(telemetry, record.began_nanoseconds[0], record.began_nanoseconds[-1] + times[-1])
+    clocks = [mhz for mhz in clock_of_samples(record) if mhz is not None]
+    return _is_much(*_shares(telemetry.throttle_reasons[seen], np.array(clocks, dtype=np.float64)))
+
+
+def _shares(masks: Sequence[int], clocks: Floats) -> tuple[float | None, float | None]:
+    """Return the share of readings in which the clock was held down, and that of steps in which it was low."""
+    held_down = sum(1 for mask in masks if mask & ~CHOSEN_REASONS)
+    return (
+        held_down / len(masks) if masks else None,
+        float(np.mean(clocks < LOW_CLOCK * np.quantile(clocks, 0.9))) if len(clocks) else None,
+    )
+
+
+def _is_much(throttled_share: float | None, low_clock_share: float | None) -> bool:
+    return max(throttled_share or 0.0, low_clock_share or 0.0) > THROTTLED_SHARE
 
 
 _CYCLES = 1e-3  # a nanosecond at a megahertz

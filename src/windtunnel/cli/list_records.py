@@ -33,6 +33,7 @@ def command(
         table.add_column("cell", overflow="fold")
         table.add_column("status", no_wrap=True)
         table.add_column("median", justify="right", no_wrap=True)
+        table.add_column("95 % interval", justify="right", no_wrap=True)
         table.add_column("n", justify="right")
         table.add_column("measured at (UTC)", no_wrap=True)
         for process in (process for row in rows for process in row.apart()):  # each has a key for `show`
@@ -43,12 +44,13 @@ def command(
 
 
 def _cells(row: Row) -> tuple[str, ...]:
-    summary = row.summary()
+    estimate = row.estimate()
     return (
         row.key,
         escape(row.record.task.label()),
         row.record.status.value if row.is_ok else f"[red]{row.record.status.value}[/]",
-        units.duration(summary.median) if summary else units.NOT_KNOWN,
-        str(summary.n) if summary else units.NOT_KNOWN,
+        units.duration(estimate.value) if estimate else units.NOT_KNOWN,
+        units.half_width(estimate.relative_half_width) if estimate else units.NOT_KNOWN,
+        str(estimate.n) if estimate else units.NOT_KNOWN,
         row.record.started_at[:19].replace("T", " "),
     )

@@ -10,7 +10,7 @@ from windtunnel import units
 from windtunnel.records.environment import Environment
 from windtunnel.records.record import ClockName, Record, Status
 from windtunnel.spec.cell import Task
-from windtunnel.statistics.summary import summarize
+from windtunnel.statistics.interval import median_interval
 
 
 class Display:
@@ -96,7 +96,6 @@ def _outcome(record: Record) -> str:
     if record.status != Status.OK or not series:
         where = f" in {record.failure.stage}: {escape(record.failure.message)}" if record.failure else ""
         return f"[bold red]{record.status.value}[/]{where}"
-    summary = summarize(series.nanoseconds)
-    size, unit = units.time_unit(summary.mean)
-    spread = units.NOT_KNOWN if summary.std is None else units.significant(summary.std / size)
-    return f"[bold]{units.significant(summary.mean / size)} ± {spread} {unit}[/]"
+    estimate = median_interval(series.nanoseconds)
+    median = units.known_to(estimate.value * 1e-9, estimate.relative_half_width)
+    return f"[bold]{median}[/] (n = {estimate.n:,})"

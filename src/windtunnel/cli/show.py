@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from windtunnel import units
+from windtunnel.analysis.labels import marks_of
 from windtunnel.analysis.results import Row
 from windtunnel.analysis.telemetry import conditions_of
 from windtunnel.cli.console import make_console
@@ -55,6 +56,8 @@ def _print(stored: StoredRecord, console: Console) -> None:
     console.print(facts)
     for phase in row.phases:
         console.print(f"[bold]{phase}[/]: {escape(record.timed[phase])}", highlight=False)
+        if numbers := _numbers(row, phase):
+            console.print(f"  {numbers}", highlight=False)
         for series in record.samples:
             if series.phase == phase:
                 times = "  ".join(units.duration(ns * 1e-9) for ns in series.nanoseconds)
@@ -62,6 +65,17 @@ def _print(stored: StoredRecord, console: Console) -> None:
                 console.print(f"  {series.clock} clock: {times}", highlight=False)
                 if warm:
                     console.print(f"  {series.clock} clock, warm-up: [dim]{warm}[/]", highlight=False)
+
+
+def _numbers(row: Row, phase: str) -> str:
+    """Say what the samples on the clock of the tables amount to; empty where there are none."""
+    estimate, spread = row.estimate(phase), row.spread(phase)
+    if estimate is None or spread is None:
+        return ""
+    median = units.known_to(estimate.value, estimate.relative_half_width)
+    deviation = f" ± {units.duration(spread.std)}" if spread.std is not None else ""
+    marks = f", {', '.join(marks_of(row))}" if phase == row.record.total and marks_of(row) else ""
+    return f"median {median}, mean {units.duration(spread.mean)}{deviation}, n = {estimate.n:,}{marks}"
 
 
 def _facts(stored: StoredRecord) -> Iterator[tuple[str, str]]:

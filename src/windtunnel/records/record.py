@@ -172,7 +172,7 @@ class Record:
     warmup_began_nanoseconds: tuple[int, ...] = ()
     telemetry: Telemetry | None = None
     probes: tuple[Probe, ...] = ()
-    cold_causes: Mapping[str, float] = field(default_factory=dict)
+    cold_causes: Mapping[str, float] = field(default_factory=dict[str, float])
 
     def series(self, phase: str, clock: ClockName) -> Samples | None:
         """Return the samples of a phase on a clock, or None where there are none."""

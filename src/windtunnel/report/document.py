@@ -34,7 +34,7 @@ class Paragraph:
 class Column:
     """One column; its unit stands in its header, its `description` where a format has room for it.
 
-    Neighbouring columns of one `group` share a header above their own.
+    Neighbouring columns of one `group` share a header above their own. A detail is left out where there is little room.
     """
 
     name: str
@@ -42,6 +42,7 @@ class Column:
     kind: ColumnKind = ColumnKind.TEXT
     description: str = ""
     group: str = ""
+    is_detail: bool = False
 
     @property
     def header(self) -> str:

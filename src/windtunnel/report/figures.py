@@ -61,11 +61,17 @@ def dots(name: str, x: Sequence[Any], y: Iterable[float], *, place: int, mark: i
     }
 
 
-def with_spread(trace: Json, deviations: Iterable[float | None]) -> Json:
-    """Return a trace of points with error bars."""
+def with_intervals(trace: Json, ends: Iterable[tuple[float | None, float | None]]) -> Json:
+    """Return a trace of points with error bars from the lower to the upper end of each; None where there is none."""
+    reach = [
+        (0.0, 0.0) if low is None or high is None else (max(y - low, 0.0), max(high - y, 0.0))
+        for y, (low, high) in zip(trace["y"], ends, strict=True)
+    ]
     bars = {
         "type": "data",
-        "array": [_short(value or 0.0) for value in deviations],
+        "symmetric": False,
+        "array": [_short(above) for _, above in reach],
+        "arrayminus": [_short(below) for below, _ in reach],
         "thickness": 1.25,
         "width": 4,
         "color": trace["marker"]["color"],

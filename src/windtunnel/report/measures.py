@@ -1,129 +1,234 @@
 """The columns of measured numbers that several sections show, each in one unit for all its rows."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
+from windtunnel.analysis.labels import SMALLEST_EFFECT, Mark
 from windtunnel.analysis.results import Row
 from windtunnel.report.document import Cell, Column, ColumnKind
-from windtunnel.units import NOT_KNOWN, PERCENT, Scale, memory_scale, percent_scale, rate_scale, time_scale
+from windtunnel.statistics.interval import Estimate
+from windtunnel.statistics.series import FEWEST_SAMPLES
+from windtunnel.statistics.summary import Spread
+from windtunnel.units import (
+    HALF_WIDTH,
+    NOT_KNOWN,
+    PERCENT,
+    Scale,
+    counted,
+    memory_scale,
+    percent,
+    percent_scale,
+    rate_scale,
+    time_scale,
+)
+
+Marks = Mapping[Row, tuple[Mark, ...]]
+
+GAP = Cell(text=NOT_KNOWN)
+"""The entry where there is no number."""
+
+_MEANINGS = {
+    Mark.CAPPED: "warm-up was not steady, or sampling not at its target, when it reached its cap",
+    Mark.COLD: "the first sample is the first step of its process, or the first ones are slow beside the others",
+    Mark.DRIFTING: "the samples rise or fall in their order",
+    Mark.IMPRECISE: "no interval, or one wider than the target that was asked for, "
+    f"± {percent(SMALLEST_EFFECT, decimals=0)} where none was",
+    Mark.STEP: "the level changes once",
+    Mark.THROTTLED: "the clock of the device was held down, or low in some of the steps",
+    Mark.TWO_STATES: "the samples go back and forth between two levels, which stand under Irregular samples",
+}
+"""What the note under a table says of each mark."""
 
 
-def number_column(name: str, unit: str = "", description: str = "", group: str = "") -> Column:
+def number_column(
+    name: str, unit: str = "", description: str = "", group: str = "", *, is_detail: bool = False
+) -> Column:
     """Return a column of numbers."""
-    return Column(name=name, unit=unit, kind=ColumnKind.NUMBER, description=description, group=group)
+    return Column(
+        name=name, unit=unit, kind=ColumnKind.NUMBER, description=description, group=group, is_detail=is_detail
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Measure:
+    """One column, and what makes the entry of a row under it; `is_of_failed_too` where a failed row has one."""
+
+    column: Column
+    cell: Callable[[Row], Cell]
+    is_of_failed_too: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Measures:
-    """The measured columns of whole steps, and the entries of a row under them.
+    """The measured columns of whole steps, and the entries of a row under them."""
 
-    A column whose numbers are known for no row at all is left out.
-    """
+    measures: tuple[Measure, ...]
 
-    columns: tuple[Column, ...]
-    time: Scale
-    rate: Scale
-    fraction: Scale
-    ceiling_fraction: Scale
-    memory: Scale
-    has_rate: bool
-    has_peak: bool
-    has_ceiling: bool
-    has_memory: bool
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """The columns in their order: how many samples, what they say, how far to trust it, and the rest."""
+        return tuple(measure.column for measure in self.measures)
 
     def cells(self, row: Row) -> tuple[Cell, ...]:
         """Return the entries of a row; a failed one has its status in place of numbers."""
-        peak = self._peak_memory(row)
-        summary = row.summary()
-        if not row.is_ok or summary is None:
-            gaps = (_GAP,) * (3 + self.has_rate + self.has_peak + self.has_ceiling)
-            return (_GAP, Cell(text=row.record.status.value, is_failure=True), *gaps, *peak)
-        cells = [
-            Cell(text=samples_text(row), sort=summary.n if row.plan.processes > 1 else None),
-            Cell(text=self.time.spread(summary.mean, summary.std)),
-            Cell(text=self.time.text(row.location())),
-            self._interval(row),
-            Cell(text=PERCENT.text(summary.cv)),
-        ]
-        if self.has_rate:
-            cells.append(Cell(text=self.rate.text(row.flops_per_second())))
-        if self.has_peak:
-            cells.append(Cell(text=self.fraction.text(row.peak_fraction())))
-        if self.has_ceiling:
-            cells.append(Cell(text=self.ceiling_fraction.text(row.ceiling_fraction())))
-        return (*cells, *peak)
-
-    def _interval(self, row: Row) -> Cell:
-        estimate = row.estimate()
-        if estimate is None or estimate.low is None or estimate.high is None:
-            return _GAP
-        text = f"{self.time.text(estimate.low)} to {self.time.text(estimate.high)}"
-        return Cell(text=text, sort=estimate.relative_half_width)
-
-    def _peak_memory(self, row: Row) -> tuple[Cell, ...]:
-        return (Cell(text=self.memory.text(peak_bytes(row))),) if self.has_memory else ()
+        if row.is_ok and row.samples():
+            return tuple([measure.cell(row) for measure in self.measures])
+        others = self.measures[2:]  # after the number of samples and the median
+        status = Cell(text=row.record.status.value, is_failure=True)
+        return (GAP, status, *(measure.cell(row) if measure.is_of_failed_too else GAP for measure in others))
 
 
-_GAP = Cell(text=NOT_KNOWN)
-
-
-def measures_of(rows: Iterable[Row]) -> Measures:
-    """Choose the columns and their units for `rows`."""
+def measures_of(rows: Iterable[Row], marks: Marks) -> Measures:
+    """Choose the columns and their units for `rows`; marks, rates and memory are left out where no row has one."""
     seen = tuple(rows)
-    summaries = [summary for row in seen if row.is_ok and (summary := row.summary())]
-    time = time_scale(value for summary in summaries for value in (summary.mean, summary.median))
-    rates = [row.flops_per_second() for row in seen if row.is_ok]
-    rate = rate_scale(rates)
-    memory = memory_scale(peak_bytes(row) for row in seen)
-    has_rate = any(rates)
-    has_peak = has_rate and any(row.peak_flops_per_second for row in seen)
-    has_ceiling = has_rate and any(row.ceiling_flops_per_second for row in seen)
-    has_memory = any(peak_bytes(row) for row in seen)
-    columns = [
-        number_column("n", description="Number of samples: timed steps; 5 x 10 are 10 in each of 5 processes."),
-        number_column("mean ± std", time.unit, "Mean and sample standard deviation of the whole step, host clock."),
-        number_column(
-            "median", time.unit, "Half of the samples are shorter; of several processes, the mean of their medians."
-        ),
-        number_column(
-            "95 % interval",
-            time.unit,
-            "Of the median: binomial ranks, wider where samples depend on one another; of several processes, a t "
-            "interval over their medians.",
-        ),
-        number_column("CV", PERCENT.unit, "Coefficient of variation: standard deviation over mean."),
-    ]
-    if has_rate:
-        columns.append(
-            number_column("rate", rate.unit, "Matrix-product FLOPs by closed form over the median of the step.")
-        )
-    if has_peak:
-        columns.append(
-            number_column(
-                "of peak", PERCENT.unit, "Rate over the datasheet's dense peak of this device for this precision."
-            )
-        )
-    if has_ceiling:
-        columns.append(
-            number_column(
-                "of ceiling",
-                PERCENT.unit,
-                "Rate over the fastest matrix product of this precision in this machine's calibration.",
-            )
-        )
-    if has_memory:
-        columns.append(number_column("peak memory", memory.unit, "Most bytes in use at any one time."))
+    measured = tuple(row for row in seen if row.is_ok and row.samples())
+    medians = [estimate.value for row in measured if (estimate := row.estimate())]
+    means = [spread.mean for row in measured if (spread := row.spread())]
+    time = time_scale([*medians, *means])
     return Measures(
-        columns=tuple(columns),
-        time=time,
-        rate=rate,
-        fraction=percent_scale(row.peak_fraction() for row in seen if row.is_ok),
-        ceiling_fraction=percent_scale(row.ceiling_fraction() for row in seen if row.is_ok),
-        memory=memory,
-        has_rate=has_rate,
-        has_peak=has_peak,
-        has_ceiling=has_ceiling,
-        has_memory=has_memory,
+        measures=(
+            *_estimates(time),
+            *_marks(measured, marks),
+            *_rates(measured),
+            *_memory(seen),
+            *_spreads(time),
+        )
+    )
+
+
+def _estimates(time: Scale) -> tuple[Measure, ...]:
+    return (
+        Measure(
+            column=number_column(
+                "n", description="Number of samples: timed steps; 5 x 10 are 10 in each of 5 processes."
+            ),
+            cell=lambda row: Cell(text=samples_text(row), sort=len(row.samples()) if row.plan.processes > 1 else None),
+        ),
+        Measure(
+            column=number_column(
+                "median",
+                time.unit,
+                "Half of the samples are shorter; of several processes, the mean of their medians. The whole step on "
+                "the host clock.",
+            ),
+            cell=lambda row: median_cell(row.estimate(), time),
+        ),
+        Measure(
+            column=number_column("95 % interval", HALF_WIDTH.unit, "Half of the interval over the median."),
+            cell=lambda row: _half_width(row.estimate()),
+        ),
+        Measure(
+            column=number_column(
+                "95 % interval",
+                time.unit,
+                "Of the median: binomial ranks, wider where samples depend on one another; of several processes, a t "
+                "interval over their medians.",
+                is_detail=True,
+            ),
+            cell=lambda row: interval_cell(row.estimate(), time),
+        ),
+    )
+
+
+def median_cell(estimate: Estimate | None, time: Scale) -> Cell:
+    """Return the median of an estimate."""
+    return Cell(text=time.text(estimate.value)) if estimate else GAP
+
+
+def interval_cell(estimate: Estimate | None, time: Scale) -> Cell:
+    """Return the ends of the interval of an estimate, ordered by how wide it is."""
+    if estimate is None or estimate.low is None:
+        return GAP
+    return Cell(text=time.interval(estimate.low, estimate.high), sort=estimate.relative_half_width)
+
+
+def spread_cell(spread: Spread | None, time: Scale) -> Cell:
+    """Return the mean with the standard deviation."""
+    return Cell(text=time.spread(spread.mean, spread.std)) if spread else GAP
+
+
+def _half_width(estimate: Estimate | None) -> Cell:
+    return Cell(text=HALF_WIDTH.text(estimate.relative_half_width if estimate else None))
+
+
+def _marks(rows: Sequence[Row], marks: Marks) -> tuple[Measure, ...]:
+    if not any(marks[row] for row in rows):
+        return ()
+    column = Column(name="marks", description="What to know before using the number; explained below the table.")
+    return (Measure(column=column, cell=lambda row: Cell(text=", ".join(marks[row]))),)
+
+
+def explain_marks(rows: Iterable[Row], marks: Marks) -> str:
+    """Say what the marks of `rows` mean, and of how many rows drift, steps and states cannot be known."""
+    seen = tuple(row for row in rows if row.is_ok)
+    there = set(chain.from_iterable(marks[row] for row in seen))
+    meanings = ", ".join(f"{mark} ({_MEANINGS[mark]})" for mark in Mark if mark in there)
+    short = sum(1 for row in seen if len(row.samples()) < FEWEST_SAMPLES)
+    left_out = (
+        f"Drift, steps and two states are looked for from {FEWEST_SAMPLES} samples on: not in {short:,} of "
+        f"{counted(len(seen), 'measured cell')}."
+    )
+    return " ".join([*([f"Marks: {meanings}."] if meanings else []), *([left_out] if short else [])])
+
+
+def _rates(rows: Sequence[Row]) -> tuple[Measure, ...]:
+    rates = [row.flops_per_second() for row in rows]
+    if not any(rates):
+        return ()
+    rate = rate_scale(rates)
+    measures = [
+        Measure(
+            column=number_column("rate", rate.unit, "Matrix-product FLOPs by closed form over the median of the step."),
+            cell=lambda row: Cell(text=rate.text(row.flops_per_second())),
+        )
+    ]
+    if any(row.peak_flops_per_second for row in rows):
+        peak = percent_scale(row.peak_fraction() for row in rows)
+        measures.append(
+            Measure(
+                column=number_column(
+                    "of peak", peak.unit, "Rate over the datasheet's dense peak of this device for this precision."
+                ),
+                cell=lambda row: Cell(text=peak.text(row.peak_fraction())),
+            )
+        )
+    if any(row.ceiling_flops_per_second for row in rows):
+        ceiling = percent_scale(row.ceiling_fraction() for row in rows)
+        measures.append(
+            Measure(
+                column=number_column(
+                    "of ceiling",
+                    ceiling.unit,
+                    "Rate over the fastest matrix product of this precision in this machine's calibration.",
+                ),
+                cell=lambda row: Cell(text=ceiling.text(row.ceiling_fraction())),
+            )
+        )
+    return tuple(measures)
+
+
+def _memory(rows: Sequence[Row]) -> tuple[Measure, ...]:
+    if not any(peak_bytes(row) for row in rows):
+        return ()
+    memory = memory_scale(peak_bytes(row) for row in rows)
+    column = number_column("peak memory", memory.unit, "Most bytes in use at any one time.")
+    return (Measure(column=column, cell=lambda row: Cell(text=memory.text(peak_bytes(row))), is_of_failed_too=True),)
+
+
+def _spreads(time: Scale) -> tuple[Measure, ...]:
+    """Return mean and deviation, for those who compare with tables that give them."""
+    return (
+        Measure(
+            column=number_column(
+                "mean ± std", time.unit, "Mean and sample standard deviation of the whole step.", is_detail=True
+            ),
+            cell=lambda row: spread_cell(row.spread(), time),
+        ),
+        Measure(
+            column=number_column("CV", PERCENT.unit, "Standard deviation over mean.", is_detail=True),
+            cell=lambda row: Cell(text=PERCENT.text(spread.cv if (spread := row.spread()) else None)),
+        ),
     )
 
 

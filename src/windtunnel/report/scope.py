@@ -6,6 +6,7 @@ from operator import attrgetter
 from typing import TypeVar, cast
 
 from windtunnel.analysis.comparisons import varying
+from windtunnel.analysis.labels import Mark, marks_of
 from windtunnel.analysis.results import Results, Row
 from windtunnel.records.environment import Environment
 from windtunnel.records.store import Run
@@ -42,7 +43,7 @@ def _axis(name: str, path: str, phrase: str, description: str, kind: ColumnKind 
 
 SIZE = Axis(
     name="size",
-    get=attrgetter(*(f"cell.model.{field}" for field in ModelSpec.model_fields)),
+    get=attrgetter("shape"),
     phrase="{}",
     description="Shape of the model, by name.",
 )
@@ -82,6 +83,7 @@ class Scope:
         runs: The runs on this machine, oldest first.
         axes: The axes in which the rows differ; the workload where there are none, so that a row has a name.
         fixed: The axes in which they do not.
+        marks: What a reader must know of each row before using its number.
         entries: What each row shows under `axes`: made once, because every table asks for it.
         models: Each model with its name, which no other one of this machine has, smallest first.
     """
@@ -94,6 +96,7 @@ class Scope:
     runs: tuple[Run, ...]
     axes: tuple[Axis, ...]
     fixed: tuple[Axis, ...]
+    marks: Mapping[Row, tuple[Mark, ...]]
     entries: Mapping[Row, tuple[Cell, ...]]
     models: tuple[NamedModel, ...]
 
@@ -161,6 +164,7 @@ def _scope(machine: str, name: str, rows: tuple[Row, ...], runs: tuple[Run, ...]
         runs=tuple(run for run in runs if run.machine == machine),
         axes=axes,
         fixed=tuple(axis for axis in AXES if axis not in axes),
+        marks={row: marks_of(row) for row in rows},
         entries=dict(zip(rows, zip(*columns, strict=True), strict=True)),
         models=models,
     )

@@ -73,8 +73,8 @@ def _table(table: Table, max_rows: int) -> RenderableType:
 class _Grid:
     """The columns at some places of a table, drawn for the width that there is.
 
-    Columns break between words, then stand closer, and only then inside a word: never cut off, because a
-    number without its last digits is another number.
+    Details are left out where not all columns fit unbroken. Columns break between words, then stand closer, and only
+    then inside a word: never cut off, because a number without its last digits is another number.
     """
 
     def __init__(self, table: Table, places: list[int], max_rows: int) -> None:
@@ -85,16 +85,22 @@ class _Grid:
         texts = [[printable(cell.text) for cell in row] for row in self._rows]
         by_column = list(zip(*texts, strict=True)) if texts else [()] * len(self._columns)
         headers = [_header(column, entries) for column, entries in zip(self._columns, by_column, strict=True)]
-        widths = _widths(headers, by_column, options.max_width)
+        shown = list(range(len(headers)))
+        if sum(map(_wanted, headers, by_column)) + 2 * (len(shown) - 1) > options.max_width:
+            shown = [place for place in shown if not self._columns[place].is_detail]
+        widths = _widths([headers[place] for place in shown], [by_column[place] for place in shown], options.max_width)
         gap = int(sum(widths) + 2 * (len(widths) - 1) <= options.max_width)  # beside the divider, one blank wide
         drawn = RichTable(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, gap, 0, 0))
-        for column, header, width in zip(self._columns, headers, widths, strict=True):
-            justify = "right" if column.kind is ColumnKind.NUMBER else "left"
-            drawn.add_column(Text(header), justify=justify, width=width)
+        for place, width in zip(shown, widths, strict=True):
+            justify = "right" if self._columns[place].kind is ColumnKind.NUMBER else "left"
+            drawn.add_column(Text(headers[place]), justify=justify, width=width)
         for row, entries in zip(self._rows, texts, strict=True):
             styles = ["red" if cell.is_failure else "" for cell in row]
-            drawn.add_row(*(Text(text, style, overflow="fold") for text, style in zip(entries, styles, strict=True)))
+            drawn.add_row(*(Text(entries[place], styles[place], overflow="fold") for place in shown))
         yield drawn
+        left_out = [printable(column.header) for place, column in enumerate(self._columns) if place not in shown]
+        if left_out:
+            yield Text(f"{', '.join(left_out)}: in a wider terminal, and in the report's files", style="dim")
 
 
 def _header(column: Column, entries: Sequence[str]) -> str:
@@ -108,7 +114,7 @@ def _widths(headers: Sequence[str], by_column: Sequence[Sequence[str]], room: in
     wanted: list[int] = []
     least: list[int] = []
     for header, entries in zip(headers, by_column, strict=True):
-        wanted.append(max((len(line) for text in (header, *entries) for line in text.splitlines()), default=1))
+        wanted.append(_wanted(header, entries))
         longest = max((len(word) for text in (header, *entries) for word in text.split()), default=1)
         least.append(min(longest, _WIDEST_WORD))
     left = room - sum(least) - 2 * (len(least) - 1)
@@ -123,6 +129,11 @@ def _widths(headers: Sequence[str], by_column: Sequence[Sequence[str]], room: in
         widths[place] += more
         left -= more
     return widths
+
+
+def _wanted(header: str, entries: Sequence[str]) -> int:
+    """Return the width in which no line of a column breaks."""
+    return max((len(line) for text in (header, *entries) for line in text.splitlines()), default=1)
 
 
 def _narrow(column: Column, *, width: int) -> str:

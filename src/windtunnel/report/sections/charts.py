@@ -8,6 +8,7 @@ from windtunnel.report.document import Figure, Section
 from windtunnel.report.measures import peak_bytes
 from windtunnel.report.scope import ATTENTION, BATCH, COMPILE, CONTEXT, PRECISION, SIZE, WARMUP, WORKLOAD, Axis, Scope
 from windtunnel.report.series import Panel, panels_of
+from windtunnel.statistics.interval import Estimate
 from windtunnel.units import Scale, duration, memory, memory_scale, ratio, time_scale
 
 _NAMED = (SIZE, WORKLOAD, ATTENTION, PRECISION, COMPILE, BATCH)
@@ -57,23 +58,23 @@ def _times_by_context(scope: Scope, rows: tuple[Row, ...]) -> list[Figure]:
 
 
 def _times(scope: Scope, panel: Panel, axis: Axis) -> Figure:
-    means = {row: summary for row in panel.rows if (summary := row.summary())}
-    time = time_scale(summary.mean for summary in means.values())
-    values = [summary.mean / time.size for summary in means.values()]
+    estimates = {row: estimate for row in panel.rows if (estimate := row.estimate())}
+    time = time_scale(estimate.value for estimate in estimates.values())
+    values = [estimate.value / time.size for estimate in estimates.values()]
     traces: list[figures.Json] = []
     for series in panel.series:
         members = _along(axis, series.rows)
         trace = figures.dots(
             series.name,
             [_x(scope, axis, row) for row in members],
-            [means[row].mean / time.size for row in members],
+            [estimates[row].value / time.size for row in members],
             place=series.color,
             mark=series.mark,
             is_joined=axis is CONTEXT,
         )
-        deviations = [_scaled(means[row].std, time) for row in members]
-        hovers = [f"{time.spread(means[row].mean, means[row].std)} {time.unit}, n = {means[row].n}" for row in members]
-        traces.append(figures.with_hover(figures.with_spread(trace, deviations), hovers))
+        ends = [(_scaled(estimates[row].low, time), _scaled(estimates[row].high, time)) for row in members]
+        hovers = [_hover(row, estimates[row], time) for row in members]
+        traces.append(figures.with_hover(figures.with_intervals(trace, ends), hovers))
     title = f"time of a step ({time.unit})"
     return Figure(
         caption=_caption(f"Time of a step by {axis.name}", panel, scope),
@@ -88,11 +89,20 @@ def _times(scope: Scope, panel: Panel, axis: Axis) -> Figure:
     )
 
 
+def _hover(row: Row, estimate: Estimate, time: Scale) -> str:
+    spread = row.spread()
+    interval = time.interval(estimate.low, estimate.high)
+    parts = [f"{time.text(estimate.value)} {time.unit}"]
+    parts += [f"95 % interval {interval}"] if estimate.low is not None else ["no interval"]
+    parts += [f"mean ± std {time.spread(spread.mean, spread.std)}"] if spread else []
+    return ", ".join([*parts, f"n = {estimate.n:,}"])
+
+
 def _times_in_words(scope: Scope, panel: Panel) -> str:
-    ordered = sorted((summary.mean, scope.label(row)) for row in panel.rows if (summary := row.summary()))
+    ordered = sorted((estimate.value, scope.label(row)) for row in panel.rows if (estimate := row.estimate()))
     (low, fastest), (high, slowest) = ordered[0], ordered[-1]
     return (
-        f"Mean times of whole steps with their standard deviations, from {duration(low)} ({fastest}) to "
+        f"Medians of whole steps with their 95 % intervals, from {duration(low)} ({fastest}) to "
         f"{duration(high)} ({slowest}). All numbers are in the table of complete results."
     )
 
@@ -201,11 +211,11 @@ def _scaled(value: float | None, scale: Scale) -> float | None:
 
 
 def _cv(row: Row) -> float:
-    summary = row.summary()
-    return (summary.cv or 0.0) if summary else 0.0
+    spread = row.spread()
+    return (spread.cv or 0.0) if spread else 0.0
 
 
 def _median_ns(row: Row) -> float:
-    summary = row.summary()
-    assert summary is not None  # a measured row has samples
-    return summary.median * 1e9
+    estimate = row.estimate()
+    assert estimate is not None  # a measured row has samples
+    return estimate.value * 1e9

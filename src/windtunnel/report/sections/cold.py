@@ -8,7 +8,7 @@ from windtunnel.records.record import ColdCause
 from windtunnel.report.document import Block, Cell, Column, Paragraph, Section, Table
 from windtunnel.report.measures import number_column
 from windtunnel.report.scope import WARMUP, Scope
-from windtunnel.statistics.summary import summarize
+from windtunnel.statistics.summary import spread_of
 from windtunnel.units import NOT_KNOWN, counted, time_scale
 from windtunnel.units import ratio as ratio_text
 
@@ -38,7 +38,7 @@ def cold(scope: Scope) -> Section | None:
 
 
 def _table(scope: Scope, starts: tuple[ColdStart, ...]) -> Table:
-    spreads = [(every, summarize(start.others)) for start in starts if (every := start.cold.summary())]
+    spreads = [(every, spread_of(start.others)) for start in starts if (every := start.cold.spread())]
     time = time_scale(value for start in starts for value in (start.first, start.rest, start.warm))
     cost = time_scale(abs(start.cost) for start in starts)
     return Table(

@@ -1,7 +1,7 @@
 """Every cell with its numbers, failures among them, and the shapes behind the names of sizes."""
 
 from windtunnel.report.document import Block, Callout, CalloutKind, Cell, Column, Paragraph, Section, Table
-from windtunnel.report.measures import measures_of, number_column
+from windtunnel.report.measures import explain_marks, measures_of, number_column
 from windtunnel.report.scope import Scope
 from windtunnel.spec.model import ModelSpec
 from windtunnel.statistics.interval import FEWEST_PROCESSES
@@ -10,10 +10,15 @@ from windtunnel.units import count_scale, counted, percent, rate
 _MOST_OF_CEILING = 1.02
 """Above this a rate is not a fast cell but a fault: the ceiling itself is known to a percent or two."""
 
+_NOTE = (
+    "In the order in which the cells were measured. Times are of the whole step on the host clock. There is no "
+    "interval where samples are too few, or each too much like the one before."
+)
+
 
 def grid(scope: Scope) -> Section:
     """Return the full grid; what does not vary stands in a sentence above it."""
-    measures = measures_of(scope.rows)
+    measures = measures_of(scope.rows, scope.marks)
     blocks: list[Block] = [_sizes(scope)]
     if constants := scope.constants():
         blocks.append(Paragraph(text=constants))
@@ -22,8 +27,7 @@ def grid(scope: Scope) -> Section:
             caption=f"Complete results, {counted(len(scope.rows), 'cell')}",
             columns=(*scope.columns(), *measures.columns),
             rows=tuple((*scope.cells(row), *measures.cells(row)) for row in scope.rows),
-            note="In the order in which the cells were measured. Times are of the whole step on the host clock. "
-            f"There is no interval where samples are too few, or each too much like the one before.{_processes(scope)}",
+            note=" ".join([_NOTE + _processes(scope), explain_marks(scope.rows, scope.marks)]).rstrip(),
         )
     )
     if fault := _above_ceiling(scope):

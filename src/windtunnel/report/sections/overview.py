@@ -10,7 +10,8 @@ from windtunnel.records.environment import Environment
 from windtunnel.report.document import Block, Callout, CalloutKind, Paragraph, Section
 from windtunnel.report.measures import samples_text
 from windtunnel.report.scope import Scope
-from windtunnel.units import counted, duration, memory, percent_scale, ratio
+from windtunnel.statistics.interval import Estimate
+from windtunnel.units import counted, known_to, memory, percent_scale, ratio
 
 
 def overview(scope: Scope) -> Section:
@@ -24,6 +25,7 @@ def overview(scope: Scope) -> Section:
         "Forward + backward over forward": _step_ratio(pairs),
         "Backward over forward in one step": _phase_ratio(pairs),
         "Of the datasheet's peak": _peak(scope.measured),
+        "Marks": _marks(scope),
     }
     blocks: list[Block] = [Paragraph(lead=lead, text=text) for lead, text in sentences.items() if text]
     if scope.failed:
@@ -64,26 +66,38 @@ def _failed(scope: Scope) -> str:
 
 
 def _extremes(scope: Scope) -> str:
-    medians = [(seconds, row) for row in scope.measured if (seconds := row.location())]
-    if not medians:
+    estimates = {row: estimate for row in scope.measured if (estimate := row.estimate())}
+    if not estimates:
         return ""
-    fastest, slowest = min(medians, key=_first), max(medians, key=_first)
-    if len(medians) == 1:
-        return f"The step ({scope.label(fastest[1])}) takes {_median_text(fastest)}."
+    fastest, slowest = (choose(estimates, key=lambda row: estimates[row].value) for choose in (min, max))
+    if len(estimates) == 1:
+        return f"The step ({scope.label(fastest)}) takes {_median_text(fastest, estimates[fastest])}."
     return (
-        f"The fastest cell is {scope.label(fastest[1])} with {_median_text(fastest)}, "
-        f"the slowest {scope.label(slowest[1])} with {_median_text(slowest)}."
+        f"The fastest cell is {scope.label(fastest)} with {_median_text(fastest, estimates[fastest])}, "
+        f"the slowest {scope.label(slowest)} with {_median_text(slowest, estimates[slowest])}."
     )
 
 
-def _first(pair: tuple[float, Row]) -> float:
-    return pair[0]
-
-
-def _median_text(pair: tuple[float, Row]) -> str:
-    seconds, row = pair
+def _median_text(row: Row, estimate: Estimate) -> str:
     what = "a mean of process medians" if len(row.processes) > 1 else "a median"
-    return f"{what} of {duration(seconds)} (n = {samples_text(row)}, host clock)"
+    known = known_to(estimate.value, estimate.relative_half_width)
+    return f"{what} of {known} (n = {samples_text(row)}, host clock)"
+
+
+def _marks(scope: Scope) -> str:
+    """Count the cells whose numbers are not to be taken as they stand; empty where none was measured."""
+    marked = [marks for row in scope.measured if (marks := scope.marks[row])]
+    if not scope.measured:
+        return ""
+    if not marked:
+        return "No measured cell has one."
+    counts = Counter(mark for marks in marked for mark in marks)
+    listed = ", ".join(f"{number:,} {mark}" for mark, number in sorted(counts.items(), key=lambda item: -item[1]))
+    has = "has" if len(marked) == 1 else "have"
+    return (
+        f"{len(marked):,} of {counted(len(scope.measured), 'measured cell')} {has} a mark: {listed}. "
+        "What it means stands below the complete results."
+    )
 
 
 def _step_ratio(pairs: tuple[StepRatio, ...]) -> str:

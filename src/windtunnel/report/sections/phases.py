@@ -3,9 +3,9 @@
 from windtunnel.analysis.results import Row
 from windtunnel.records.record import ClockName
 from windtunnel.report.document import Cell, Column, Paragraph, Section, Table
-from windtunnel.report.measures import number_column
+from windtunnel.report.measures import GAP, interval_cell, median_cell, number_column, spread_cell
 from windtunnel.report.scope import WORKLOAD, WORKLOAD_NAMES, Scope
-from windtunnel.units import NOT_KNOWN, PERCENT, Scale, time_scale
+from windtunnel.units import Scale, time_scale
 
 CLOCK_NAMES = {
     ClockName.HOST: "host clock",
@@ -31,7 +31,7 @@ def phases(scope: Scope) -> Section | None:
         return None
     explained = Paragraph(
         text="Each phase and the total are timed, none is a difference of others. What lies between phases is in the "
-        "total only."
+        "total only. Intervals are of the median; marks of the whole step stand in the complete results."
     )
     return Section(heading="Phases of a step", blocks=(explained, *tables))
 
@@ -61,7 +61,7 @@ def _table(scope: Scope, workload: str, rows: list[Row]) -> Table:
 
 
 def _scale(rows: list[Row], phase: str) -> Scale:
-    return time_scale(summary.median for row in rows if (summary := row.summary(phase)))
+    return time_scale(estimate.value for row in rows if (estimate := row.estimate(phase)))
 
 
 def _columns(rows: list[Row], phase: str, scale: Scale) -> tuple[Column, ...]:
@@ -70,25 +70,16 @@ def _columns(rows: list[Row], phase: str, scale: Scale) -> tuple[Column, ...]:
     group = f"{name}, {clocks}"
     inside = rows[0].record.timed.get(phase, "")
     return (
-        number_column("mean ± std", scale.unit, inside, group),
         number_column("median", scale.unit, inside, group),
-        number_column("CV", PERCENT.unit, "Standard deviation over mean.", group),
+        number_column("95 % interval", scale.unit, "Of the median.", group),
+        number_column("mean ± std", scale.unit, inside, group),
     )
 
 
 def _cells(row: Row, phase: str, scale: Scale) -> tuple[Cell, ...]:
-    summary = row.summary(phase)
-    if summary is None:
-        return (_GAP, _GAP, _GAP)
-    return (
-        Cell(text=scale.spread(summary.mean, summary.std)),
-        Cell(text=scale.text(row.location(phase))),
-        Cell(text=PERCENT.text(summary.cv)),
-    )
+    estimate = row.estimate(phase)
+    return median_cell(estimate, scale), interval_cell(estimate, scale), spread_cell(row.spread(phase), scale)
 
 
 def _failed(row: Row, num_phases: int) -> tuple[Cell, ...]:
-    return (Cell(text=row.record.status.value, is_failure=True), _GAP, _GAP) * num_phases
-
-
-_GAP = Cell(text=NOT_KNOWN)
+    return (Cell(text=row.record.status.value, is_failure=True), GAP, GAP) * num_phases

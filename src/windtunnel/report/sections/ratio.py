@@ -1,11 +1,14 @@
 """Forward beside forward + backward, with the ratio of every pair of cells."""
 
 from windtunnel.analysis.comparisons import StepRatio, step_ratios
+from windtunnel.analysis.results import Row
 from windtunnel.report.document import Block, Cell, Paragraph, Section, Table
 from windtunnel.report.measures import number_column
 from windtunnel.report.scope import WORKLOAD, Scope
 from windtunnel.units import ratio as ratio_text
-from windtunnel.units import time_scale
+from windtunnel.units import span, time_scale
+
+_RANGE = "From the lowest to the highest ratio that the 95 % intervals of both medians allow."
 
 
 def ratio(scope: Scope) -> Section | None:
@@ -16,7 +19,10 @@ def ratio(scope: Scope) -> Section | None:
     blocks: list[Block] = [
         Paragraph(
             text="Each pair of cells differs in the workload only. The first ratio divides whole steps, and holds one "
-            "forward, the loss and one backward over one forward: 3x where a backward takes twice a forward."
+            "forward, the loss and one backward over one forward: 3x where a backward takes twice a forward. Beside "
+            "each ratio stands its range, from the ends of the two intervals divided crosswise: at least as wide as a "
+            "95 % interval of the ratio would be. The two cells were measured one after the other, unpaired, so a "
+            "drift of the machine between them is in their ratio."
         ),
         _steps(scope, pairs),
     ]
@@ -26,7 +32,7 @@ def ratio(scope: Scope) -> Section | None:
 
 
 def _steps(scope: Scope, pairs: tuple[StepRatio, ...]) -> Table:
-    medians = [(pair.forward.location(), pair.forward_backward.location()) for pair in pairs]
+    medians = [(_median(pair.forward), _median(pair.forward_backward)) for pair in pairs]
     time = time_scale(value for both in medians for value in both)
     return Table(
         caption="Whole steps: forward + backward over forward",
@@ -35,6 +41,7 @@ def _steps(scope: Scope, pairs: tuple[StepRatio, ...]) -> Table:
             number_column("forward", time.unit, "Median of the whole step without gradients."),
             number_column("forward + backward", time.unit, "Median of the whole step with both phases and the loss."),
             number_column("ratio", description="Median of forward + backward over median of forward."),
+            number_column("range", description=_RANGE),
         ),
         rows=tuple(
             (
@@ -42,6 +49,7 @@ def _steps(scope: Scope, pairs: tuple[StepRatio, ...]) -> Table:
                 Cell(text=time.text(forward)),
                 Cell(text=time.text(both)),
                 Cell(text=ratio_text(pair.ratio)),
+                Cell(text=span(pair.span)),
             )
             for pair, (forward, both) in zip(pairs, medians, strict=True)
         ),
@@ -51,7 +59,7 @@ def _steps(scope: Scope, pairs: tuple[StepRatio, ...]) -> Table:
 
 def _phases(scope: Scope, pairs: tuple[StepRatio, ...]) -> Table:
     rows = [pair.forward_backward for pair in pairs]
-    medians = [(row.location("forward"), row.location("backward")) for row in rows]
+    medians = [(_median(row, "forward"), _median(row, "backward")) for row in rows]
     time = time_scale(value for both in medians for value in both)
     clocks = " or ".join(dict.fromkeys(row.clock(phase).value for row in rows for phase in ("forward", "backward")))
     return Table(
@@ -61,6 +69,7 @@ def _phases(scope: Scope, pairs: tuple[StepRatio, ...]) -> Table:
             number_column("forward with gradients", time.unit, "Median of the forward phase of forward + backward."),
             number_column("backward", time.unit, "Median of the backward phase of the same steps."),
             number_column("ratio", description="Median of backward over median of forward, in the same steps."),
+            number_column("range", description=_RANGE),
         ),
         rows=tuple(
             (
@@ -68,9 +77,15 @@ def _phases(scope: Scope, pairs: tuple[StepRatio, ...]) -> Table:
                 Cell(text=time.text(forward)),
                 Cell(text=time.text(backward)),
                 Cell(text=ratio_text(pair.phase_ratio)),
+                Cell(text=span(pair.phase_span)),
             )
             for pair, (forward, backward) in zip(pairs, medians, strict=True)
         ),
         note=f"Medians of phases of the forward + backward cells on the {clocks} clock."
         + ("" if all("loss" in row.phases for row in rows) else " In cells of older versions forward has the loss."),
     )
+
+
+def _median(row: Row, phase: str | None = None) -> float | None:
+    estimate = row.estimate(phase)
+    return estimate.value if estimate else None

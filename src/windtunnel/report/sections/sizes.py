@@ -4,7 +4,7 @@ from collections.abc import Hashable
 
 from windtunnel.analysis.results import Row
 from windtunnel.report.document import Section, Table
-from windtunnel.report.measures import measures_of
+from windtunnel.report.measures import explain_marks, measures_of
 from windtunnel.report.scope import SIZE, Scope
 
 MAX_ROWS = 2000
@@ -21,12 +21,13 @@ def sizes(scope: Scope) -> Section | None:
     tables: list[Table] = []
     for named in scope.models:
         rows = rows_of[named.shape]
-        measures = measures_of(rows)
+        measures = measures_of(rows, scope.marks)
         tables.append(
             Table(
                 caption=f"Size {named.name}",
                 columns=(*scope.columns(without=SIZE), *measures.columns),
                 rows=tuple((*scope.cells(row, without=SIZE), *measures.cells(row)) for row in rows),
+                note=explain_marks(rows, scope.marks),
             )
         )
     return Section(heading="Results by size", blocks=tuple(tables), is_detail=True)
