@@ -92,9 +92,8 @@ def looks(max_pairs: int) -> tuple[int, ...]:
 def level_of_a_look(num_looks: int) -> float:
     """Return the alpha of each of so many looks: their sum is at most .07, which bounds the false alarms of all.
 
-    Looks share most of their pairs, so fewer equal pairs than that are declared different: seven looks at .01, as 13
-    looks at .0054, declare 4 to 5 % different in simulated noise when each is only tested, and 2 to 4 % as `judge`
-    does it. Seven looks at .05 would be 16 to 19 %.
+    Looks share most of their pairs, so fewer are: in simulated noise of five kinds 4 to 5 % of equal pairs have a look
+    that rejects, with seven looks at .01 as with 13 at .0054 (benchmarks/looks.py). Seven at .05 would be 16 to 19 %.
     """
     return min(ALPHA, ALPHA_OF_ALL_LOOKS / num_looks)
 
