@@ -306,4 +306,4 @@ def test_twice_the_work_is_slower():
 
     assert comparison.verdict is Verdict.SLOWER
     assert comparison.names == ("once", "twice")
-    assert comparison.effect.low > 0.3
+    assert comparison.effect.value > 0.3
