@@ -31,7 +31,12 @@ class UnsupportedError(WindtunnelError):
 
 
 class RunError(WindtunnelError):
-    """A run started and could not go on."""
+    """A run started and could not go on; `samples` holds what was complete by then, where there is something."""
+
+    def __init__(self, message: str, *, samples: tuple[object, ...] = ()) -> None:
+        """Keep what was measured before: it cost time."""
+        self.samples = samples
+        super().__init__(message)
 
 
 class StoreError(WindtunnelError):

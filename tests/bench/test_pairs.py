@@ -12,7 +12,7 @@ import torch
 import windtunnel
 from windtunnel.bench.callables import LEAST_SAMPLE_NS
 from windtunnel.bench.clock import StepTimes
-from windtunnel.bench.pairs import Comparison, compare, measure_pairs
+from windtunnel.bench.pairs import Comparison, Sample, compare, measure_pairs
 from windtunnel.errors import RunError, SpecError, UnsupportedError
 from windtunnel.records.record import ClockName
 from windtunnel.statistics.paired import Side, Verdict
@@ -248,16 +248,44 @@ def test_all_faults_of_a_request_are_named_at_once():
     unchecked = inspect.unwrap(compare)  # the tests' own check of types would answer first
 
     with pytest.raises(SpecError) as caught:
-        unchecked(3, "f", target=0.0, delta=1.0, max_pairs=15, max_seconds=0)
+        unchecked(3, "f", target=0.0, delta="101%", max_pairs=15, max_seconds=0, timeout="soon")
 
     assert caught.value.faults == (
         "f is 3, which is not callable; pass a function without arguments",
         "g is 'f', which is not callable; pass a function without arguments",
-        "target is 0.0; it is a fraction above 0, such as 0.005, or None",
-        "delta is 1.0; it is a fraction between 0 and 1, such as 0.01",
+        "target 0.0 is not a share above 0 and at most 100 %; write it as 1% or 0.01",
+        "delta '101%' is not a share above 0 and at most 100 %; write it as 1% or 0.01",
+        "max_seconds 0 is not a positive time; write seconds, or a unit as in 90s, 30m, 6h",
+        "timeout 'soon' is not a positive time; write seconds, or a unit as in 90s, 30m, 6h",
         "max_pairs is 15; it is an even number from 8",
-        "max_seconds is 0; it is a number above 0",
     )
+
+
+def test_shares_and_times_are_read_as_text_too():
+    comparison = compare(work_a_little, work_a_little, target="50%", delta="30%", max_seconds="20s", max_pairs=8)
+
+    assert comparison.delta == pytest.approx(0.3)
+
+
+def work_a_little() -> None:
+    time.sleep(1e-3)
+
+
+def test_the_complete_samples_are_in_the_error():
+    calls = iter(range(1000))
+
+    def break_in_call_60() -> None:
+        time.sleep(1e-3)
+        if next(calls) == 59:
+            raise ValueError("sixty")
+
+    with pytest.raises(RunError, match=r"the \d+ samples before it: `samples` of this error") as caught:
+        compare(break_in_call_60, work_a_little, delta=1e-9, device="cpu")
+
+    samples = caught.value.samples
+    assert isinstance(caught.value.__cause__, ValueError)
+    assert len(samples) > 40
+    assert all(isinstance(sample, Sample) and sample.nanoseconds > 1e6 for sample in samples)
 
 
 @pytest.mark.parametrize(("device", "error"), [("gpu", SpecError), ("meta", SpecError), ("cuda:99", UnsupportedError)])
@@ -281,4 +309,4 @@ def test_twice_the_work_is_slower():
 
     assert comparison.verdict is Verdict.SLOWER
     assert comparison.names == ("once", "twice")
-    assert comparison.effect.low > 0.3
+    assert comparison.effect.value > 0.3

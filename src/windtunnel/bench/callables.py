@@ -2,13 +2,15 @@
 
 import math
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import torch
 
 from windtunnel.bench.clock import Clock
+from windtunnel.bench.guards import MemoryWatch, OutOfTimeError, TimeLimit, is_out_of_memory
 from windtunnel.errors import RunError, SpecError, UnsupportedError
 from windtunnel.records.record import ClockName
 from windtunnel.units import counted, duration
@@ -22,53 +24,110 @@ MOST_CALLS = 1 << 20
 WARMUP_SHARE = 0.25
 """The part of the time limit after which a warm-up that is not done ends."""
 
+TIMEOUT_SECONDS = 600.0
+"""Longest time for one sample unless the user says otherwise: long for any step, short for who waits in vain."""
+
 Call = Callable[[], object]
 
 
 class CallTimer:
     """Runs a callable under the clock, each sample from the same global state, and notes what it changed in it."""
 
-    def __init__(self, call: Call, name: str, *, clock: Clock, state: "GlobalState") -> None:
-        """Wrap a callable; nothing runs yet."""
+    def __init__(
+        self,
+        call: Call,
+        name: str,
+        *,
+        clock: Clock,
+        state: "GlobalState",
+        memory: MemoryWatch,
+        timeout: float = TIMEOUT_SECONDS,
+    ) -> None:
+        """Wrap a callable; nothing runs yet. `timeout` is the longest time for one sample in seconds."""
         self.name = name
         self.changes: list[str] = []
         self._call = call
         self._clock = clock
         self._state = state
+        self._limit = TimeLimit(timeout)
+        self._memory = memory
         self._calls_made = 0
 
     def time(self, calls: int) -> int:
         """Return the nanoseconds of `calls` calls in a row, at least 1.
 
         Raises:
-            RunError: The callable raised; the error says in which of all its calls.
+            RunError: The callable raised, did not return in time, or keeps too much memory; the error says in which
+                of all its calls.
         """
         call, clock, numbers = self._call, self._clock, range(calls)
         index = 0
         self._state.restore()  # also what other threads changed between two samples
+        self._memory.before()
         try:
-            clock.start()
-            clock.begin()
-            for index in numbers:  # noqa: B007  # the error below says which call it was
-                call()
-            clock.end()
-            clock.stop()
-        except Exception as error:
+            with self._limit:  # the alarm is set before the clock starts and taken back after it stops
+                clock.start()
+                clock.begin()
+                for index in numbers:  # noqa: B007  # the errors below say which call it was
+                    call()
+                clock.end()
+                clock.stop()
+        except OutOfTimeError as error:
             raise RunError(
-                f"{self.name} raised {type(error).__name__} in its call {self._calls_made + index + 1}: {error}; "
-                "call it alone to see why"
+                f"{self.name} did not return within {duration(self._limit.seconds)}, the limit for one sample, in its "
+                f"call {self._calls_made + index + 1}; call it alone to see whether it ends, and give a longer "
+                "timeout if it does"
             ) from error
+        except Exception as error:
+            raise RunError(self._explain(error, self._calls_made + index + 1)) from error
         finally:
             changed = self._state.find_changes()
             self._state.restore()
         self._calls_made += calls
         self.changes += [what for what in changed if what not in self.changes]
         (step,) = clock.read()
+        self._memory.after(calls)
         return max(1, step.total[ClockName.HOST])
 
     def warnings(self) -> tuple[str, ...]:
-        """Say what the callable changed that others would have felt."""
-        return tuple(f"{self.name} changes {what}; it was set back after each sample" for what in self.changes)
+        """Say what the callable changed that others would have felt, and what was not watched."""
+        changes = tuple(f"{self.name} changes {what}; it was set back after each sample" for what in self.changes)
+        return (*changes, *self._limit.warnings(self.name))
+
+    def _explain(self, error: Exception, number: int) -> str:
+        if is_out_of_memory(error):
+            return (
+                f"{self.name} ran out of memory in its call {number}: {type(error).__name__}: {error}; "
+                f"{self._memory.describe()}; give it less to do, or stop what else holds memory"
+            )
+        return f"{self.name} raised {type(error).__name__} in its call {number}: {error}; call it alone to see why"
+
+
+@contextmanager
+def keep_samples(samples: Sequence[object]) -> Iterator[None]:
+    """Hand on the samples that were complete before a RunError, in the error.
+
+    Raises:
+        RunError: The one that the block raised, with the samples.
+    """
+    try:
+        yield
+    except RunError as error:
+        if not samples:
+            raise
+        kept = f"{error}; the {counted(len(samples), 'sample')} before it: `samples` of this error"
+        raise RunError(kept, samples=tuple(samples)) from error.__cause__
+
+
+def find_faults(arguments: Mapping[str, tuple[object, Callable[[object], object]]]) -> list[str]:
+    """Return what is wrong with each argument, given with what reads it."""
+    faults: list[str] = []
+    for name, (value, parse) in arguments.items():
+        try:
+            parse(value)
+        except ValueError as error:
+            faults.append(f"{name} {error}")
+    return faults
 
 
 def choose_calls_per_sample(timers: Sequence[CallTimer]) -> int:
@@ -105,9 +164,9 @@ class GlobalState:
 
     def __init__(self, device: torch.device) -> None:
         """Remember the state as it is now."""
-        self._place = device
+        self._device = device
         self._dtype = torch.get_default_dtype()
-        self._device = torch.get_default_device()
+        self._default_device = torch.get_default_device()
         self._torch = torch.get_rng_state()
         self._torch_cuda = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
         self._python = random.getstate()
@@ -116,12 +175,12 @@ class GlobalState:
     def restore(self) -> None:
         """Set all of it back."""
         torch.set_default_dtype(self._dtype)
-        if torch.get_default_device() != self._device:
+        if torch.get_default_device() != self._default_device:
             # None, not "cpu": an explicit default makes every later torch call slower.
-            torch.set_default_device(None if self._device.type == "cpu" else self._device)
+            torch.set_default_device(None if self._default_device.type == "cpu" else self._default_device)
         torch.set_rng_state(self._torch)
         if self._torch_cuda is not None:
-            torch.cuda.set_rng_state(self._torch_cuda, self._place)
+            torch.cuda.set_rng_state(self._torch_cuda, self._device)
         random.setstate(self._python)
         np.random.set_state(self._numpy)
 
@@ -133,11 +192,12 @@ class GlobalState:
             numpy_state["key"], numpy_before["key"]
         )
         is_same_device_state = self._torch_cuda is None or torch.equal(
-            torch.cuda.get_rng_state(self._place), self._torch_cuda
+            torch.cuda.get_rng_state(self._device), self._torch_cuda
         )
         names = {
             f"torch's default dtype (to {torch.get_default_dtype()})": torch.get_default_dtype() == self._dtype,
-            f"torch's default device (to {torch.get_default_device()})": torch.get_default_device() == self._device,
+            f"torch's default device (to {torch.get_default_device()})": torch.get_default_device()
+            == self._default_device,
             "torch's global random state": torch.equal(torch.get_rng_state(), self._torch),
             "the device's global random state": is_same_device_state,
             "Python's global random state": random.getstate() == self._python,

@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 
 from windtunnel.bench.callables import (
+    TIMEOUT_SECONDS,
     WARMUP_SHARE,
     Call,
     CallTimer,
@@ -15,8 +16,11 @@ from windtunnel.bench.callables import (
     batching_note,
     choose_calls_per_sample,
     find_device,
+    find_faults,
+    keep_samples,
 )
 from windtunnel.bench.clock import Clock, make_clock
+from windtunnel.bench.guards import MemoryWatch
 from windtunnel.bench.loop import no_garbage_collection
 from windtunnel.errors import SpecError
 from windtunnel.spec.cell import FEWEST_SAMPLES
@@ -60,6 +64,7 @@ def measure(
     warmup: int | Literal["auto"] = "auto",
     max_samples: int = 1000,
     max_seconds: float | str = 60.0,
+    timeout: float | str = TIMEOUT_SECONDS,
     device: str | None = None,
 ) -> Measurement:
     """Measure any callable without arguments; what it returns is dropped.
@@ -73,25 +78,29 @@ def measure(
         warmup: Untimed samples before; `auto` runs windows of five until two agree, for a quarter of the time at most.
         max_samples: The most samples.
         max_seconds: The longest time, warm-up included; checked between samples, so one slow call can exceed it.
+        timeout: The longest time for one sample, a number of seconds or a text such as 30s. A call in Python that
+            takes longer is stopped by an alarm of the process; where there is none (outside of the main thread, on
+            Windows) a warning says so. A call that stays in C, as one that waits for a kernel that never ends, cannot
+            be stopped from here: measure it in a process of its own that has a limit.
         device: Synchronised around each sample. None takes the current CUDA device if there is one.
 
     Raises:
         SpecError: An argument is out of its range, or `f` cannot be called.
         UnsupportedError: The device is not there.
-        RunError: `f` raised, which is the cause of this error; or it takes no measurable time.
+        RunError: `f` raised, which is the cause of this error; it did not return in time; it keeps more than half of
+            the memory that was free; or it takes no measurable time. `samples` of the error are those before it.
     """
     faults = [] if callable(f) else [f"f is {f!r}, which is not callable; pass a function without arguments"]
     if max_samples < 1:
         faults.append(f"max_samples is {max_samples}; it is a number from 1")
-    for name, value, parse in (
-        ("target", target, parse_fraction),
-        ("max_seconds", max_seconds, parse_seconds),
-        ("warmup", warmup, parse_warmup),
-    ):
-        try:
-            parse(value)
-        except ValueError as error:
-            faults.append(f"{name} {error}")
+    faults += find_faults(
+        {
+            "target": (target, parse_fraction),
+            "max_seconds": (max_seconds, parse_seconds),
+            "timeout": (timeout, parse_seconds),
+            "warmup": (warmup, parse_warmup),
+        }
+    )
     if faults:
         raise SpecError(*faults)
     place = find_device(device)
@@ -103,6 +112,7 @@ def measure(
             warmup=parse_warmup(warmup),
             max_samples=max_samples,
             max_seconds=parse_seconds(max_seconds),
+            timeout=parse_seconds(timeout),
             device=place,
         )
 
@@ -116,12 +126,14 @@ def measure_call(
     max_samples: int,
     max_seconds: float,
     device: torch.device,
+    timeout: float = TIMEOUT_SECONDS,
     now: Callable[[], float] = time.perf_counter,
 ) -> Measurement:
     """Do what `measure` says with a given clock; `now` gives the seconds that count towards the limit."""
     started_at = now()
     name = getattr(f, "__name__", type(f).__name__)
-    timer = CallTimer(f, name, clock=clock, state=GlobalState(device))
+    memory = MemoryWatch(device, name)
+    timer = CallTimer(f, name, clock=clock, state=GlobalState(device), memory=memory, timeout=timeout)
     first = timer.time(1)  # its cost is the callable's own start, which would make every batch too small
     calls = choose_calls_per_sample((timer,))
     warm = [first] if warmup and calls == 1 else []
@@ -143,7 +155,8 @@ def measure_call(
     samples: list[int] = []
     stop = None
     while stop is None:
-        samples.append(timer.time(calls))
+        with keep_samples(samples):
+            samples.append(timer.time(calls))
         stop = rule.check(len(samples), now() - started_at, lambda: precision_of(samples))
     if stop.reason is not StopReason.TARGET:
         reached = "no interval" if stop.half_width is None else f"±{percent(stop.half_width, 2)}"
@@ -161,5 +174,5 @@ def measure_call(
         calls_per_sample=calls,
         stopped_by=stop.reason,
         device=str(device),
-        warnings=(*warnings, *timer.warnings()),
+        warnings=(*warnings, *timer.warnings(), *memory.warnings()),
     )

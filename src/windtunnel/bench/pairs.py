@@ -1,15 +1,15 @@
 """Two callables measured in pairs in one process, with a control of the first against itself in the same run."""
 
-import gc
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from random import Random
 
 import torch
 
 from windtunnel.bench.callables import (
+    TIMEOUT_SECONDS,
     WARMUP_SHARE,
     Call,
     CallTimer,
@@ -17,18 +17,24 @@ from windtunnel.bench.callables import (
     batching_note,
     choose_calls_per_sample,
     find_device,
+    find_faults,
+    keep_samples,
 )
 from windtunnel.bench.clock import Clock, make_clock
+from windtunnel.bench.guards import MemoryWatch
 from windtunnel.bench.loop import no_garbage_collection
 from windtunnel.errors import SpecError
+from windtunnel.spec.quantities import parse_fraction, parse_seconds
 from windtunnel.statistics.paired import (
     LEAST_PAIRS,
+    LOOKS,
     Effect,
     Judgement,
     Side,
     Verdict,
     draw_block,
     judge,
+    level_of_a_look,
     looks,
     over_looks,
 )
@@ -98,10 +104,11 @@ def compare(
     f: Call,
     g: Call,
     *,
-    target: float | None = None,
-    delta: float = 0.01,
-    max_pairs: int = 128,
-    max_seconds: float = 60.0,
+    target: float | str | None = None,
+    delta: float | str = 0.01,
+    max_pairs: int = LOOKS[-1],
+    max_seconds: float | str = 60.0,
+    timeout: float | str = TIMEOUT_SECONDS,
     device: str | None = None,
     seed: int = 0,
 ) -> Comparison:
@@ -116,27 +123,31 @@ def compare(
         delta: Equivalent means: within this fraction of each other.
         max_pairs: An even number from 8.
         max_seconds: Checked between pairs, so one slow call can exceed it.
+        timeout: The longest time for one sample, as in `measure`; what cannot be stopped is said there.
         device: Synchronised before and after each sample. None takes the current CUDA device if there is one.
         seed: Of the order in which the two take turns.
 
     Raises:
         SpecError: An argument is not callable or out of its range.
         UnsupportedError: The device is not there.
-        RunError: A callable raised, which is the cause of this error; or it takes no measurable time.
+        RunError: A callable raised, which is the cause of this error; it did not return in time; it keeps more than
+            half of the memory that was free; or it takes no measurable time. `samples` of the error are those before.
     """
     faults = [
         f"{name} is {value!r}, which is not callable; pass a function without arguments"
         for name, value in (("f", f), ("g", g))
         if not callable(value)
     ]
-    if target is not None and not target > 0:
-        faults.append(f"target is {target}; it is a fraction above 0, such as 0.005, or None")
-    if not 0 < delta < 1:
-        faults.append(f"delta is {delta}; it is a fraction between 0 and 1, such as 0.01")
+    faults += find_faults(
+        {
+            "target": (0.01 if target is None else target, parse_fraction),
+            "delta": (delta, parse_fraction),
+            "max_seconds": (max_seconds, parse_seconds),
+            "timeout": (timeout, parse_seconds),
+        }
+    )
     if max_pairs < LEAST_PAIRS or max_pairs % 2:
         faults.append(f"max_pairs is {max_pairs}; it is an even number from {LEAST_PAIRS}")
-    if not max_seconds > 0:
-        faults.append(f"max_seconds is {max_seconds}; it is a number above 0")
     if faults:
         raise SpecError(*faults)
     place = find_device(device)
@@ -145,10 +156,11 @@ def compare(
             f,
             g,
             clock=make_clock(place, num_phases=1, num_steps=1),
-            target=target,
-            delta=delta,
+            target=None if target is None else parse_fraction(target),
+            delta=parse_fraction(delta),
             max_pairs=max_pairs,
-            max_seconds=max_seconds,
+            max_seconds=parse_seconds(max_seconds),
+            timeout=parse_seconds(timeout),
             device=place,
             seed=seed,
         )
@@ -165,14 +177,15 @@ def measure_pairs(
     max_seconds: float,
     device: torch.device,
     seed: int,
+    timeout: float = TIMEOUT_SECONDS,
     now: Callable[[], float] = time.perf_counter,
 ) -> Comparison:
     """Do what `compare` says with a given clock; `now` gives the seconds that count towards the limit."""
     started_at = now()
     names = _name(f, g)
-    state = GlobalState(device)
+    state, memory = GlobalState(device), MemoryWatch(device, " or ".join(names))
     timers = {
-        side: CallTimer(call, name, clock=clock, state=state)
+        side: CallTimer(call, name, clock=clock, state=state, memory=memory, timeout=timeout)
         for side, call, name in zip(Side, (f, g), names, strict=True)
     }
     warmup_calls = 0
@@ -186,17 +199,24 @@ def measure_pairs(
     samples: list[Sample] = []
     planned = looks(max_pairs)
     while True:
-        samples += _measure_block(timers, calls, generator, first_pair=len(samples) // _BLOCK_SAMPLES * 2)
-        gc.collect(0)  # what the callables left in cycles, between samples; all generations would take too long
+        with keep_samples(samples):
+            for sample in _measure_block(timers, calls, generator, first_pair=len(samples) // _BLOCK_SAMPLES * 2):
+                samples.append(sample)  # one by one: those of a block that is cut short are kept too
         num_pairs = len(samples) // _BLOCK_SAMPLES * 2
         is_over = now() - started_at >= max_seconds
         if is_over or num_pairs in planned:
-            judgement = judge(_differences(samples), _differences(samples, is_null=True), delta=delta)
+            judgement = judge(
+                _differences(samples),
+                _differences(samples, is_null=True),
+                delta=delta,
+                alpha=level_of_a_look(len(planned)),
+            )
             is_decided = _is_decided(judgement, target)
             if is_over or is_decided or num_pairs == max_pairs:
                 break
     limit = f"the limit of {duration(max_seconds)}" if is_over else f"the limit of {max_pairs} pairs"
     warnings = [*batching_note(calls), *(warning for timer in timers.values() for warning in timer.warnings())]
+    warnings += memory.warnings()
     if target is not None and not is_decided:
         warnings.append(f"the target of ±{percent(target, 2)} was not reached at {limit}")
     return Comparison(
@@ -217,18 +237,19 @@ def measure_pairs(
     )
 
 
-def _measure_block(timers: Mapping[Side, CallTimer], calls: int, generator: Random, *, first_pair: int) -> list[Sample]:
+def _measure_block(
+    timers: Mapping[Side, CallTimer], calls: int, generator: Random, *, first_pair: int
+) -> Iterator[Sample]:
     """Measure two pairs, and one of the control before, between or after them."""
     order = [
         (first_pair + index, first, Side.B if first is Side.A else Side.A)
         for index, first in enumerate(draw_block(generator))
     ]
     order.insert(generator.randrange(3), (first_pair // 2, Side.A, Side.A))
-    return [
-        Sample(side=side, pair=pair, slot=slot, is_null=sides[0] is sides[1], nanoseconds=timers[side].time(calls))
-        for pair, *sides in order
-        for slot, side in enumerate(sides)
-    ]
+    for pair, *sides in order:
+        for slot, side in enumerate(sides):
+            time_spent = timers[side].time(calls)
+            yield Sample(side=side, pair=pair, slot=slot, is_null=sides[0] is sides[1], nanoseconds=time_spent)
 
 
 def _differences(samples: list[Sample], *, is_null: bool = False) -> list[float]:
