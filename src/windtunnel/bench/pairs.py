@@ -1,11 +1,9 @@
 """Two callables measured in pairs in one process, with a control of the first against itself in the same run."""
 
 import gc
-import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from random import Random
 
 import torch
 
@@ -21,24 +19,23 @@ from windtunnel.bench.callables import (
 from windtunnel.bench.clock import Clock, make_clock
 from windtunnel.bench.loop import no_garbage_collection
 from windtunnel.errors import SpecError
-from windtunnel.statistics.paired import (
-    LEAST_PAIRS,
-    Effect,
-    Judgement,
-    Side,
-    Verdict,
-    draw_block,
-    judge,
-    looks,
-    over_looks,
+from windtunnel.statistics.paired import Effect, Side, Verdict, looks, over_looks
+from windtunnel.statistics.pairing import (
+    DEFAULT_DELTA,
+    Differences,
+    Finding,
+    PairPlan,
+    Turn,
+    differences,
+    draw_samples,
+    explain,
+    limit_reached,
+    take_pairs,
 )
-from windtunnel.units import change, counted, duration, percent
+from windtunnel.units import percent
 
 WARMUP_CALLS = 5
 """Untimed calls of each side, in turn, before the first sample."""
-
-_BLOCK_SAMPLES = 6
-"""Two pairs and one of the control."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -81,17 +78,16 @@ class Comparison:
 
     def __str__(self) -> str:
         """Say it in one sentence."""
-        f, g = self.names
-        value, low, high = (change(x, 2) for x in (self.effect.value, self.effect.low, self.effect.high))
-        if self.verdict in {Verdict.FASTER, Verdict.SLOWER}:
-            word = "more" if self.verdict is Verdict.SLOWER else "less"
-            claim = f"{g} takes {percent(abs(self.effect.value), 2)} {word} time than {f} [{low}, {high}]"
-        elif self.verdict is Verdict.EQUIVALENT:
-            claim = f"{g} and {f} take the same time within ±{percent(self.delta)}: {value} [{low}, {high}]"
-        else:
-            claim = f"whether {g} differs from {f} is not known: {value} [{low}, {high}], {self.reason}"
-        seen = "" if self.resolution is None else f"; this run could see {percent(self.resolution, 2)}"
-        return f"{claim} ({counted(self.pairs, 'pair')}{seen})"
+        finding = Finding(
+            verdict=self.verdict,
+            effect=self.effect,
+            resolution=self.resolution,
+            p_value=self.p_value,
+            pairs=self.pairs,
+            reason=self.reason,
+            delta=self.delta,
+        )
+        return finding.sentence(*self.names)
 
 
 def compare(
@@ -99,7 +95,7 @@ def compare(
     g: Call,
     *,
     target: float | None = None,
-    delta: float = 0.01,
+    delta: float = DEFAULT_DELTA,
     max_pairs: int = 128,
     max_seconds: float = 60.0,
     device: str | None = None,
@@ -129,29 +125,14 @@ def compare(
         for name, value in (("f", f), ("g", g))
         if not callable(value)
     ]
-    if target is not None and not target > 0:
-        faults.append(f"target is {target}; it is a fraction above 0, such as 0.005, or None")
-    if not 0 < delta < 1:
-        faults.append(f"delta is {delta}; it is a fraction between 0 and 1, such as 0.01")
-    if max_pairs < LEAST_PAIRS or max_pairs % 2:
-        faults.append(f"max_pairs is {max_pairs}; it is an even number from {LEAST_PAIRS}")
-    if not max_seconds > 0:
-        faults.append(f"max_seconds is {max_seconds}; it is a number above 0")
+    plan = PairPlan(target=target, delta=delta, max_pairs=max_pairs, max_seconds=max_seconds)
+    faults += plan.faults()
     if faults:
         raise SpecError(*faults)
     place = find_device(device)
     with no_garbage_collection():
-        return measure_pairs(
-            f,
-            g,
-            clock=make_clock(place, num_phases=1, num_steps=1),
-            target=target,
-            delta=delta,
-            max_pairs=max_pairs,
-            max_seconds=max_seconds,
-            device=place,
-            seed=seed,
-        )
+        clock = make_clock(place, num_phases=1, num_steps=1)
+        return measure_pairs(f, g, clock=clock, plan=plan, device=place, seed=seed)
 
 
 def measure_pairs(
@@ -159,10 +140,7 @@ def measure_pairs(
     g: Call,
     *,
     clock: Clock,
-    target: float | None,
-    delta: float,
-    max_pairs: int,
-    max_seconds: float,
+    plan: PairPlan,
     device: torch.device,
     seed: int,
     now: Callable[[], float] = time.perf_counter,
@@ -176,88 +154,57 @@ def measure_pairs(
         for side, call, name in zip(Side, (f, g), names, strict=True)
     }
     warmup_calls = 0
-    while warmup_calls < WARMUP_CALLS and (not warmup_calls or now() - started_at < WARMUP_SHARE * max_seconds):
+    while warmup_calls < WARMUP_CALLS and (not warmup_calls or now() - started_at < WARMUP_SHARE * plan.max_seconds):
         for timer in timers.values():
             timer.time(1)
         warmup_calls += 1
     calls = choose_calls_per_sample(tuple(timers.values()))
 
-    generator = Random(seed)
-    samples: list[Sample] = []
-    planned = looks(max_pairs)
-    while True:
-        samples += _measure_block(timers, calls, generator, first_pair=len(samples) // _BLOCK_SAMPLES * 2)
+    turns: list[Turn] = []
+    nanoseconds: list[int] = []
+
+    def take(block: tuple[Turn, ...]) -> None:
+        for turn in block:
+            nanoseconds.append(timers[turn.side].time(calls))
+            turns.append(turn)
         gc.collect(0)  # what the callables left in cycles, between samples; all generations would take too long
-        num_pairs = len(samples) // _BLOCK_SAMPLES * 2
-        is_over = now() - started_at >= max_seconds
-        if is_over or num_pairs in planned:
-            judgement = judge(_differences(samples), _differences(samples, is_null=True), delta=delta)
-            is_decided = _is_decided(judgement, target)
-            if is_over or is_decided or num_pairs == max_pairs:
-                break
-    limit = f"the limit of {duration(max_seconds)}" if is_over else f"the limit of {max_pairs} pairs"
+
+    def read() -> Differences:
+        return differences(turns, nanoseconds)
+
+    taken = take_pairs(plan, seed=seed, draw=draw_samples, take=take, read=read, elapsed=lambda: now() - started_at)
+    judgement = taken.judgement
     warnings = [*batching_note(calls), *(warning for timer in timers.values() for warning in timer.warnings())]
-    if target is not None and not is_decided:
-        warnings.append(f"the target of ±{percent(target, 2)} was not reached at {limit}")
+    if plan.target is not None and not taken.is_enough:
+        limit = limit_reached(plan, taken.num_pairs)
+        warnings.append(f"the target of ±{percent(plan.target, 2)} was not reached at {limit}")
     return Comparison(
         names=names,
         verdict=judgement.verdict,
         effect=judgement.effect,
         resolution=judgement.resolution,
-        p_value=over_looks(judgement.p_value, len(planned)),
-        pairs=num_pairs,
-        reason=_explain(judgement, delta, num_pairs, limit),
-        delta=delta,
+        p_value=over_looks(judgement.p_value, len(looks(plan.max_pairs))),
+        pairs=taken.num_pairs,
+        reason=explain(judgement, plan, taken.num_pairs),
+        delta=plan.delta,
         calls_per_sample=calls,
         warmup_calls=warmup_calls,
         device=str(device),
         seed=seed,
-        samples=tuple(samples),
+        samples=_samples(turns, nanoseconds),
         warnings=tuple(warnings),
     )
 
 
-def _measure_block(timers: Mapping[Side, CallTimer], calls: int, generator: Random, *, first_pair: int) -> list[Sample]:
-    """Measure two pairs, and one of the control before, between or after them."""
-    order = [
-        (first_pair + index, first, Side.B if first is Side.A else Side.A)
-        for index, first in enumerate(draw_block(generator))
-    ]
-    order.insert(generator.randrange(3), (first_pair // 2, Side.A, Side.A))
-    return [
-        Sample(side=side, pair=pair, slot=slot, is_null=sides[0] is sides[1], nanoseconds=timers[side].time(calls))
-        for pair, *sides in order
-        for slot, side in enumerate(sides)
-    ]
-
-
-def _differences(samples: list[Sample], *, is_null: bool = False) -> list[float]:
-    """Return log t_B - log t_A of each pair, or of each pair of the control the later over the earlier."""
-    kept = [sample for sample in samples if sample.is_null == is_null]
-    return [
-        math.log(later.nanoseconds / earlier.nanoseconds) * (-1 if later.side < earlier.side else 1)
-        for earlier, later in zip(kept[::2], kept[1::2], strict=True)
-    ]
-
-
-def _is_decided(judgement: Judgement, target: float | None) -> bool:
-    half_width = (judgement.effect.high - judgement.effect.low) / 2
-    return judgement.verdict is not Verdict.INCONCLUSIVE and (target is None or half_width <= target)
-
-
-def _explain(judgement: Judgement, delta: float, num_pairs: int, limit: str) -> str:
-    """Say why the verdict is what it is."""
-    effect, seen = judgement.effect, judgement.resolution
-    is_within_delta = -delta <= effect.low and effect.high <= delta
-    if judgement.verdict is Verdict.EQUIVALENT:
-        return f"the interval lies within ±{percent(delta)}"
-    if judgement.verdict is not Verdict.INCONCLUSIVE:
-        return "the interval excludes 0" + (f", though it lies within ±{percent(delta)}" if is_within_delta else "")
-    if num_pairs < LEAST_PAIRS:
-        return f"{counted(num_pairs, 'pair')} within {limit} are too few for an interval, which takes {LEAST_PAIRS}"
-    if seen is not None and (effect.low > 0 or effect.high < 0):
-        return f"the effect is smaller than the {percent(seen, 2)} that the control shows this run could see"
-    return f"the interval holds 0 and reaches beyond ±{percent(delta)} at {limit}"
+def _samples(turns: list[Turn], nanoseconds: list[int]) -> tuple[Sample, ...]:
+    """Number each turn within its pair; the two of a pair follow one another."""
+    samples: list[Sample] = []
+    for place, (turn, value) in enumerate(zip(turns, nanoseconds, strict=True)):
+        number = turn.null_pair if turn.pair is None else turn.pair
+        assert number is not None  # each turn of callables is in one pair
+        is_null = turn.pair is None
+        samples.append(Sample(side=turn.side, pair=number, slot=place % 2, is_null=is_null, nanoseconds=value))
+    return tuple(samples)
 
 
 def _name(f: Call, g: Call) -> tuple[str, str]:
