@@ -9,7 +9,7 @@ from windtunnel.cost.devices import peaks_of
 from windtunnel.records.calibration import Calibration
 from windtunnel.records.environment import Environment
 from windtunnel.records.record import ClockName, Record, Status
-from windtunnel.records.store import Run, Store, StoredRecord, read_store
+from windtunnel.records.store import Run, Store, StoredComparison, StoredRecord, read_store
 from windtunnel.spec.cell import Cell, MeasurePlan
 from windtunnel.spec.tables import PRECISIONS
 from windtunnel.statistics.interval import Estimate, median_interval
@@ -132,6 +132,7 @@ class Results:
 
     rows: tuple[Row, ...]
     runs: tuple[Run, ...]
+    comparisons: tuple[StoredComparison, ...] = ()
 
     def __iter__(self) -> Iterator[Row]:
         """Yield the rows."""
@@ -156,7 +157,7 @@ def load_results(store: Store | Path | str) -> Results:
         StoreError: There is no store, it is not ours, or a row is damaged.
     """
     if isinstance(store, Store):
-        return Results(rows=tuple(_rows(store)), runs=store.runs())
+        return Results(rows=tuple(_rows(store)), runs=store.runs(), comparisons=store.comparisons())
     with read_store(Path(store)) as opened:
         return load_results(opened)
 

@@ -51,7 +51,7 @@ class PairObserver(Protocol):
     def planned(
         self, pairs: tuple[tuple[Task, Task], ...], environments: tuple[Environment, Environment], seconds: float | None
     ) -> None:
-        """Cells of A and B, on what they run, and with processes that take turns how long each pair of cells takes."""
+        """Cells of A and B, on what they run, and of processes that take turns about how long."""
         ...
 
     def began(self, a: Task, b: Task) -> None:
