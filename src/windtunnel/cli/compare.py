@@ -1,6 +1,7 @@
 """`windtunnel compare`: two configurations measured against each other."""
 
 import json
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -124,7 +125,7 @@ def command(
 
     windtunnel compare --size small --b "--compile default" --fail-if slower,inconclusive
     """
-    pairing, verdicts = _choice("pair", pair, Pairing), _verdicts(fail_if)
+    pairing, verdicts = _pairing(pair), _verdicts(fail_if)
     sweeps, places = _sides(files or [], fields, a, b)
     if pairing is Pairing.TOGETHER and block_time is not None:
         raise SpecError("--block-time has no effect where both share one process: use --pair process, or leave it out")
@@ -202,21 +203,23 @@ def _sides(
     return (sweeps[0], sweeps[1]), (places[0], places[1])
 
 
-def _choice(name: str, value: str, known: type[Pairing]) -> Pairing:
-    if value not in list(known):
-        raise SpecError(unknown_name(name, value, list(known)))
-    return known(value)
+def _pairing(text: str) -> Pairing:
+    known = [pairing.value for pairing in Pairing]
+    if text not in known:
+        raise SpecError(unknown_name("pair", text, known))
+    return Pairing(text)
 
 
 def _verdicts(text: str | None) -> tuple[Verdict, ...]:
+    known = [verdict.value for verdict in Verdict]
     names = [name.strip() for name in text.split(",")] if text else []
-    unknown = [unknown_name("verdict", name, list(Verdict)) for name in names if name not in list(Verdict)]
+    unknown = [unknown_name("verdict", name, known) for name in names if name not in known]
     if unknown:
         raise SpecError(*unknown)
     return tuple(Verdict(name) for name in names)
 
 
-def _quantity(name: str, value: object, parse: Any) -> float:
+def _quantity(name: str, value: object, parse: Callable[[object], float]) -> float:
     try:
         return parse(value)
     except ValueError as error:

@@ -49,8 +49,7 @@ def _values(sweep: Sweep, axis: str) -> tuple[object, ...]:
 
 
 def _count(sweep: Sweep, axis: str) -> str:
-    values = _values(sweep, axis)
-    return f"{axis} {', '.join(map(str, values))}"
+    return f"{axis} {', '.join(str(value) or 'of its own' for value in _values(sweep, axis))}"
 
 
 def _by_point(sweep: Sweep, device: str, shared: list[str]) -> dict[_Point, Task]:
