@@ -124,12 +124,13 @@ def test_models_of_two_names_are_told_apart_by_these():
 def test_projects_and_environments_are_part_of_what_differs():
     record = make_pair(TASK, TASK)
     record = replace(record, b=replace(record.b, project="../mine", commit="abc"))
-    stored = StoredComparison(record=record, environment_a=GPU, environment_b=replace(GPU, torch="2.13.0"))
+    newer = replace(GPU, torch="2.13.0", settings={**GPU.settings, "threads": "2"})
+    stored = StoredComparison(record=record, environment_a=GPU, environment_b=newer)
 
     sides = describe_sides(stored)
 
-    assert sides.a == "no project, no commit, torch 2.11.0"
-    assert sides.b == "project ../mine, commit abc, torch 2.13.0"
+    assert sides.a == "no project, no commit, torch 2.11.0, no threads"
+    assert sides.b == "project ../mine, commit abc, torch 2.13.0, threads=2"
     assert not record.is_same
 
 

@@ -25,6 +25,16 @@ def attend(q, k, v, *, is_causal):
     return eager.attend(q, k, v, is_causal=is_causal)
 """
 
+KILLS = """
+import os, signal
+from windtunnel.attention import eager
+
+def attend(q, k, v, *, is_causal):
+    if q.shape[2] == 8:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return eager.attend(q, k, v, is_causal=is_causal)
+"""
+
 
 def test_a_deeper_b_is_slower_and_the_report_says_so_again(cli: CallCli, tmp_path: Path) -> None:
     store = str(tmp_path / "s")
@@ -113,6 +123,22 @@ def test_a_pair_that_fails_is_stored_and_the_others_go_on(cli: CallCli, tmp_path
     assert [stored.record.status.value for stored in load_results(tmp_path).comparisons] == ["unsupported", "ok"]
     assert "fp32" in outcome.out
     assert "unsupported in build of A: precision 'tf32' is a mode of NVIDIA tensor cores" in outcome.out
+
+
+def test_a_process_that_is_killed_is_a_row_and_the_others_go_on(
+    cli: CallCli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "attention_that_kills.py").write_text(KILLS)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+
+    outcome = cli(
+        *("compare", *SHAPE[:-2], "--context", "8,16", "--mode", "forward", *FEW),
+        *("--b", "--attention attention_that_kills:attend", "--store", str(tmp_path)),
+    )
+
+    assert outcome.code == 1
+    assert "crashed in warmup: the worker was killed by SIGKILL" in outcome.out
+    assert [stored.record.status.value for stored in load_results(tmp_path).comparisons] == ["crashed", "ok"]
 
 
 def test_cells_that_do_not_fit_together_say_so(cli: CallCli, tmp_path: Path) -> None:

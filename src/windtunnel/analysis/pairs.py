@@ -136,20 +136,17 @@ def describe_sides(stored: StoredComparison) -> Sides:
     """Return what to call the cell and its two sides."""
     a = _phrases(stored.record.a, stored.environment_a)
     b = _phrases(stored.record.b, stored.environment_b)
-    differing = [name for name in a if a[name] != b[name]]
+    differing = [name for name in dict.fromkeys([*a, *b]) if a.get(name) != b.get(name)]
     if "size" in differing:  # the name says it; the single fields are for models that share one
         differing = [name for name in differing if name not in _model_fields(stored.record.a)]
-    return Sides(
-        shared=tuple(a[name] for name in _NAMED if name not in differing and a[name]),
-        a=", ".join(a[name] or f"no {name}" for name in differing),
-        b=", ".join(b[name] or f"no {name}" for name in differing),
-    )
+    of_a, of_b = (", ".join(phrases.get(name) or f"no {name}" for name in differing) for phrases in (a, b))
+    return Sides(shared=tuple(a[name] for name in _NAMED if name not in differing and a[name]), a=of_a, b=of_b)
 
 
 _NAMED = ("size", "workload", "context", "batch", "precision", "attention", "compile", "warm-up")
 """What a cell is called by; the other phrases are said only where the sides differ."""
 
-_SURROUNDINGS = ("python", "torch", "cuda", "cudnn", "triton", "driver", "device_name", "host_cpu", "settings")
+_SURROUNDINGS = ("python", "torch", "cuda", "cudnn", "triton", "driver", "device_name", "host_cpu")
 
 
 def _phrases(side: PairSide, environment: Environment) -> dict[str, str]:
@@ -169,7 +166,8 @@ def _phrases(side: PairSide, environment: Environment) -> dict[str, str]:
         "commit": f"commit {side.commit}" if side.commit else "",
         "interpreter": f"interpreter {side.python}" if side.python else "",
     }
-    surroundings = {name: f"{name} {getattr(environment, name)}" for name in _SURROUNDINGS}
+    surroundings = {name: f"{name.replace('_', ' ')} {getattr(environment, name)}" for name in _SURROUNDINGS}
+    surroundings |= {name: f"{name}={value}" for name, value in environment.settings.items()}
     return named | _model_fields(side) | surroundings
 
 
