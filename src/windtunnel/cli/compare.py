@@ -34,6 +34,7 @@ _LIMITS = {Pairing.TOGETHER: (128, 60.0), Pairing.PROCESS: (8, 3600.0)}
 _HOW = "How to compare"
 
 
+@partial(takes_cell_flags, without=COUNT_FLAGS)
 def command(
     fields: dict[str, Any],
     files: Annotated[
@@ -123,7 +124,9 @@ def command(
 
     windtunnel compare --pair process --size small --a "--project ../main" --b "--project ../my-branch"
 
-    windtunnel compare --size small --b "--compile default" --fail-if slower,inconclusive
+    windtunnel compare --pair process --size small --a "" --b "--python /envs/torch-2.13/bin/python"
+
+    windtunnel compare --size small --a "" --b "--compile default" --fail-if slower,inconclusive
     """
     pairing, verdicts = _pairing(pair), _verdicts(fail_if)
     sweeps, places = _sides(files or [], fields, a, b)
@@ -168,9 +171,6 @@ def command(
         console.print(f"every sample is stored in {store}; windtunnel report {store} shows it again", soft_wrap=True)
     if any(not one.whole or one.whole.verdict in verdicts for one in compared):
         raise typer.Exit(EXIT_NO)
-
-
-command = partial(takes_cell_flags, without=COUNT_FLAGS)(command)
 
 
 def _sides(
