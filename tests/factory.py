@@ -4,14 +4,18 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import accumulate
 from pathlib import Path
+from random import Random
 
 from windtunnel.analysis.results import Results, Row, load_results
 from windtunnel.cost.step import cost_of
 from windtunnel.records.environment import Environment
+from windtunnel.records.pair import Pairing, PairRecord, PairSide
 from windtunnel.records.record import ClockName, Failure, Memory, Record, Samples, Status, Telemetry
-from windtunnel.records.store import StoredRecord, open_store
+from windtunnel.records.store import StoredComparison, StoredRecord, open_store
 from windtunnel.spec.cell import Cell, MeasurePlan, Task
 from windtunnel.spec.model import NAMED_SIZES, ModelSpec
+from windtunnel.statistics.paired import Side
+from windtunnel.statistics.pairing import PairPlan, draw_samples
 
 TINY = ModelSpec(name="tiny", d_model=32, d_ff=64, num_layers=2, num_heads=4, vocab_size=101)
 
@@ -127,6 +131,60 @@ def with_telemetry(
         **{name: tuple(values) for name, values in columns.items()},
     )
     return replace(record, began_nanoseconds=tuple(accumulate(times, initial=0))[:-1], telemetry=telemetry)
+
+
+def make_pair(
+    a: Task,
+    b: Task,
+    *,
+    ratio: float = 1.0,
+    num_pairs: int = 16,
+    noise: float = 0.002,
+    steps: int = 1,
+    status: Status = Status.OK,
+    failure: Failure | None = None,
+    **fields: object,
+) -> PairRecord:
+    """Return a comparison in which every phase of B takes `ratio` times as long as that of A, give or take `noise`."""
+    draws, order = Random(3), Random(4)
+    turns = tuple(turn for pair in range(0, num_pairs, 2) for turn in draw_samples(order, pair))
+    if status != Status.OK:
+        turns = ()
+
+    def side(name: Side, task: Task) -> PairSide:
+        *parts, total = PHASES[task.cell.workload]
+        count = steps * sum(turn.side is name for turn in turns)
+        whole = [1e7 * (ratio if name is Side.B else 1) * (1 + noise * draws.gauss(0, 1)) for _ in range(count)]
+        inner = ClockName.DEVICE if task.cell.device.startswith("cuda") else ClockName.HOST
+        series = [(phase, inner, share) for phase, share in zip(parts, (0.3, 0.02, 0.6, 0.075), strict=False)]
+        samples = tuple(
+            Samples(phase=phase, clock=clock, nanoseconds=tuple(round(share * value) for value in whole))
+            for phase, clock, share in [*series, (total, ClockName.HOST, 1.0)]
+        )
+        num_turns = sum(turn.side is name for turn in turns)
+        return PairSide(task=task, total=total, samples=samples, steps=(steps,) * num_turns, warmup_steps=(5,))
+
+    record = PairRecord(
+        pairing=Pairing.TOGETHER,
+        a=side(Side.A, a),
+        b=side(Side.B, b),
+        plan=PairPlan(max_pairs=128, max_seconds=60.0),
+        seed=0,
+        status=status,
+        turns=turns,
+        failure=failure,
+        failed_side=None,
+        block_seconds=None,
+        warnings=(),
+        started_at="2026-01-02T03:04:05+00:00",
+        run_started_at="2026-01-02T03:04:00+00:00",
+    )
+    return replace(record, **fields)
+
+
+def compared(*records: PairRecord, environment: Environment = GPU) -> tuple[StoredComparison, ...]:
+    """Return the records as a store would give them, both sides in one environment."""
+    return tuple(StoredComparison(record=r, environment_a=environment, environment_b=environment) for r in records)
 
 
 def make_results(folder: Path, records: Iterable[tuple[Record, Environment]]) -> Results:

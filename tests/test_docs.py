@@ -13,10 +13,11 @@ import pytest
 
 import windtunnel
 from calling import CallCli, make_caller
-from factory import CPU, make_record, make_results, make_task
+from factory import CPU, compared, make_pair, make_record, make_results, make_task
 from windtunnel.records.record import Status
-from windtunnel.records.store import DEFAULT_STORE
+from windtunnel.records.store import DEFAULT_STORE, StoredComparison
 from windtunnel.spec.presets import CPU_PRESET, CUDA_PRESET, find_sweep, preset_names
+from windtunnel.spec.sides import match_sides
 from windtunnel.spec.sweep import Sweep, load_sweep, make_sweep
 from windtunnel.spec.tables import WORKLOADS
 from windtunnel.sweep.engine import ChooseSweep
@@ -96,10 +97,16 @@ def sweeps(monkeypatch: pytest.MonkeyPatch) -> list[Sweep]:
     """The sweeps that would have been measured: here nothing is."""
     asked: list[Sweep] = []
 
+    def note_both(a: Sweep, b: Sweep, **_: object) -> tuple[StoredComparison, ...]:
+        pairs = match_sides(a, b, "cpu")
+        asked.append(a)
+        return compared(*(make_pair(*pair) for pair in pairs))
+
     def note(sweep: Sweep | ChooseSweep, **_: object) -> None:
         asked.append(sweep if isinstance(sweep, Sweep) else sweep(CPU))
 
     monkeypatch.setattr("windtunnel.cli.measuring.describe_device", lambda _device: CPU)
+    monkeypatch.setattr("windtunnel.cli.compare.compare_sweeps", note_both)
     for command in ("windtunnel.cli.run", "windtunnel.cli.step"):
         monkeypatch.setattr(f"{command}.run_and_report", note)
     return asked
@@ -115,7 +122,7 @@ def test_each_command_in_a_page_is_one(page: str, line: str, cli: CallCli, folde
     outcome = cli(*words)
 
     assert outcome.code == 0, f"{page}: {line}\n{outcome.err}"
-    if words[0] in {"run", "step"} and "--dry-run" not in words:
+    if words[0] in {"run", "step", "compare"} and "--dry-run" not in words:
         assert all(sweep.expand("cpu") for sweep in sweeps)
         assert len(sweeps) == 1
 

@@ -18,6 +18,7 @@ _EXPORTS = {
     "Task": "windtunnel.spec.cell",
     "WindtunnelError": "windtunnel.errors",
     "compare": "windtunnel.bench.pairs",
+    "compare_sweeps": "windtunnel.sweep.pairs",
     "cost_of": "windtunnel.cost.step",
     "load_results": "windtunnel.analysis.results",
     "load_sweep": "windtunnel.spec.sweep",

@@ -16,6 +16,7 @@ from windtunnel.bench.pairs import Comparison, Sample, compare, measure_pairs
 from windtunnel.errors import RunError, SpecError, UnsupportedError
 from windtunnel.records.record import ClockName
 from windtunnel.statistics.paired import Side, Verdict
+from windtunnel.statistics.pairing import PairPlan
 
 MILLISECOND = 1e6
 
@@ -59,7 +60,16 @@ class World:
 
     def compare(self, f: Callable[[], None], g: Callable[[], None], **changes: float | None) -> Comparison:
         plan: dict = {"target": None, "delta": 0.01, "max_pairs": 128, "max_seconds": 1e9, "seed": 0, **changes}
-        return measure_pairs(f, g, clock=self, device=torch.device("cpu"), now=lambda: self.now_ns * 1e-9, **plan)
+        seed = plan.pop("seed")
+        return measure_pairs(
+            f,
+            g,
+            clock=self,
+            plan=PairPlan(**plan),
+            device=torch.device("cpu"),
+            seed=seed,
+            now=lambda: self.now_ns * 1e-9,
+        )
 
 
 @pytest.fixture

@@ -244,12 +244,17 @@ def test_tf32_is_refused_where_there_are_no_tensor_cores():
         build(precision="tf32")
 
 
-def test_a_cell_without_tf32_turns_it_off_again():
-    torch.set_float32_matmul_precision("high")
+def test_each_step_has_its_own_precision_where_two_take_turns(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("windtunnel.bench.workload._check_precision", lambda cell, device: None)
+    sides = [build(precision="tf32"), build(precision="fp32")]
+    seen: list[str] = []
 
-    build(precision="fp32")
+    for side in (0, 1, 1, 0):
+        sides[side].reset()
+        seen.append(torch.get_float32_matmul_precision())
 
-    assert torch.get_float32_matmul_precision() == "highest"
+    torch.set_float32_matmul_precision("highest")
+    assert seen == ["high", "highest", "highest", "high"]
 
 
 @pytest.mark.parametrize("name", ["sdpa-efficient", "sdpa-cudnn"])

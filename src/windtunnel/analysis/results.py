@@ -12,7 +12,7 @@ from windtunnel.cost.devices import peaks_of
 from windtunnel.records.calibration import Calibration
 from windtunnel.records.environment import Environment
 from windtunnel.records.record import ClockName, Record, Status
-from windtunnel.records.store import Run, Store, StoredRecord, read_store
+from windtunnel.records.store import Run, Store, StoredComparison, StoredRecord, read_store
 from windtunnel.spec.cell import Cell, MeasurePlan
 from windtunnel.spec.model import ModelSpec
 from windtunnel.spec.tables import PRECISIONS
@@ -236,6 +236,7 @@ class Results:
 
     rows: tuple[Row, ...]
     runs: tuple[Run, ...]
+    comparisons: tuple[StoredComparison, ...] = ()
 
     def __iter__(self) -> Iterator[Row]:
         """Yield the rows."""
@@ -264,7 +265,7 @@ def load_results(store: Store | Path | str) -> Results:
         batch = Batch(rows)
         for row in rows:
             row.batch = batch
-        return Results(rows=rows, runs=store.runs())
+        return Results(rows=rows, runs=store.runs(), comparisons=store.comparisons())
     with read_store(Path(store)) as opened:
         return load_results(opened)
 

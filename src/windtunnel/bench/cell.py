@@ -1,26 +1,22 @@
 """Measure one cell and make its record, whatever happens on the way."""
 
-import re
 import statistics
 import time
-import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-import psutil
 import torch
 
-from windtunnel import units
 from windtunnel.bench.clock import Clock, StepTimes, make_clock
+from windtunnel.bench.failing import explain_error, printable
 from windtunnel.bench.loop import StepError, no_garbage_collection, run_steps, to_samples
 from windtunnel.bench.memory import LEFTOVER_LIMIT_BYTES, MemoryMeter
 from windtunnel.bench.probes import can_probe, probe_steps, time_growth
 from windtunnel.bench.telemetry import TelemetrySampler
 from windtunnel.bench.workload import Workload, build_workload
 from windtunnel.cost.step import cost_of
-from windtunnel.errors import SpecError, UnsupportedError
 from windtunnel.records.record import ClockName, ColdCause, Failure, Memory, Probe, Record, Samples, Status, Telemetry
 from windtunnel.spec.cell import FEWEST_SAMPLES, Task
 from windtunnel.spec.tables import WORKLOADS
@@ -120,9 +116,9 @@ class _Attempt:
             return self._measure()
         except StepError as error:
             assert error.__cause__ is not None
-            return self._explain(error.__cause__, phase=error.phase)
+            return explain_error(error.__cause__, stage=self._stage, phase=error.phase, device=self.task.cell.device)
         except Exception as error:  # noqa: BLE001  # the child's top: whatever it was, the sweep goes on
-            return self._explain(error, phase=None)
+            return explain_error(error, stage=self._stage, phase=None, device=self.task.cell.device)
 
     def clean(self) -> int:
         """Free the cell and return how many bytes it left behind."""
@@ -195,7 +191,7 @@ class _Attempt:
             )
         except (StepError, RuntimeError) as error:  # a broken device is in its events too
             cause = error.__cause__ or error
-            text = _printable(f"{type(cause).__name__}: {cause}")
+            text = printable(f"{type(cause).__name__}: {cause}")
             self.warnings.append(f"the samples are complete, but a probe after them failed: {text}")
             self.is_probe_broken = True
 
@@ -263,31 +259,6 @@ class _Attempt:
                 if stop:
                     return stop.reason.value
 
-    def _explain(self, error: BaseException, *, phase: str | None) -> tuple[Status, Failure]:
-        text = _printable(str(error))
-        # torch's CPU allocator has no exception of its own.
-        if isinstance(error, torch.OutOfMemoryError | MemoryError) or "DefaultCPUAllocator" in text:
-            on_cuda = self.task.cell.device.startswith("cuda")
-            free = _size_in(text, r"of which ([\d.]+ \w+) is free") if on_cuda else psutil.virtual_memory().available
-            requested = _size_in(text, r"[Tt]ried to allocate ([\d.]+ \w+)")
-            failure = Failure(
-                stage=self._stage,
-                phase=phase,
-                message=f"{units.memory(requested)} asked for, {units.memory(free)} free" if requested else text,
-                requested_bytes=requested,
-                free_bytes=free,
-                details=text,
-            )
-            return Status.OUT_OF_MEMORY, failure
-        if isinstance(error, UnsupportedError | SpecError):
-            return Status.UNSUPPORTED, Failure(stage=self._stage, phase=phase, message=text)
-        return Status.FAILED, Failure(
-            stage=self._stage,
-            phase=phase,
-            message=f"{type(error).__name__}: {text}",
-            details=_printable("".join(traceback.format_exception(error))),
-        )
-
 
 def _take(workload: Workload, clock: Clock, count: int, into: list[StepTimes]) -> None:
     """Run `count` steps and add their times; those that were complete before an error are added too."""
@@ -302,20 +273,3 @@ def _take(workload: Workload, clock: Clock, count: int, into: list[StepTimes]) -
 
 def _totals(steps: Sequence[StepTimes]) -> list[int]:
     return [step.total[ClockName.HOST] for step in steps]
-
-
-def _printable(text: str) -> str:
-    """Return the text with lone surrogates written out: JSON and SQLite cannot hold them."""
-    return text.encode(errors="backslashreplace").decode()
-
-
-_SIZE_UNITS = {"bytes": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
-
-
-def _size_in(text: str, pattern: str) -> int | None:
-    """Read a size out of an allocator's message, its only source; None where the wording is another."""
-    found = re.search(pattern, text)
-    if not found:
-        return None
-    number, unit = found.group(1).split()
-    return round(float(number) * _SIZE_UNITS[unit]) if unit in _SIZE_UNITS else None

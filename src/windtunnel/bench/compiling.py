@@ -20,13 +20,13 @@ class CompileWatch:
         self._graphs = 0
 
     def check_compiled(self) -> None:
-        """Say so when nothing was compiled although a step has run.
+        """Say so when nothing was compiled since the last call although a step has run.
 
         Raises:
             UnsupportedError: Dynamo made no graph, so the step ran eagerly.
         """
-        self._graphs = _graphs()
-        if not self._graphs:
+        before, self._graphs = self._graphs, _graphs()
+        if self._graphs == before:
             raise UnsupportedError("torch.compile made no graph: the step ran eagerly, which is not what was asked")
 
     def graphs(self) -> int:

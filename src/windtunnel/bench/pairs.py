@@ -1,10 +1,8 @@
 """Two callables measured in pairs in one process, with a control of the first against itself in the same run."""
 
-import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from random import Random
 
 import torch
 
@@ -25,26 +23,23 @@ from windtunnel.bench.guards import MemoryWatch
 from windtunnel.bench.loop import no_garbage_collection
 from windtunnel.errors import SpecError
 from windtunnel.spec.quantities import parse_fraction, parse_seconds
-from windtunnel.statistics.paired import (
-    LEAST_PAIRS,
-    LOOKS,
-    Effect,
-    Judgement,
-    Side,
-    Verdict,
-    draw_block,
-    judge,
-    level_of_a_look,
-    looks,
-    over_looks,
+from windtunnel.statistics.paired import LEAST_PAIRS, LOOKS, Effect, Side, Verdict, looks, over_looks
+from windtunnel.statistics.pairing import (
+    DEFAULT_DELTA,
+    Differences,
+    Finding,
+    PairPlan,
+    Turn,
+    differences,
+    draw_samples,
+    explain,
+    limit_reached,
+    take_pairs,
 )
-from windtunnel.units import change, counted, duration, percent
+from windtunnel.units import percent
 
 WARMUP_CALLS = 5
 """Untimed calls of each side, in turn, before the first sample."""
-
-_BLOCK_SAMPLES = 6
-"""Two pairs and one of the control."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -87,17 +82,16 @@ class Comparison:
 
     def __str__(self) -> str:
         """Say it in one sentence."""
-        f, g = self.names
-        value, low, high = (change(x, 2) for x in (self.effect.value, self.effect.low, self.effect.high))
-        if self.verdict in {Verdict.FASTER, Verdict.SLOWER}:
-            word = "more" if self.verdict is Verdict.SLOWER else "less"
-            claim = f"{g} takes {percent(abs(self.effect.value), 2)} {word} time than {f} [{low}, {high}]"
-        elif self.verdict is Verdict.EQUIVALENT:
-            claim = f"{g} and {f} take the same time within ±{percent(self.delta)}: {value} [{low}, {high}]"
-        else:
-            claim = f"whether {g} differs from {f} is not known: {value} [{low}, {high}], {self.reason}"
-        seen = "" if self.resolution is None else f"; this run could see {percent(self.resolution, 2)}"
-        return f"{claim} ({counted(self.pairs, 'pair')}{seen})"
+        finding = Finding(
+            verdict=self.verdict,
+            effect=self.effect,
+            resolution=self.resolution,
+            p_value=self.p_value,
+            pairs=self.pairs,
+            reason=self.reason,
+            delta=self.delta,
+        )
+        return finding.sentence(*self.names)
 
 
 def compare(
@@ -105,7 +99,7 @@ def compare(
     g: Call,
     *,
     target: float | str | None = None,
-    delta: float | str = 0.01,
+    delta: float | str = DEFAULT_DELTA,
     max_pairs: int = LOOKS[-1],
     max_seconds: float | str = 60.0,
     timeout: float | str = TIMEOUT_SECONDS,
@@ -156,10 +150,12 @@ def compare(
             f,
             g,
             clock=make_clock(place, num_phases=1, num_steps=1),
-            target=None if target is None else parse_fraction(target),
-            delta=parse_fraction(delta),
-            max_pairs=max_pairs,
-            max_seconds=parse_seconds(max_seconds),
+            plan=PairPlan(
+                target=None if target is None else parse_fraction(target),
+                delta=parse_fraction(delta),
+                max_pairs=max_pairs,
+                max_seconds=parse_seconds(max_seconds),
+            ),
             timeout=parse_seconds(timeout),
             device=place,
             seed=seed,
@@ -171,10 +167,7 @@ def measure_pairs(
     g: Call,
     *,
     clock: Clock,
-    target: float | None,
-    delta: float,
-    max_pairs: int,
-    max_seconds: float,
+    plan: PairPlan,
     device: torch.device,
     seed: int,
     timeout: float = TIMEOUT_SECONDS,
@@ -189,45 +182,40 @@ def measure_pairs(
         for side, call, name in zip(Side, (f, g), names, strict=True)
     }
     warmup_calls = 0
-    while warmup_calls < WARMUP_CALLS and (not warmup_calls or now() - started_at < WARMUP_SHARE * max_seconds):
+    while warmup_calls < WARMUP_CALLS and (not warmup_calls or now() - started_at < WARMUP_SHARE * plan.max_seconds):
         for timer in timers.values():
             timer.time(1)
         warmup_calls += 1
     calls = choose_calls_per_sample(tuple(timers.values()))
 
-    generator = Random(seed)
+    turns: list[Turn] = []
     samples: list[Sample] = []
-    planned = looks(max_pairs)
-    while True:
-        with keep_samples(samples):
-            for sample in _measure_block(timers, calls, generator, first_pair=len(samples) // _BLOCK_SAMPLES * 2):
-                samples.append(sample)  # one by one: those of a block that is cut short are kept too
-        num_pairs = len(samples) // _BLOCK_SAMPLES * 2
-        is_over = now() - started_at >= max_seconds
-        if is_over or num_pairs in planned:
-            judgement = judge(
-                _differences(samples),
-                _differences(samples, is_null=True),
-                delta=delta,
-                alpha=level_of_a_look(len(planned)),
-            )
-            is_decided = _is_decided(judgement, target)
-            if is_over or is_decided or num_pairs == max_pairs:
-                break
-    limit = f"the limit of {duration(max_seconds)}" if is_over else f"the limit of {max_pairs} pairs"
+
+    def take(block: tuple[Turn, ...]) -> None:
+        for turn in block:
+            samples.append(_sample(turn, slot=len(samples) % 2, nanoseconds=timers[turn.side].time(calls)))
+            turns.append(turn)
+
+    def read() -> Differences:
+        return differences(turns, [sample.nanoseconds for sample in samples])
+
+    with keep_samples(samples):
+        taken = take_pairs(plan, seed=seed, draw=draw_samples, take=take, read=read, elapsed=lambda: now() - started_at)
+    judgement = taken.judgement
     warnings = [*batching_note(calls), *(warning for timer in timers.values() for warning in timer.warnings())]
     warnings += memory.warnings()
-    if target is not None and not is_decided:
-        warnings.append(f"the target of ±{percent(target, 2)} was not reached at {limit}")
+    if plan.target is not None and not taken.is_enough:
+        limit = limit_reached(plan, taken.num_pairs)
+        warnings.append(f"the target of ±{percent(plan.target, 2)} was not reached at {limit}")
     return Comparison(
         names=names,
         verdict=judgement.verdict,
         effect=judgement.effect,
         resolution=judgement.resolution,
-        p_value=over_looks(judgement.p_value, len(planned)),
-        pairs=num_pairs,
-        reason=_explain(judgement, delta, num_pairs, limit),
-        delta=delta,
+        p_value=over_looks(judgement.p_value, len(looks(plan.max_pairs))),
+        pairs=taken.num_pairs,
+        reason=explain(judgement, plan, taken.num_pairs),
+        delta=plan.delta,
         calls_per_sample=calls,
         warmup_calls=warmup_calls,
         device=str(device),
@@ -237,48 +225,10 @@ def measure_pairs(
     )
 
 
-def _measure_block(
-    timers: Mapping[Side, CallTimer], calls: int, generator: Random, *, first_pair: int
-) -> Iterator[Sample]:
-    """Measure two pairs, and one of the control before, between or after them."""
-    order = [
-        (first_pair + index, first, Side.B if first is Side.A else Side.A)
-        for index, first in enumerate(draw_block(generator))
-    ]
-    order.insert(generator.randrange(3), (first_pair // 2, Side.A, Side.A))
-    for pair, *sides in order:
-        for slot, side in enumerate(sides):
-            time_spent = timers[side].time(calls)
-            yield Sample(side=side, pair=pair, slot=slot, is_null=sides[0] is sides[1], nanoseconds=time_spent)
-
-
-def _differences(samples: list[Sample], *, is_null: bool = False) -> list[float]:
-    """Return log t_B - log t_A of each pair, or of each pair of the control the later over the earlier."""
-    kept = [sample for sample in samples if sample.is_null == is_null]
-    return [
-        math.log(later.nanoseconds / earlier.nanoseconds) * (-1 if later.side < earlier.side else 1)
-        for earlier, later in zip(kept[::2], kept[1::2], strict=True)
-    ]
-
-
-def _is_decided(judgement: Judgement, target: float | None) -> bool:
-    half_width = (judgement.effect.high - judgement.effect.low) / 2
-    return judgement.verdict is not Verdict.INCONCLUSIVE and (target is None or half_width <= target)
-
-
-def _explain(judgement: Judgement, delta: float, num_pairs: int, limit: str) -> str:
-    """Say why the verdict is what it is."""
-    effect, seen = judgement.effect, judgement.resolution
-    is_within_delta = -delta <= effect.low and effect.high <= delta
-    if judgement.verdict is Verdict.EQUIVALENT:
-        return f"the interval lies within ±{percent(delta)}"
-    if judgement.verdict is not Verdict.INCONCLUSIVE:
-        return "the interval excludes 0" + (f", though it lies within ±{percent(delta)}" if is_within_delta else "")
-    if num_pairs < LEAST_PAIRS:
-        return f"{counted(num_pairs, 'pair')} within {limit} are too few for an interval, which takes {LEAST_PAIRS}"
-    if seen is not None and (effect.low > 0 or effect.high < 0):
-        return f"the effect is smaller than the {percent(seen, 2)} that the control shows this run could see"
-    return f"the interval holds 0 and reaches beyond ±{percent(delta)} at {limit}"
+def _sample(turn: Turn, *, slot: int, nanoseconds: int) -> Sample:
+    number = turn.null_pair if turn.pair is None else turn.pair
+    assert number is not None  # each turn of callables is in one pair
+    return Sample(side=turn.side, pair=number, slot=slot, is_null=turn.pair is None, nanoseconds=nanoseconds)
 
 
 def _name(f: Call, g: Call) -> tuple[str, str]:

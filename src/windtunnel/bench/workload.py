@@ -2,6 +2,9 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from types import FunctionType, MethodType
+from zlib import crc32
 
 import torch
 import torch.nn.functional as F  # noqa: N812  # the name that every PyTorch text uses
@@ -29,7 +32,8 @@ class Phase:
 class Workload:
     """A step ready to run.
 
-    `reset` runs before each step, outside of any timed region. `fault` says what is wrong with the numbers of
+    `reset` runs before each step, outside of any timed region, and sets what is global to the process as this step
+    needs it, so that the steps of two workloads may take turns. `fault` says what is wrong with the numbers of
     the last step (a loss that is not finite), or None. `total` names the whole step.
     """
 
@@ -51,8 +55,6 @@ def build_workload(cell: Cell) -> Workload:
     backend = load_backend(cell.attention)
     product_dtype = _dtype(precision.autocast or precision.weights)
     backend.check(cell.attention, device_type=device.type, dtype=product_dtype)
-    # "high" is the documented switch for TF32 products; set both ways, as a process runs many cells.
-    torch.set_float32_matmul_precision("high" if precision.tf32 else "highest")
     model = build_model(
         cell.model,
         backend.attend,
@@ -69,9 +71,9 @@ def build_workload(cell: Cell) -> Workload:
     run_model: Callable[[Tensor], Tensor] = model
     if cell.compile != "off":
         # fullgraph: a graph break is an error instead of a silently slower mixture.
-        run_model = torch.compile(model, mode=cell.compile, fullgraph=True)
+        run_model = torch.compile(_with_own_code(model, cell), mode=cell.compile, fullgraph=True)
     inputs, targets = tokens[:, :-1].contiguous(), tokens[:, 1:].contiguous()
-    begin_step = _begin_graph_step if cell.compile != "off" else _do_nothing
+    begin_step = partial(_begin_step, uses_tf32=precision.tf32, is_compiled=cell.compile != "off")
     if cell.workload == "forward":
         return _Inference(run_model, autocast, inputs, begin_step=begin_step).workload()
     uses_scaler = cell.workload == "train_step" and precision.autocast == "float16"
@@ -87,13 +89,29 @@ def build_workload(cell: Cell) -> Workload:
     return training.workload(cell.workload)
 
 
-def _begin_graph_step() -> None:
-    """Tell CUDA graphs that the outputs of the step before are no longer needed."""
-    torch.compiler.cudagraph_mark_step_begin()
+def _begin_step(*, uses_tf32: bool, is_compiled: bool) -> None:
+    """Set what is global to the process as this cell wants it; cells of two precisions may take turns."""
+    # "high" is the documented switch for TF32 products.
+    torch.set_float32_matmul_precision("high" if uses_tf32 else "highest")
+    if is_compiled:  # else it would import Inductor and its CUDA graphs for nothing
+        torch.compiler.cudagraph_mark_step_begin()  # the outputs of the step before are no longer needed
 
 
-def _do_nothing() -> None:
-    """Begin an eager step: marking it would import Inductor and its CUDA graphs for nothing."""
+def _with_own_code(model: torch.nn.Module, cell: Cell) -> torch.nn.Module:
+    """Give the model a copy of its forward's code, by which Dynamo keeps what it compiled.
+
+    Two compiled cells that take turns in one process would else share one list: the second to be compiled would be
+    compiled for any shape (or not at all, if it is the same), and each step would first try the other's guards.
+    """
+    forward = type(model).forward
+    assert isinstance(forward, FunctionType)
+    # What Dynamo knows of shapes goes by name, file and line: so the name must differ where shapes do.
+    name = f"forward_{crc32(cell.model_dump_json().encode()):08x}"
+    copied = FunctionType(
+        forward.__code__.replace(co_name=name), forward.__globals__, name, forward.__defaults__, forward.__closure__
+    )
+    model.forward = MethodType(copied, model)
+    return model
 
 
 def _dtype(name: str) -> torch.dtype:

@@ -13,7 +13,7 @@ from windtunnel.errors import WindtunnelError
 
 EXIT_DONE = 0
 EXIT_NO = 1
-"""The answer is no: a cell failed, or the doctor found a problem."""
+"""The answer is no: a cell failed, the doctor found a problem, or a comparison ended as --fail-if says."""
 EXIT_WRONG = 2
 """The request was wrong."""
 EXIT_INTERRUPTED = 130
@@ -30,6 +30,7 @@ class _Entry:
 _COMMANDS = {
     "run": _Entry(panel="Measure", summary="Measure a whole sweep: a TOML file, a preset, or this machine's default."),
     "step": _Entry(panel="Measure", summary="Measure one cell or a small grid, given by flags."),
+    "compare": _Entry(panel="Measure", summary="Measure two configurations against each other, in pairs."),
     "report": _Entry(panel="Results", summary="Write the report of a store: terminal, Markdown and HTML."),
     "list": _Entry(panel="Results", summary="List what a store holds."),
     "show": _Entry(panel="Results", summary="Show one record with every sample."),

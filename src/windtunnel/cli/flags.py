@@ -1,12 +1,14 @@
 """The flags of a cell, the same for every command that works on one: each is a field of a sweep."""
 
 import inspect
-from collections.abc import Callable
+import shlex
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Annotated, Any
 
 import typer
 
+from windtunnel.errors import SpecError, unknown_name
 from windtunnel.spec.model import NAMED_SIZES
 from windtunnel.spec.tables import ATTENTION_BACKENDS, COMPILE_MODES, PRECISIONS, WORKLOADS
 
@@ -73,16 +75,21 @@ DeviceOption = Annotated[
 ]
 
 
-def takes_cell_flags(function: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the flags of a cell.
+COUNT_FLAGS = ("steps", "target", "max_samples", "max_time")
+"""The flags that say how many samples a cell gets; in pairs that is another question."""
+
+
+def takes_cell_flags(function: Callable[..., None], *, without: Collection[str] = ()) -> Callable[..., None]:
+    """Give a command the flags of a cell, but for those named in `without`.
 
     The function's parameter `fields` receives those that were given, as the fields of a sweep, unchecked:
     the sweep checks flags and TOML by the same code.
     """
+    flags = {name: flag for name, flag in _FLAGS.items() if name not in without}
     own = [parameter for name, parameter in inspect.signature(function).parameters.items() if name != "fields"]
 
     def command(**arguments: Any) -> None:
-        given = {name: arguments.pop(name) for name in _FLAGS}
+        given = {name: arguments.pop(name) for name in flags}
         fields = {name: _parse(_FLAGS[name], text) for name, text in given.items() if text is not None}
         function(fields=fields, **arguments)
 
@@ -90,7 +97,7 @@ def takes_cell_flags(function: Callable[..., None]) -> Callable[..., None]:
         *own,
         *(
             inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=_option(name, flag))
-            for name, flag in _FLAGS.items()
+            for name, flag in flags.items()
         ),
     ]
     as_keywords = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in parameters]
@@ -98,6 +105,38 @@ def takes_cell_flags(function: Callable[..., None]) -> Callable[..., None]:
     command.__annotations__ = {parameter.name: parameter.annotation for parameter in as_keywords}
     command.__doc__ = function.__doc__
     return command
+
+
+def parse_cell_flags(text: str, *, also: Collection[str] = ()) -> tuple[dict[str, object], dict[str, str]]:
+    """Read flags of a cell out of one text, such as '--attention sdpa --layers 4'.
+
+    Returns:
+        The fields of a sweep, unchecked, and the values of those flags that `also` allows.
+
+    Raises:
+        SpecError: The text cannot be split into words, or holds something else than known flags with values.
+    """
+    try:
+        words = shlex.split(text)
+    except ValueError as error:
+        raise SpecError(f"{text!r} cannot be split into flags: {error}") from None
+    known = {f"--{name.replace('_', '-')}": name for name in (*_FLAGS, *also) if name not in COUNT_FLAGS}
+    fields: dict[str, object] = {}
+    others: dict[str, str] = {}
+    while words:
+        flag, equals, value = words.pop(0).partition("=")
+        if flag not in known:
+            raise SpecError(unknown_name("flag", flag, known))
+        if not equals:
+            if not words or words[0].startswith("--"):
+                raise SpecError(f"{flag} has no value; write it as '{flag} VALUE'")
+            value = words.pop(0)
+        name = known[flag]
+        if name in also:
+            others[name] = value
+        else:
+            fields[name] = _parse(_FLAGS[name], value)
+    return fields, others
 
 
 def _option(name: str, flag: _Flag) -> object:

@@ -8,6 +8,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from windtunnel import units
 from windtunnel.records.environment import Environment
+from windtunnel.records.pair import PairRecord
 from windtunnel.records.record import ClockName, Record, Status
 from windtunnel.spec.cell import Task
 from windtunnel.statistics.interval import median_interval
@@ -19,18 +20,7 @@ class Display:
     def __init__(self, console: Console) -> None:
         """Write to `console`; its bar appears only on a terminal."""
         self._console = console
-        self._bar = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-            console=console,
-            transient=True,
-            refresh_per_second=1,  # drawing takes the host's time from what is measured
-            disable=not console.is_terminal,
-        )
+        self._bar = _make_bar(console)
         self._line = self._bar.add_task("starting a worker", total=None)
         self._label = ""
         self._begin = 0.0
@@ -77,6 +67,71 @@ class Display:
         self._console.print(f"{counter} {label}  {_outcome(record)} [dim]({took})[/]", soft_wrap=True, highlight=False)
 
 
+class PairDisplay:
+    """Prints a line for each comparison when it is stored; on a terminal the bar below names cells and stage."""
+
+    def __init__(self, console: Console) -> None:
+        """Write to `console`; its bar appears only on a terminal."""
+        self._console = console
+        self._bar = _make_bar(console)
+        self._line = self._bar.add_task("starting a worker", total=None)
+        self._label = ""
+        self._begin = 0.0
+        self.planned_count = 0
+        self.stored = 0
+
+    def __enter__(self) -> "PairDisplay":
+        """Show the bar."""
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Take the bar away."""
+        self._bar.stop()
+
+    def planned(
+        self, pairs: tuple[tuple[Task, Task], ...], environments: tuple[Environment, Environment], seconds: float | None
+    ) -> None:
+        """Say on what and how much will be compared, and how long it takes where that is known."""
+        self.planned_count = len(pairs)
+        there = dict.fromkeys(f"{one.device_name} · torch {one.torch}" for one in environments)
+        self._console.print(
+            f"[bold]{escape(' against '.join(there))}[/] · {units.counted(len(pairs), 'comparison')}", soft_wrap=True
+        )
+        if seconds is not None:
+            self._console.print(
+                f"A process for each turn: about {units.duration(seconds, 2)} a comparison and "
+                f"{units.duration(len(pairs) * seconds, 2)} in all, building and warm-up not counted",
+                soft_wrap=True,
+            )
+        self._bar.update(self._line, total=len(pairs), completed=0)
+
+    def began(self, a: Task, b: Task) -> None:
+        """Name the cells on the bar."""
+        self._label = a.label() if a == b else f"{a.label()} against {b.label()}"
+        self._begin = time.monotonic()
+        self._bar.update(self._line, description=self._label)
+
+    def stage(self, name: str) -> None:
+        """Name the stage on the bar."""
+        self._bar.update(self._line, description=f"{self._label} · {name}")
+
+    def ended(self, record: PairRecord) -> None:
+        """Print the line of a finished comparison."""
+        self.stored += 1
+        self._bar.update(self._line, completed=self.stored)
+        took = units.duration(time.monotonic() - self._begin, digits=2)
+        pairs = sum(turn.pair is not None for turn in record.turns) // 2
+        outcome = units.counted(pairs, "pair")
+        if record.failure:
+            where = escape(f"{record.failure.stage}: {record.failure.message}")
+            outcome = f"[bold red]{record.status.value}[/] in {where}"
+        counter = f"[dim]{self.stored}/{self.planned_count}[/]"
+        self._console.print(
+            f"{counter} {escape(self._label)}  {outcome} [dim]({took})[/]", soft_wrap=True, highlight=False
+        )
+
+
 def tasks_text(tasks: tuple[Task, ...]) -> str:
     """Return what a sweep asks for: 24 cells; or 5 cells in 3 processes each, 15 measurements."""
     if not is_repeated(tasks):
@@ -89,6 +144,21 @@ def tasks_text(tasks: tuple[Task, ...]) -> str:
 def is_repeated(tasks: tuple[Task, ...]) -> bool:
     """Whether a sweep measures each of its cells in several processes; they are the same plan's for all of them."""
     return bool(tasks) and tasks[0].plan.processes > 1
+
+
+def _make_bar(console: Console) -> Progress:
+    return Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        refresh_per_second=1,  # drawing takes the host's time from what is measured
+        disable=not console.is_terminal,
+    )
 
 
 def _outcome(record: Record) -> str:

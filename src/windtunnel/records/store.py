@@ -13,12 +13,13 @@ from typing import Any, Self, TypeVar
 from windtunnel.errors import StoreError
 from windtunnel.records.calibration import Calibration, calibration_from_json, calibration_to_json
 from windtunnel.records.environment import Environment
+from windtunnel.records.pair import PairRecord, pair_from_json, pair_to_json
 from windtunnel.records.record import Record, record_from_json, record_to_json
 
 FILE_NAME = "store.sqlite"
 DEFAULT_STORE = Path("windtunnel-results")
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 _APPLICATION_ID = 0x57544E4C  # "WTNL": what `file` and we ourselves know a store by
 _AUTO = -1  # in the columns for browsing: the count was not asked for, but found
 _BUSY_SECONDS = 60.0  # how long a writer waits for another one; a transaction takes milliseconds
@@ -67,7 +68,19 @@ CREATE TABLE calibrations (
     calibration TEXT NOT NULL
 ) STRICT;
 """
-_UPGRADES = {1: _CALIBRATIONS}
+_COMPARISONS = """
+CREATE TABLE comparisons (
+    id INTEGER PRIMARY KEY,
+    machine TEXT NOT NULL,
+    environment_a TEXT NOT NULL REFERENCES environments(id),
+    environment_b TEXT NOT NULL REFERENCES environments(id),
+    run_started_at TEXT NOT NULL,
+    started_at TEXT NOT NULL,
+    status TEXT NOT NULL,
+    comparison TEXT NOT NULL
+) STRICT;
+"""
+_UPGRADES = {1: _CALIBRATIONS, 2: _COMPARISONS}
 """What each schema version lacks of the next one; new tables only, so that an open writer of the old one goes on."""
 
 _Result = TypeVar("_Result")
@@ -84,6 +97,15 @@ class StoredRecord:
     repeat: int
     record: Record
     environment: Environment
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StoredComparison:
+    """A comparison with the environments of its two sides, which are one where both shared a process."""
+
+    record: PairRecord
+    environment_a: Environment
+    environment_b: Environment
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -218,6 +240,49 @@ class Store:
                 return calibration_from_json(text)
         return None
 
+    def add_comparison(self, record: PairRecord, environment_a: Environment, environment_b: Environment) -> None:
+        """Store a comparison in one transaction, under the machine of side A; earlier ones stay.
+
+        Raises:
+            StoreError: The file cannot be written: read-only, disk full, not a store any more.
+        """
+
+        def write() -> None:
+            self._add_environment(environment_a)
+            self._add_environment(environment_b)
+            columns = {
+                "machine": environment_a.machine(),
+                "environment_a": environment_a.key(),
+                "environment_b": environment_b.key(),
+                "run_started_at": record.run_started_at,
+                "started_at": record.started_at,
+                "status": record.status.value,
+                "comparison": pair_to_json(record),
+            }
+            names, marks = ", ".join(columns), ", ".join("?" * len(columns))
+            self._connection.execute(f"INSERT INTO comparisons ({names}) VALUES ({marks})", tuple(columns.values()))
+
+        self._write(write)
+
+    def comparisons(self) -> tuple[StoredComparison, ...]:
+        """Return all comparisons in the order in which they were made.
+
+        Raises:
+            StoreError: A row cannot be read as a comparison.
+        """
+        if not self._read("SELECT 1 FROM sqlite_schema WHERE name = 'comparisons'"):
+            return ()  # an older schema version, opened for reading
+        rows = self._read("SELECT id, environment_a, environment_b, comparison FROM comparisons ORDER BY id")
+        environments = self._environments() if rows else {}
+        found: list[StoredComparison] = []
+        for number, a, b, text in rows:
+            with _damage_named(f"comparison {number}", self.folder):
+                stored = StoredComparison(
+                    record=pair_from_json(text), environment_a=environments[a], environment_b=environments[b]
+                )
+            found.append(stored)
+        return tuple(found)
+
     def keys(self, machine: str) -> frozenset[str]:
         """Return the keys of all tasks that were measured on `machine`, failures included."""
         rows = self._read("SELECT DISTINCT key FROM records WHERE machine = ?", (machine,))
@@ -229,10 +294,7 @@ class Store:
         Raises:
             StoreError: A row cannot be read as a record.
         """
-        environments: dict[str, Environment] = {}
-        for identity, text in self._read("SELECT id, environment FROM environments"):
-            with _damage_named(f"environment {identity}", self.folder):
-                environments[identity] = Environment(**json.loads(text))
+        environments = self._environments()
         latest = (
             ""
             if all_repeats
@@ -269,6 +331,13 @@ class Store:
                 "SELECT started_at, sweep, machine, summary FROM runs ORDER BY id"
             )
         )
+
+    def _environments(self) -> dict[str, Environment]:
+        environments: dict[str, Environment] = {}
+        for identity, text in self._read("SELECT id, environment FROM environments"):
+            with _damage_named(f"environment {identity}", self.folder):
+                environments[identity] = Environment(**json.loads(text))
+        return environments
 
     def _add_environment(self, environment: Environment) -> None:
         self._connection.execute(
@@ -318,7 +387,7 @@ def open_store(folder: Path) -> Store:
                     connection.execute("PRAGMA journal_mode = WAL")
                     connection.executescript(
                         f"BEGIN; PRAGMA application_id = {_APPLICATION_ID};"
-                        f" PRAGMA user_version = {SCHEMA_VERSION}; {_SCHEMA} {_CALIBRATIONS} COMMIT;"
+                        f" PRAGMA user_version = {SCHEMA_VERSION}; {_SCHEMA} {_CALIBRATIONS} {_COMPARISONS} COMMIT;"
                     )
                 _check_identity(connection, folder)
                 _upgrade(connection)

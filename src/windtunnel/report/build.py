@@ -8,6 +8,7 @@ from windtunnel.report.document import Document, Paragraph, Section
 from windtunnel.report.scope import Scope, scopes_of
 from windtunnel.report.sections.charts import charts
 from windtunnel.report.sections.cold import cold
+from windtunnel.report.sections.compare import compare
 from windtunnel.report.sections.conditions import conditions
 from windtunnel.report.sections.failures import failures
 from windtunnel.report.sections.grid import grid
@@ -25,6 +26,7 @@ from windtunnel.report.sections.warnings import warnings
 SECTIONS: tuple[Callable[[Scope], Section | None], ...] = (
     overview,
     charts,
+    compare,
     grid,
     processes,
     ratio,
@@ -51,7 +53,7 @@ def build_document(results: Results, *, title: str | None = None) -> Document:
     sections = [
         section if len(scopes) == 1 else replace(section, heading=f"{section.heading}, {scope.name}")
         for scope in scopes
-        for make in SECTIONS
+        for make in (SECTIONS if scope.rows else (compare,))
         if (section := make(scope))
     ]
     if not scopes:
@@ -64,4 +66,5 @@ def _title(scopes: tuple[Scope, ...]) -> str:
         return "No results"
     sweep = next((name for scope in scopes for run in scope.runs[-1:] if (name := run.sweep.get("name"))), "")
     where = " and ".join(scope.name for scope in scopes) if len(scopes) < 3 else f"{len(scopes)} machines"
-    return f"{sweep} on {where}" if sweep else f"Step times on {where}"
+    what = "Step times" if any(scope.rows for scope in scopes) else "Comparisons"
+    return f"{sweep or what} on {where}"

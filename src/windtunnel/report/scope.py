@@ -1,7 +1,7 @@
 """The rows of one machine, and the words for what tells its cells apart."""
 
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from operator import attrgetter
 from typing import TypeVar, cast
 
@@ -9,7 +9,7 @@ from windtunnel.analysis.comparisons import varying
 from windtunnel.analysis.labels import Mark, marks_of
 from windtunnel.analysis.results import Results, Row
 from windtunnel.records.environment import Environment
-from windtunnel.records.store import Run
+from windtunnel.records.store import Run, StoredComparison
 from windtunnel.report.document import Cell, Column, ColumnKind
 from windtunnel.spec.model import ModelSpec
 
@@ -86,6 +86,7 @@ class Scope:
         marks: What a reader must know of each row before using its number.
         entries: What each row shows under `axes`: made once, because every table asks for it.
         models: Each model with its name, which no other one of this machine has, smallest first.
+        comparisons: The comparisons whose side A ran on this machine; a machine may have them only.
     """
 
     machine: str
@@ -99,6 +100,7 @@ class Scope:
     marks: Mapping[Row, tuple[Mark, ...]]
     entries: Mapping[Row, tuple[Cell, ...]]
     models: tuple[NamedModel, ...]
+    comparisons: tuple[StoredComparison, ...] = ()
 
     @property
     def environment(self) -> Environment:
@@ -145,8 +147,18 @@ class Scope:
 def scopes_of(results: Results) -> tuple[Scope, ...]:
     """Split results by machine, in order of first appearance."""
     groups = results.by_machine()
-    names = _machine_names({machine: rows[-1].environment for machine, rows in groups.items()})
-    return tuple(_scope(machine, names[machine], rows, results.runs) for machine, rows in groups.items())
+    compared: dict[str, list[StoredComparison]] = {}
+    for stored in results.comparisons:
+        compared.setdefault(stored.environment_a.machine(), []).append(stored)
+    environments = {machine: stored[-1].environment_a for machine, stored in compared.items()}
+    names = _machine_names({machine: rows[-1].environment for machine, rows in groups.items()} | environments)
+    return tuple(
+        replace(
+            _scope(machine, name, groups.get(machine, ()), results.runs),
+            comparisons=tuple(compared.get(machine, ())),
+        )
+        for machine, name in names.items()
+    )
 
 
 def _scope(machine: str, name: str, rows: tuple[Row, ...], runs: tuple[Run, ...]) -> Scope:

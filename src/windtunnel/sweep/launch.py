@@ -3,6 +3,7 @@
 import json
 import os
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,15 +11,22 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
+from windtunnel import __version__
 from windtunnel.errors import RunError, SpecError
 from windtunnel.records.calibration import Calibration, calibration_from_json
 from windtunnel.records.checkup import CheckResult, checkup_from_json
 from windtunnel.records.environment import Environment
+from windtunnel.records.pair import PairRecord, pair_from_json
 from windtunnel.records.record import Failure, Record, Status, record_from_json
 from windtunnel.spec.cell import Task
+from windtunnel.statistics.pairing import PairPlan
+
+PROTOCOL = 1
+"""Version of the messages between parent and worker; both ends must have the same one, and the same windtunnel."""
 
 START_SECONDS = 300.0
 """How long a process may take to import torch: a cold network disk needs a minute."""
@@ -36,6 +44,50 @@ class Answer:
 
     record: Record
     leaked_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PairAnswer:
+    """What a worker says of one comparison: its record, and how much memory it could not give back."""
+
+    record: PairRecord
+    leaked_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Place:
+    """Where a worker runs; None: as the parent does.
+
+    Attributes:
+        project: Its working directory, from which it imports first.
+        python: Its interpreter, in whose environment the same windtunnel must be.
+    """
+
+    project: str | None = None
+    python: str | None = None
+
+    def check(self) -> None:
+        """Refuse what is not there.
+
+        Raises:
+            SpecError: The project is no folder, or the interpreter no file.
+        """
+        if self.project is not None and not Path(self.project).is_dir():
+            raise SpecError(f"project {self.project!r} is not a folder; name one that holds the code of this side")
+        self.interpreter()
+
+    def interpreter(self) -> str:
+        """Return the path of the interpreter, links kept: a virtual environment is known by the path of its link.
+
+        Raises:
+            SpecError: There is no such program.
+        """
+        found = shutil.which(self.python) if self.python else sys.executable
+        if not found:
+            raise SpecError(
+                f"python {self.python!r} is not a program; name an interpreter, such as /envs/other/bin/python"
+            )
+        return os.path.abspath(found)  # noqa: PTH100  # pathlib's `absolute` leaves .. in, its `resolve` follows links
 
 
 class WorkerLostError(RunError):
@@ -73,35 +125,43 @@ Launch = Callable[[], Worker]
 class WorkerProcess:
     """A real worker: a child process in a session of its own, so that Ctrl-C reaches only the parent."""
 
-    def __init__(self) -> None:
+    def __init__(self, place: Place | None = None) -> None:
         """Start the process and wait until it has imported torch.
 
         Raises:
-            RunError: It ended, or said nothing for START_SECONDS; the message has the end of its output.
+            RunError: It ended, or said nothing for START_SECONDS; the message has the end of its output. Or it has
+                another windtunnel than the parent.
         """
-        environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+        place = place or Place()
+        python = place.interpreter()
         self._output = tempfile.TemporaryFile()  # noqa: SIM115  # lives as long as the process, closed in `close`
         # Answers have a pipe of their own: anything may print to standard output, even before our code runs.
         self._answers, answers = os.pipe()
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "windtunnel.sweep.worker", str(answers)],
-            stdin=subprocess.PIPE,
-            stdout=self._output,
-            stderr=self._output,
-            pass_fds=(answers,),
-            env=environment,
-            start_new_session=True,
-        )
-        os.close(answers)
+        try:
+            self._process = subprocess.Popen(
+                [python, "-m", "windtunnel.sweep.worker", str(answers)],
+                stdin=subprocess.PIPE,
+                stdout=self._output,
+                stderr=self._output,
+                pass_fds=(answers,),
+                env=_environment_of(place),
+                cwd=place.project,
+                start_new_session=True,
+            )
+        except OSError as error:  # a program of another machine, a script without its interpreter
+            os.close(self._answers)
+            self._output.close()
+            raise RunError(f"{python} cannot be started: {error.strerror}; name a Python interpreter") from error
+        finally:
+            os.close(answers)
         self._buffer = b""
         self._stage = "start"
         self.is_fresh = True
         try:
-            self._receive(time.monotonic() + START_SECONDS)
+            _check_same(python, self._receive(time.monotonic() + START_SECONDS))
         except WorkerLostError as error:
             self.close()
-            message = f"the worker did not start: {error}\n{error.failure.details or ''}".rstrip()
-            raise RunError(f"{message}\ncheck that `{sys.executable} -c 'import torch'` works") from None
+            raise RunError(_why_not_started(python, error)) from None
         except BaseException:
             self.close()  # interrupted while torch is imported: nobody else knows this process yet
             raise
@@ -124,6 +184,21 @@ class WorkerProcess:
             message = self._receive(deadline, timeout)
             if message["event"] == "record":
                 return Answer(record=record_from_json(message["record"]), leaked_bytes=message["leaked_bytes"])
+            self._stage = message["stage"]
+            on_stage(self._stage)
+
+    def compare(self, a: Task, b: Task, *, plan: PairPlan, seed: int, timeout: float, on_stage: OnStage) -> PairAnswer:
+        """Compare two tasks in this one process; after a WorkerLostError the process is gone."""
+        deadline = time.monotonic() + timeout
+        self._stage = "start"
+        self.is_fresh = False
+        tasks = [task.model_dump(mode="json") for task in (a, b)]
+        self._send({"op": "compare", "tasks": tasks, "plan": asdict(plan), "seed": seed})
+        while True:
+            message = self._receive(deadline, timeout)
+            if message["event"] == "comparison":
+                record = pair_from_json(message["comparison"])
+                return PairAnswer(record=record, leaked_bytes=message["leaked_bytes"])
             self._stage = message["stage"]
             on_stage(self._stage)
 
@@ -217,6 +292,40 @@ class WorkerProcess:
         size = self._output.seek(0, os.SEEK_END)
         self._output.seek(max(0, size - _TAIL_BYTES))
         return self._output.read().decode(errors="replace").strip() or None
+
+
+def _environment_of(place: Place) -> dict[str, str]:
+    """Return the variables of a worker: those of the parent, with paths that hold in another folder too."""
+    variables = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    if place.project is not None:
+        paths = [place.project, *filter(None, variables.get("PYTHONPATH", "").split(os.pathsep))]
+        variables["PYTHONPATH"] = os.pathsep.join(str(Path(path).absolute()) for path in paths)
+    return variables
+
+
+def _check_same(python: str, ready: Mapping[str, Any]) -> None:
+    """Refuse a worker that may not understand what it is asked.
+
+    Raises:
+        RunError: It has another windtunnel than the parent.
+    """
+    theirs, ours = (ready.get("windtunnel"), ready.get("protocol")), (__version__, PROTOCOL)
+    if theirs != ours:
+        raise RunError(
+            f"{python} has windtunnel {theirs[0] or 'of before 0.1.0'} with protocol {theirs[1]}, here it is {ours[0]} "
+            f"with protocol {ours[1]}: install the same windtunnel in both environments"
+        )
+
+
+def _why_not_started(python: str, error: WorkerLostError) -> str:
+    details = error.failure.details or ""
+    if "No module named 'windtunnel" in details or "No module named windtunnel" in details:
+        return (
+            f"{python} cannot import windtunnel, which its worker needs; install there what runs here, version "
+            f"{__version__}: `{python} -m pip install -e` with the path of this checkout"
+        )
+    message = f"the worker did not start: {error}\n{details}".rstrip()
+    return f"{message}\ncheck that `{python} -c 'import torch'` works"
 
 
 def describe_device(device: str, *, launch: Launch = WorkerProcess) -> Environment:

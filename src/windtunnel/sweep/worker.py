@@ -15,17 +15,22 @@ from typing import Any
 
 import torch
 
+from windtunnel import __version__
 from windtunnel.bench.calibrate import calibrate, sizes_for
 from windtunnel.bench.cell import measure_cell
 from windtunnel.bench.doctor.examine import examine
 from windtunnel.bench.environment import describe_environment, resolve_device
 from windtunnel.bench.memory import LEFTOVER_LIMIT_BYTES
+from windtunnel.bench.together import compare_cells
 from windtunnel.bench.vitals import read_vitals
 from windtunnel.errors import WindtunnelError
 from windtunnel.records.calibration import calibration_to_json
 from windtunnel.records.checkup import checkup_to_json
+from windtunnel.records.pair import pair_to_json
 from windtunnel.records.record import record_to_json
 from windtunnel.spec.cell import Task
+from windtunnel.statistics.pairing import PairPlan
+from windtunnel.sweep.launch import PROTOCOL
 
 Send = Callable[[Mapping[str, object]], None]
 
@@ -37,7 +42,7 @@ def main() -> None:
     threading.Thread(target=_read_requests, args=(requests,), daemon=True).start()
     gc.collect()
     gc.freeze()  # torch makes objects by the 100,000 that live for ever: a collection need not visit them
-    send({"event": "ready"})
+    send({"event": "ready", "protocol": PROTOCOL, "windtunnel": __version__})
     cells = 0
     while True:
         request = requests.get()
@@ -50,6 +55,9 @@ def main() -> None:
                 send({"event": "checkup", "results": checkup_to_json(examine(vitals))})
             elif request["op"] == "calibrate":
                 _calibrate(request, send)
+            elif request["op"] == "compare":
+                _compare(request, send)
+                cells += 2
             else:
                 _measure(request, cells, send)
                 cells += 1
@@ -100,9 +108,26 @@ def _measure(request: Mapping[str, Any], cells: int, send: Send) -> None:
         is_first_in_process=cells == 0,
         on_stage=lambda stage: send({"event": "stage", "stage": stage}),
     )
-    limit = LEFTOVER_LIMIT_BYTES[task.cell.device.partition(":")[0]]
-    leaked = leftover if leftover > limit else 0
+    leaked = _leaked(leftover, task.cell.device)
     send({"event": "record", "record": record_to_json(record), "leaked_bytes": leaked})
+
+
+def _compare(request: Mapping[str, Any], send: Send) -> None:
+    a, b = (Task.model_validate(task) for task in request["tasks"])
+    record, leftover = compare_cells(
+        a,
+        b,
+        plan=PairPlan(**request["plan"]),
+        seed=request["seed"],
+        on_stage=lambda stage: send({"event": "stage", "stage": stage}),
+    )
+    leaked = _leaked(leftover, a.cell.device)
+    send({"event": "comparison", "comparison": pair_to_json(record), "leaked_bytes": leaked})
+
+
+def _leaked(leftover: int, device: str) -> int:
+    """Return the bytes left over if they are more than what always stays."""
+    return leftover if leftover > LEFTOVER_LIMIT_BYTES[device.partition(":")[0]] else 0
 
 
 if __name__ == "__main__":

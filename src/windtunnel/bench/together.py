@@ -1,0 +1,262 @@
+"""Compare two cells in one process: build both, warm up both, then take pairs of steps in drawn order."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import torch
+
+from windtunnel.bench.cell import MAX_WARMUP_SECONDS, MAX_WARMUP_STEPS
+from windtunnel.bench.clock import Clock, StepTimes, make_clock
+from windtunnel.bench.failing import explain_error
+from windtunnel.bench.loop import StepError, no_garbage_collection, run_steps, to_samples
+from windtunnel.bench.memory import MemoryMeter
+from windtunnel.bench.workload import Workload, build_workload
+from windtunnel.records.pair import Pairing, PairRecord, PairSide
+from windtunnel.records.record import ClockName, Failure, Status
+from windtunnel.spec.cell import Task
+from windtunnel.spec.tables import WORKLOADS
+from windtunnel.statistics.paired import Side
+from windtunnel.statistics.pairing import (
+    Differences,
+    PairPlan,
+    Turn,
+    differences,
+    draw_samples,
+    limit_reached,
+    take_pairs,
+)
+from windtunnel.statistics.steady import WINDOW, is_steady
+from windtunnel.units import percent
+
+if TYPE_CHECKING:
+    from windtunnel.bench.compiling import CompileWatch
+
+OnStage = Callable[[str], None]
+
+
+def compare_cells(a: Task, b: Task, *, plan: PairPlan, seed: int, on_stage: OnStage) -> tuple[PairRecord, int]:
+    """Measure `b` against `a` in pairs of whole steps; return the record and the bytes left on the device.
+
+    Both stay built, with gradients and the state of their optimizers, and run by the loop and the clocks of ordinary
+    cells. Every failure becomes a record with its stage and side; the pairs that were complete before it are kept.
+    """
+    attempt = _Attempt(plan, {Side.A: _Half(a), Side.B: _Half(b)}, seed, on_stage)
+    started_at = datetime.now(UTC).isoformat(timespec="milliseconds")
+    status, failure = attempt.run()
+    record = PairRecord(
+        pairing=Pairing.TOGETHER,
+        a=attempt.halves[Side.A].pair_side(),
+        b=attempt.halves[Side.B].pair_side(),
+        plan=plan,
+        seed=seed,
+        status=status,
+        turns=tuple(attempt.turns),
+        failure=failure,
+        failed_side=attempt.side if failure else None,
+        block_seconds=None,
+        warnings=tuple(attempt.warnings),
+        started_at=started_at,
+        run_started_at=started_at,
+    )
+    # After a failure the whole process goes; a broken context could not be cleaned.
+    return record, attempt.clean() if status == Status.OK else 0
+
+
+@dataclass
+class _Half:
+    """One of the two cells, once it is built, and its steps so far."""
+
+    task: Task
+    workload: Workload | None = None
+    clock: Clock | None = None
+    warmup: list[StepTimes] = field(default_factory=list)
+    timed: list[StepTimes] = field(default_factory=list)
+
+    def build(self, device: torch.device) -> None:
+        """Build the cell, and the clock for one step at a time."""
+        self.workload = build_workload(self.task.cell)
+        self.clock = make_clock(device, num_phases=len(self.workload.phases), num_steps=1)
+
+    def step(self) -> StepTimes:
+        """Run one step and return its times."""
+        assert self.workload is not None
+        assert self.clock is not None
+        run_steps(self.workload, self.clock, 1)
+        (times,) = self.clock.read()
+        return times
+
+    def pair_side(self) -> PairSide:
+        """Return what the record says of this side."""
+        samples = to_samples(self.workload, warmup=self.warmup, timed=self.timed) if self.workload else ()
+        return PairSide(
+            task=self.task,
+            total=WORKLOADS[self.task.cell.workload].total,
+            samples=samples,
+            steps=(1,) * len(self.timed),
+            warmup_steps=(len(self.warmup),),
+        )
+
+
+@dataclass
+class _Attempt:
+    """The state of one attempt, so that what was reached before a failure is still there after it."""
+
+    plan: PairPlan
+    halves: dict[Side, _Half]
+    seed: int
+    on_stage: OnStage
+    turns: list[Turn] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    side: Side | None = None
+    """Whose code runs now; None while it is both sides' matter."""
+    _meter: MemoryMeter | None = None
+    _stage: str = "start"
+
+    def run(self) -> tuple[Status, Failure | None]:
+        """Measure, and turn any error into the status of the comparison."""
+        device = self.halves[Side.A].task.cell.device
+        try:
+            return self._measure(torch.device(device))
+        except StepError as error:
+            assert error.__cause__ is not None
+            explained = explain_error(error.__cause__, stage=self._stage, phase=error.phase, device=device)
+        except Exception as error:  # noqa: BLE001  # the child's top: whatever it was, the grid goes on
+            explained = explain_error(error, stage=self._stage, phase=None, device=device)
+        status, failure = explained
+        return (status, self._not_together(failure)) if status is Status.OUT_OF_MEMORY else explained
+
+    def clean(self) -> int:
+        """Free both cells and return how many bytes they left behind."""
+        self.on_stage("clean")
+        for half in self.halves.values():
+            half.workload = None
+        if self._compiled():
+            torch.compiler.reset()  # compiled code holds the memory of its CUDA graphs
+        return self._meter.leftover() if self._meter else 0
+
+    def _measure(self, device: torch.device) -> tuple[Status, Failure | None]:
+        self._begin("build")
+        if device.type == "cuda":
+            torch.cuda.set_device(device)
+        self._meter = MemoryMeter(device)
+        for half in self._each():
+            half.build(device)
+        watch = self._compile()
+        with no_garbage_collection():
+            self._begin("warmup")
+            self._warm_up(watch)
+            self._begin("measure")
+            self._take_pairs()
+        if watch and (recompiled := watch.recompiled()):
+            self.warnings.append(f"torch.compile made {recompiled} more graphs after its own stage: times hold them")
+        for half in self._each():
+            half.step()  # compiled steps of the other side may have overwritten what this one left
+            assert half.workload is not None
+            if fault := half.workload.fault():
+                message = f"{fault} after {len(half.timed)} timed steps"
+                return Status.BAD_NUMERICS, Failure(stage=self._stage, message=message)
+        return Status.OK, None
+
+    def _compile(self) -> "CompileWatch | None":
+        """Compile the sides that ask for it after one reset: a second one would throw away the first side's code."""
+        if not self._compiled():
+            return None
+        from windtunnel.bench.compiling import CompileWatch  # here: importing Dynamo takes seconds
+
+        self._begin("compile")
+        watch = CompileWatch()
+        for half in self._each():
+            if half.task.cell.compile != "off":
+                half.step()
+                watch.check_compiled()
+        return watch
+
+    def _warm_up(self, watch: "CompileWatch | None") -> None:
+        """Warm up both sides in turn: exact counts one by one, automatic ones by windows until nothing changes."""
+        assert self._meter is not None
+        deadline = time.perf_counter() + MAX_WARMUP_SECONDS
+        state = None
+        cold = list(Side)
+        while cold:
+            before, state = state, (self._meter.settled_bytes(), watch.graphs() if watch else 0)
+            for side in cold:
+                half = self.halves[side]
+                with self._of(side):
+                    for _ in range(WINDOW if half.task.plan.warmup == "auto" else 1):
+                        half.warmup.append(half.step())
+            is_late = time.perf_counter() > deadline
+            cold = [side for side in cold if not self._is_warm(side, has_settled=state == before, is_late=is_late)]
+
+    def _is_warm(self, side: Side, *, has_settled: bool, is_late: bool) -> bool:
+        half = self.halves[side]
+        wanted, num_steps = half.task.plan.warmup, len(half.warmup)
+        if wanted != "auto":
+            return num_steps >= wanted
+        if has_settled and is_steady([step.total[ClockName.HOST] for step in half.warmup]):
+            return True
+        if num_steps < MAX_WARMUP_STEPS and not is_late:
+            return False
+        self.warnings.append(
+            f"the steps of {side.upper()} were not steady after {num_steps} warm-up steps, where warm-up ends"
+        )
+        return True
+
+    def _take_pairs(self) -> None:
+        begin = time.perf_counter()
+
+        def take(block: tuple[Turn, ...]) -> None:
+            for turn in block:
+                half = self.halves[turn.side]
+                with self._of(turn.side):
+                    half.timed.append(half.step())
+                self.turns.append(turn)
+
+        def read() -> Differences:
+            times = {side: (step.total[ClockName.HOST] for step in half.timed) for side, half in self.halves.items()}
+            return differences(self.turns, [max(1, next(times[turn.side])) for turn in self.turns])
+
+        taken = take_pairs(
+            self.plan,
+            seed=self.seed,
+            draw=draw_samples,
+            take=take,
+            read=read,
+            elapsed=lambda: time.perf_counter() - begin,
+        )
+        if self.plan.target is not None and not taken.is_enough:
+            limit = limit_reached(self.plan, taken.num_pairs)
+            self.warnings.append(f"the target of ±{percent(self.plan.target, 2)} was not reached at {limit}")
+
+    def _compiled(self) -> bool:
+        return any(half.task.cell.compile != "off" for half in self.halves.values())
+
+    def _begin(self, stage: str) -> None:
+        self._stage = stage
+        self.on_stage(stage)
+
+    def _each(self) -> Iterator[_Half]:
+        """Yield both halves, each while it is the one whose code runs."""
+        for side, half in self.halves.items():
+            with self._of(side):
+                yield half
+
+    @contextmanager
+    def _of(self, side: Side) -> Iterator[None]:
+        """Name the side whose code runs; after an error the name stays."""
+        self.side = side
+        yield
+        self.side = None
+
+    def _not_together(self, failure: Failure) -> Failure:
+        """Say whether memory ran out for one side alone or for both together."""
+        if self._stage == "build" and self.side is Side.A:
+            return replace(failure, message=f"A alone does not fit on this device ({failure.message})")
+        self.side = None
+        return replace(
+            failure,
+            message=f"A and B do not fit together on this device ({failure.message}): use --pair process",
+        )

@@ -1,0 +1,127 @@
+"""Cells that were compared in pairs: one table for each run, and its whole steps in sentences."""
+
+from collections import Counter
+from collections.abc import Iterator
+
+from windtunnel.analysis.pairs import Compared, PhaseEffect, Sides, describe_sides, judge_runs
+from windtunnel.records.pair import Pairing, PairRecord
+from windtunnel.report.document import Block, Callout, CalloutKind, Cell, Column, Paragraph, Section, Table
+from windtunnel.report.measures import number_column
+from windtunnel.report.scope import Scope
+from windtunnel.statistics.paired import Verdict
+from windtunnel.units import NOT_KNOWN, Scale, change, counted, duration, percent, time_scale
+
+_MOST_SENTENCES = 12
+"""A larger grid is read in its table."""
+
+
+def compare(scope: Scope) -> Section | None:
+    """Return the comparisons whose side A ran on this machine, by the run that made them."""
+    runs = judge_runs(scope.comparisons)
+    if not runs:
+        return None
+    blocks = tuple(block for started_at, run in runs.items() for block in _run(started_at, run))
+    return Section(heading="Comparisons", blocks=blocks)
+
+
+def _run(started_at: str, run: tuple[Compared, ...]) -> Iterator[Block]:
+    sides = [describe_sides(one.stored) for one in run]
+    always = set(sides[0].shared).intersection(*(each.shared for each in sides))
+    has_one_question = len({(each.a, each.b) for each in sides}) == 1
+    asked = _asked(run[0].record, sides[0] if has_one_question else None)
+    if always:
+        asked += f" The same everywhere: {', '.join(phrase for phrase in sides[0].shared if phrase in always)}."
+    yield Paragraph(lead=f"Run of {started_at[:19].replace('T', ' ')} UTC", text=asked)
+    names = [_name(each, always, has_one_question=has_one_question) for each in sides]
+    measured = [(name, one) for name, one in zip(names, run, strict=True) if one.effects]
+    if measured:
+        yield _table(measured)
+        if len(measured) > 1:
+            counts = Counter(one.effects[0].finding.verdict for _, one in measured)
+            said = ", ".join(f"{counts[verdict]} {verdict}" for verdict in Verdict if counts[verdict])
+            yield Paragraph(text=f"Whole steps of {counted(len(measured), 'comparison')}: {said}.")
+        if len(measured) <= _MOST_SENTENCES:
+            for name, one in measured:
+                sentence = one.effects[0].finding.sentence("A", "B", " in the whole step")
+                yield Paragraph(lead=name if len(measured) > 1 else "", text=f"{sentence}.")
+    for name, one in zip(names, run, strict=True):
+        yield from _remarks(name, one)
+
+
+def _name(sides: Sides, always: set[str], *, has_one_question: bool) -> str:
+    """Return what tells a comparison apart in its run; empty where there is but one."""
+    parts = [phrase for phrase in sides.shared if phrase not in always]
+    if not has_one_question:
+        parts += [f"A: {sides.a or 'the same'}", f"B: {sides.b or 'the same'}"]
+    return " · ".join(parts)
+
+
+def _asked(record: PairRecord, sides: Sides | None) -> str:
+    how = (
+        "Both cells in one process, steps in pairs whose order was drawn."
+        if record.pairing is Pairing.TOGETHER
+        else f"Each turn is a process of its own, sampled for at least {duration(record.block_seconds)}; "
+        "its number is the median of its steps."
+    )
+    if sides is None:
+        return how
+    if not sides.a and not sides.b:
+        return f"A and B are the same, so a difference would be a false alarm. {how}"
+    return f"A: {sides.a}. B: {sides.b}. {how}"
+
+
+def _table(measured: list[tuple[str, Compared]]) -> Table:
+    effects = [effect for _, one in measured for effect in one.effects]
+    time = time_scale(seconds for effect in effects for seconds in (effect.a_seconds, effect.b_seconds))
+    clocks = " and ".join(sorted({effect.clock.value for effect in effects if not effect.is_total}))
+    inside = f", of phases inside it on the {clocks} clock" if clocks else ""
+    return Table(
+        caption="B against A",
+        columns=(
+            *([Column(name="cell", description="What tells it apart from the others.")] if len(measured) > 1 else []),
+            Column(name="phase"),
+            number_column("A", time.unit, "Median of all timed steps of A."),
+            number_column("B", time.unit, "Median of all timed steps of B."),
+            number_column("change", description="Hodges-Lehmann estimate over the pairs: +2 % is 2 % more time for B."),
+            number_column("interval", description="Signed-rank interval of the change, 99 % at this look."),
+            Column(name="verdict"),
+            number_column(
+                "visible", description="The smallest change that this run could have seen, from A against A."
+            ),
+            number_column("pairs"),
+        ),
+        rows=tuple(
+            (*([Cell(text=name)] if len(measured) > 1 else []), *_row(effect, time))
+            for name, one in measured
+            for effect in one.effects
+        ),
+        note=f"Times of the whole step are on the host clock{inside}. Verdicts of phases inside the step are not "
+        "corrected for their number.",
+    )
+
+
+def _row(effect: PhaseEffect, time: Scale) -> tuple[Cell, ...]:
+    finding = effect.finding
+    value, low, high = finding.effect.value, finding.effect.low, finding.effect.high
+    return (
+        Cell(text="whole step" if effect.is_total else effect.phase),
+        Cell(text=time.text(effect.a_seconds)),
+        Cell(text=time.text(effect.b_seconds)),
+        Cell(text=change(value, 2), sort=value),
+        Cell(text=f"{change(low, 2)} to {change(high, 2)}" if high < float("inf") else NOT_KNOWN, sort=low),
+        Cell(text=finding.verdict.value),
+        Cell(text=percent(finding.resolution, 2), sort=finding.resolution),
+        Cell(text=str(finding.pairs), sort=finding.pairs),
+    )
+
+
+def _remarks(name: str, one: Compared) -> Iterator[Block]:
+    record = one.record
+    lead = f"{name}: " if name else ""
+    if record.failure:
+        whose = f" of {record.failed_side.upper()}" if record.failed_side else ""
+        where = f"{record.failure.stage}{whose}"
+        text = f"{lead}{record.status.value} in {where}: {record.failure.message}"
+        yield Callout(kind=CalloutKind.FAILURE, text=text)
+    for warning in record.warnings:
+        yield Callout(kind=CalloutKind.WARNING, text=f"{lead}{warning}")
