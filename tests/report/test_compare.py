@@ -46,7 +46,7 @@ def test_the_table_has_a_row_for_each_phase_with_its_verdict():
 
     assert column_of(table, "phase") == ["whole step", "forward", "loss", "backward", "optimizer"]
     assert column_of(table, "verdict") == ["faster"] * 5
-    assert column_of(table, "pairs") == ["16"] * 4
+    assert column_of(table, "pairs") == ["16"] * 5
 
 
 def test_the_text_says_what_differs_what_is_the_same_and_the_change():
