@@ -2,12 +2,12 @@
 
     python benchmarks/throttle.py [--seconds 20] [--cool 5] [--out FILE]
 
-Each step is eight bf16 products of 8192³ in a row, from cool on and without a warm-up. Prints clock, power and
-temperature over time beside the times of the steps, then what the same functions say of the series that judge any
-record: throttled or not, cool and sustained, irregularities, cycles. Expected on an H200: the clock falls from its
-boost within seconds, with the software power cap as the reason, and steps take longer by as much; cycles stay. On a
-CPU (smaller products, mostly without sensors) it shows that the script runs. FILE gets the same text (default:
-$OUT/throttle.md, where OUT is set).
+Each step is one bf16 product of 8192³, from cool on and without a warm-up. Prints clock, power and temperature over
+time beside the times of the steps, then what the functions that judge any record say: throttled or not, cool and
+sustained, irregularities, cycles; once of all steps, once of the first 400, in which the clock falls. Expected on a GPU:
+it falls from its boost within a fraction of a second, with the software power cap as the reason, and steps take longer
+by as much; cycles stay. On a CPU (smaller products, mostly without sensors) it shows that the script runs. FILE gets
+the same text (default: $OUT/throttle.md, where OUT is set).
 """
 
 import argparse
@@ -16,6 +16,7 @@ import os
 import time
 from bisect import bisect_left
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
@@ -35,26 +36,27 @@ from windtunnel.spec.model import ModelSpec
 from windtunnel.statistics.series import irregularities_of
 from windtunnel.units import NOT_KNOWN, change, duration, percent, rate, significant
 
-PRODUCTS = 8
 BATCH = 25
 """Steps between two looks at the time."""
+
+FIRST_STEPS = 400
+"""About 0.7 s on an H200."""
 
 WINDOWS = 20
 
 
 def make_products(device: torch.device, size: int) -> Workload:
-    """Return a step of several products of random square matrices, run once to load what they need."""
+    """Return a step of one product of random square matrices, run once to load what it needs."""
     generator = torch.Generator(device).manual_seed(0)
     dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
     left, right = (torch.randn(size, size, device=device, generator=generator).to(dtype) for _ in range(2))
     out = torch.empty_like(left)
 
     def run() -> None:
-        for _ in range(PRODUCTS):
-            torch.mm(left, right, out=out)
+        torch.mm(left, right, out=out)
 
     run()
-    return Workload(phases=(Phase(name="products", run=run),), total="products", reset=lambda: None, fault=lambda: None)
+    return Workload(phases=(Phase(name="product", run=run),), total="product", reset=lambda: None, fault=lambda: None)
 
 
 def measure(device: torch.device, *, size: int, seconds: float, cool: float) -> Record:
@@ -78,8 +80,8 @@ def measure(device: torch.device, *, size: int, seconds: float, cool: float) -> 
         task=_task(device, size, len(steps)),
         status=Status.OK,
         total=workload.total,
-        timed={workload.total: f"{PRODUCTS} products of {size}³"},
-        flops={workload.total: PRODUCTS * 2 * size**3},
+        timed={workload.total: f"one product of {size}³"},
+        flops={workload.total: 2 * size**3},
         parameters=0,
         samples=to_samples(workload, warmup=(), timed=steps),
         memory=None,
@@ -92,6 +94,12 @@ def measure(device: torch.device, *, size: int, seconds: float, cool: float) -> 
         began_nanoseconds=tuple(step.began - steps[0].began for step in steps),
         telemetry=telemetry,
     )
+
+
+def beginning_of(record: Record, steps: int) -> Record:
+    """Return the record as it was after so many steps."""
+    samples = tuple(replace(series, nanoseconds=series.nanoseconds[:steps]) for series in record.samples)
+    return replace(record, samples=samples, began_nanoseconds=record.began_nanoseconds[:steps])
 
 
 def _task(device: torch.device, size: int, steps: int) -> Task:
@@ -206,14 +214,23 @@ def main() -> None:
         torch.cuda.set_device(device)
     size = 8192 if is_cuda else 256
     record = measure(device, size=size, seconds=arguments.seconds, cool=arguments.cool)
+    first = beginning_of(record, FIRST_STEPS)
     name = torch.cuda.get_device_name(device) if is_cuda else "CPU"
     readings = len(record.telemetry.nanoseconds) if record.telemetry else 0
     lines = [
-        f"{name}, torch {torch.__version__}: steps of {PRODUCTS} products of {size}³, {readings:,} readings",
+        f"{name}, torch {torch.__version__}: steps of one product of {size}³, {readings:,} readings",
         "",
         *show_course(record),
         "",
+        *show_course(first),
+        "",
+        f"All steps, {len(record.began_nanoseconds):,}:",
+        "",
         *show_judgement(record),
+        "",
+        f"The first {len(first.began_nanoseconds):,} steps:",
+        "",
+        *show_judgement(first),
     ]
     text = "\n".join(lines)
     print(text)

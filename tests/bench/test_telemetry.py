@@ -5,6 +5,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -90,6 +91,18 @@ def test_every_column_has_an_entry_for_each_reading_in_order(make_sampler):
     assert telemetry.power_watts == (100.5,) * count
     assert telemetry.nanoseconds == tuple(sorted(set(telemetry.nanoseconds)))
     assert (telemetry.temperature_celsius, telemetry.throttle_reasons, telemetry.source) == ((), (), "fake")
+
+
+def test_what_changes_slowly_is_asked_at_every_tenth_reading_and_kept_until_then(make_sampler, monkeypatch):
+    sensors = Sensors()
+    columns = {"clock_mhz": sensors.clock, "power_watts": lambda: float(sensors.number)}
+    source = replace(sensors.source(), columns=columns, slow=frozenset({"power_watts"}))
+    sampler = make_sampler(sensors)
+    monkeypatch.setattr(sampler, "_source", source)
+
+    telemetry = read_twenty(sampler, sensors)
+
+    assert telemetry.power_watts[:20] == (1.0,) * 10 + (11.0,) * 10
 
 
 def test_two_readings_are_a_period_apart_at_least(make_sampler):

@@ -103,7 +103,7 @@ class CudaClock:
         """Create all events now, so that no step pays for them; at most `num_steps` steps between two reads."""
         self._device = device
         self._events = [[torch.cuda.Event(enable_timing=True) for _ in range(2 * num_phases)] for _ in range(num_steps)]
-        self._stream = torch.cuda.current_stream(device)
+        self._stream = torch.cuda.current_stream(device)  # once: looking it up takes as long as recording
         for event in chain.from_iterable(self._events):
             event.record(self._stream)  # torch makes the event of the driver when it is first recorded
         self._host = HostClock()
@@ -114,7 +114,6 @@ class CudaClock:
         """Wait for the device, then mark the beginning on the host."""
         self._step, self._mark = self._step + 1, 0
         torch.cuda.synchronize(self._device)
-        self._stream = torch.cuda.current_stream(self._device)  # here: looking it up takes as long as recording
         self._host.start()
 
     def begin(self) -> None:

@@ -24,6 +24,9 @@ LARGEST_SHARE = 0.02
 LONGEST_PERIOD = 1.0
 """Seconds between two readings at most, as far as their cost decides."""
 
+SLOW_EVERY = 10
+"""What changes slowly is asked at every tenth reading and kept until then: each question takes Python's lock anew."""
+
 MOST_READINGS = 10_000
 """With this many, every second one is dropped and the period doubled."""
 
@@ -37,13 +40,15 @@ class Source:
     """Sensors of one device.
 
     `columns` holds a question for each column of `Telemetry` that the device knows; an answer that fails raises one
-    of `errors`. `close` gives back what the source holds open.
+    of `errors`. `slow` names the columns that change so slowly that every tenth reading will do. `close` gives back
+    what the source holds open.
     """
 
     name: str
     period: float
     columns: Mapping[str, Callable[[], Number]]
     errors: tuple[type[Exception], ...]
+    slow: frozenset[str] = frozenset()
     close: Callable[[], None] = lambda: None
 
 
@@ -128,8 +133,10 @@ class TelemetrySampler:
     def _read(self, now: int) -> None:
         """Add one reading, whole or not at all."""
         assert self._source is not None
+        is_slow_due = len(self._times) % SLOW_EVERY == 0
+        slow = frozenset[str]() if is_slow_due else self._source.slow
         try:
-            values = [ask() for ask in self._source.columns.values()]
+            values = [self._columns[name][-1] if name in slow else ask() for name, ask in self._source.columns.items()]
         except self._source.errors:
             self._failed += 1
             return
@@ -195,7 +202,8 @@ def _open_nvml(device: torch.device) -> Source:
             break
     if not columns:
         raise NotKnownError(f"NVML answers {failure!r}")
-    return Source(name="NVML", period=NVML_PERIOD, columns=columns, errors=(pynvml.NVMLError,))
+    slow = frozenset({"power_watts", "temperature_celsius"})  # the driver itself averages power over some 100 ms
+    return Source(name="NVML", period=NVML_PERIOD, columns=columns, errors=(pynvml.NVMLError,), slow=slow)
 
 
 def _asking(
