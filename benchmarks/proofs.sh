@@ -15,7 +15,7 @@ run() { # name, then a command whose output is kept
 }
 
 mkdir -p "$out"
-for part in ${PARTS:-doctor graphs overhead disturbance throttle cold pairs processes compare}; do
+for part in ${PARTS:-doctor graphs overhead disturbance throttle cold pairs processes compare turns}; do
   case $part in
     doctor) run doctor python3 -m windtunnel doctor ;;
     disturbance) run disturbance python3 benchmarks/disturbance.py --seconds 30 --out "$out/disturbance.md" ;;
@@ -31,16 +31,18 @@ for part in ${PARTS:-doctor graphs overhead disturbance throttle cold pairs proc
     pairs) # identical work, and 1 % more of it
       run pairs python3 benchmarks/false_alarms.py --device cuda --trials 100
       ;;
-    compare) # two cells in one process, over a grid, against themselves, compiled, and in processes of their own
+    compare) # two cells in one process, over a grid, against themselves, and compiled
       cells="--size medium --mode train_step --precision bf16 --store $stores/compare"
       run compare-grid python3 -m windtunnel compare $cells --context 256,512,1024 --batch 8 \
         --a "--attention eager" --b "--attention sdpa"
       run compare-same python3 -m windtunnel compare $cells --context 512 --batch 16 --attention sdpa --a "" --b ""
       run compare-compiled python3 -m windtunnel compare $cells --context 512 --attention sdpa \
         --a "--compile default" --b "--compile reduce-overhead"
-      run compare-processes python3 -m windtunnel compare $cells --context 512 --batch 8 --pair process \
-        --block-time 1s --a "--attention eager" --b "--attention sdpa"
       run compare-report python3 -m windtunnel report "$stores/compare" --out "$out/compare"
+      ;;
+    turns) # two cells in processes that take turns
+      run turns python3 -m windtunnel compare --size medium --mode train_step --precision bf16 --context 512 --batch 16 \
+        --pair process --block-time 1s --a "--attention eager" --b "--attention sdpa" --store "$stores/turns"
       ;;
   esac
 done

@@ -4,8 +4,8 @@
 
 Each step is one bf16 product of 8192³, from cool on and without a warm-up. Prints clock, power and temperature over
 time beside the times of the steps, then what the functions that judge any record say: throttled or not, cool and
-sustained, irregularities, cycles; once of all steps, once of the first 400, in which the clock falls. Expected on a GPU:
-it falls from its boost within a fraction of a second, with the software power cap as the reason, and steps take longer
+sustained, irregularities, cycles; once of all steps, once of the first 400, in which the clock falls. Expected: on a
+GPU it falls from its boost within a fraction of a second, with the software power cap as the reason, and steps take longer
 by as much; cycles stay. On a CPU (smaller products, mostly without sensors) it shows that the script runs. FILE gets
 the same text (default: $OUT/throttle.md, where OUT is set).
 """
