@@ -4,10 +4,11 @@
 
 Each step is one bf16 product of 8192³, from cool on and without a warm-up. Prints clock, power and temperature over
 time beside the times of the steps, then what the functions that judge any record say: throttled or not, cool and
-sustained, irregularities, cycles; once of all steps, once of the first 400, in which the clock falls. Expected: on a
-GPU it falls from its boost within a fraction of a second, with the software power cap as the reason, and steps take longer
-by as much; cycles stay. On a CPU (smaller products, mostly without sensors) it shows that the script runs. FILE gets
-the same text (default: $OUT/throttle.md, where OUT is set).
+sustained, irregularities, cycles; of all steps, and of the first 200, in which the clock falls. Expected on a GPU: it
+falls from its boost within a fraction of a second, with the software power cap as the reason, and steps take longer by
+as much; cycles stay. On a CPU (smaller products, mostly without sensors) it shows that the script runs. FILE gets the
+same text (default: $OUT/throttle.md, where OUT is set), and FILE with the suffix .json the first 2,000 steps and all
+readings.
 """
 
 import argparse
@@ -29,7 +30,7 @@ from windtunnel.bench.clock import StepTimes, make_clock
 from windtunnel.bench.loop import no_garbage_collection, run_steps, to_samples
 from windtunnel.bench.telemetry import TelemetrySampler
 from windtunnel.bench.workload import Phase, Workload
-from windtunnel.records.record import ClockName, Record, Status, Telemetry
+from windtunnel.records.record import ClockName, Record, Status, Telemetry, record_to_json
 from windtunnel.records.throttling import CHOSEN_REASONS, THROTTLE_REASONS
 from windtunnel.spec.cell import Cell, MeasurePlan, Task
 from windtunnel.spec.model import ModelSpec
@@ -39,8 +40,10 @@ from windtunnel.units import NOT_KNOWN, change, duration, percent, rate, signifi
 BATCH = 25
 """Steps between two looks at the time."""
 
-FIRST_STEPS = 400
-"""About 0.7 s on an H200."""
+FIRST_STEPS = 200
+"""About 0.3 s on an H200."""
+
+KEPT_STEPS = 2000
 
 WINDOWS = 20
 
@@ -236,6 +239,9 @@ def main() -> None:
     print(text)
     if arguments.out:
         arguments.out.write_text(text + "\n", encoding="utf-8")
+        arguments.out.with_suffix(".json").write_text(
+            record_to_json(beginning_of(record, KEPT_STEPS)), encoding="utf-8"
+        )
 
 
 if __name__ == "__main__":
