@@ -78,8 +78,8 @@ Draw = Callable[[Random, int], tuple[Turn, ...]]
 def draw_samples(generator: Random, first_pair: int) -> tuple[Turn, ...]:
     """Draw the turns of two pairs, and one of the control before, between or after them.
 
-    The control is of A and in the next block of B: the side that runs more often finds more of what it needs in the
-    caches, so a control of A alone would make A look faster than itself.
+    The control is of A and in the next block of B: with a control of A alone A runs more often, and what runs more
+    often is faster (docs/log.md, 2026-11-23).
     """
     order = [
         (Turn(side=first, pair=first_pair + index), Turn(side=_other(first), pair=first_pair + index))
