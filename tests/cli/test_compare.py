@@ -79,7 +79,7 @@ def test_two_files_are_the_two_sides(cli: CallCli, tmp_path: Path) -> None:
 
 
 def test_the_same_on_both_sides_is_a_check(cli: CallCli, tmp_path: Path) -> None:
-    """No false alarm: an effect is only called one where it is larger than what A against A shows."""
+    """No false alarm: an effect is only called one where it is larger than what a side against itself shows."""
     outcome = cli(
         *("compare", *SHAPE, "--mode", "forward", "--a", "", "--b", "", "--json", "--store", str(tmp_path)),
         *("--max-pairs", "64"),
@@ -205,7 +205,7 @@ def test_ctrl_c_says_what_is_stored_and_ends_with_130(tmp_path: Path) -> None:
         (("a.toml", "b.toml", "--b", "--layers 2"), ("give either two sweep files",)),
         (("a.toml", "nowhere.toml"), ("a.toml", "No such file")),
         ((*SHAPE, "--b", "--atention sdpa"), ("side B: unknown flag '--atention'", "did you mean '--attention'")),
-        ((*SHAPE, "--a", "--steps 3"), ("side A: unknown flag '--steps'", "--warmup")),
+        ((*SHAPE, "--a", "--steps 3"), ("side A: --steps has no effect", "--max-pairs")),
         ((*SHAPE, "--a", "sdpa"), ("side A: unknown flag 'sdpa'",)),
         ((*SHAPE, "--a", "--attention"), ("side A: --attention has no value",)),
         ((*SHAPE, "--a", "--attention 'sdpa"), ("side A: ", "cannot be split into flags: No closing quotation")),
@@ -225,6 +225,7 @@ def test_ctrl_c_says_what_is_stored_and_ends_with_130(tmp_path: Path) -> None:
         ((*SHAPE, "--b", "", "--timeout", "soon"), ("timeout 'soon'",)),
         ((*SHAPE, "--b", "", "--fail-if", "slow"), ("unknown verdict 'slow'", "did you mean 'slower'")),
         ((*SHAPE, "--b", "", "--steps", "4"), ("--steps",)),
+        ((*SHAPE, "--b", "", "--processes", "3"), ("--processes",)),
     ],
 )
 def test_a_wrong_request_is_explained_and_ends_with_2(

@@ -1,6 +1,7 @@
 """The commands that measure, on tiny models with real workers."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -10,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from calling import CallCli
-from factory import CPU, GPU, make_processes, make_record, make_results, make_task, with_telemetry
+from factory import CPU, GPU, make_pair, make_processes, make_record, make_results, make_task, with_telemetry
 from windtunnel.analysis.results import load_results
+from windtunnel.records.store import open_store
 from windtunnel.spec.sweep import load_sweep
 
 SHAPE = ("--d-model", "32", "--layers", "1", "--heads", "4", "--vocab", "11", "--device", "cpu")
@@ -166,6 +168,26 @@ def test_list_and_show_name_the_process(cli: CallCli, tmp_path: Path) -> None:
     assert "process 1 of 2" in listed.out
     assert "2 records in" in listed.out
     assert "samples 1; process 2 of 2" in shown.out
+
+
+def test_list_says_once_what_is_the_same_in_all_cells(cli: CallCli, tmp_path: Path) -> None:
+    make_results(tmp_path, [(make_record(make_task(context_length=length)), CPU) for length in (16, 32)])
+
+    listed = cli("list", str(tmp_path)).out
+
+    assert "The same in all: tiny · forward · batch 4 · fp32 · eager · warm-up 5." in listed
+    assert listed.count("warm-up 5") == 1
+
+
+def test_list_has_the_verdicts_of_comparisons(cli: CallCli, tmp_path: Path) -> None:
+    pair = make_pair(make_task(), make_task(attention="sdpa"), ratio=1.5)
+    with open_store(tmp_path) as store:
+        store.add_comparison(pair, CPU, CPU)
+
+    listed = cli("list", str(tmp_path)).out
+
+    assert re.search(r"attention eager +attention sdpa +slower +\+50\.\d+ %", listed), listed
+    assert "1 comparison in" in listed
 
 
 def test_dry_run_counts_the_processes(cli: CallCli, tmp_path: Path) -> None:

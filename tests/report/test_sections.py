@@ -183,7 +183,19 @@ def test_the_start_of_a_cell_is_split_by_cause(report_of: Build):
 
     names = ["context", "cost", "allocator", "remainder"]
     assert [column.name for column in table.columns][1:] == names
-    assert [cell.text for cell in table.rows[0]][1:] == ["400.0", "90.00", "2.000", "88.00"]
+    assert [cell.text for cell in table.rows[0]][1:] == ["400.0", "90.00", "2.00", "88.00"]
+
+
+def test_causes_that_took_no_time_share_the_unit_of_the_cost(report_of: Build):
+    task = make_task(warmup=0, device="cuda:0")
+    record = make_record(task, milliseconds=[100, *[10] * 9], cold_causes={ColdCause.ALLOCATOR: 0.002})
+    record = with_telemetry(record, clock_mhz=[1980] * 19)
+
+    _, table = tables_of(report_of(record), "Cold start against warm")
+
+    names = [column.name for column in table.columns]
+    assert table.rows[0][names.index("clocks")].text == "0.00"
+    assert {column.unit for column in table.columns if column.group} == {"ms"}
 
 
 def test_a_negative_remainder_is_said(report_of: Build):
@@ -491,7 +503,7 @@ def test_the_conditions_of_each_cell_with_telemetry_are_a_row(report_of: Build):
     assert [[cell.text for cell in row] for row in table.rows] == [
         ["16", "20", "1,940", "1,900 to 1,980", "19.2", "700", "61", "software power cap 50 %"]
     ]
-    assert "1 of 1 measurement with telemetry: throttled." in texts_of(section_of(document, CLOCKS))
+    assert "Throttled: 1 of 1 measurement with telemetry." in texts_of(section_of(document, CLOCKS))
 
 
 def test_cool_and_sustained_are_shown_where_they_differ(report_of: Build):

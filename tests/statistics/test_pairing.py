@@ -68,13 +68,19 @@ def test_both_orders_of_processes_are_drawn():
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_in_two_pairs_of_samples_each_side_is_first_once_and_a_meets_itself_once(seed: int):
+def test_in_two_pairs_of_samples_each_side_is_first_once_and_one_meets_itself_once(seed: int):
     turns = draw_samples(Random(seed), 2)
 
     firsts = {turns[place].side for place in (0, 2, 4) if turns[place].pair is not None}
     assert firsts == {A, B}
-    assert [turn.side for turn in turns if turn.null_pair == 1] == [A, A]
+    assert [turn.side for turn in turns if turn.null_pair == 1] == [B, B]
     assert sorted(turn.pair for turn in turns if turn.pair is not None) == [2, 2, 3, 3]
+
+
+def test_both_sides_are_the_control_equally_often_so_that_neither_runs_more_than_the_other():
+    turns = [turn for pair in range(0, 16, 2) for turn in draw_samples(Random(pair), pair)]
+
+    assert [turn.side for turn in turns].count(A) == [turn.side for turn in turns].count(B) == 24
 
 
 def test_a_difference_is_b_over_a_in_either_order_and_the_controls_is_later_over_earlier():

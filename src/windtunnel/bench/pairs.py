@@ -1,4 +1,4 @@
-"""Two callables measured in pairs in one process, with a control of the first against itself in the same run."""
+"""Two callables measured in pairs in one process, with a control of each against itself in the same run."""
 
 import time
 from collections.abc import Callable
@@ -46,7 +46,7 @@ WARMUP_CALLS = 5
 class Sample:
     """One timed run of `calls_per_sample` calls: of which side, in which pair, and as its first or second.
 
-    `is_null` marks the pairs of the control, in which both samples are of side A.
+    `is_null` marks the pairs of the control, in which both samples are of one side.
     """
 
     side: Side
@@ -110,7 +110,7 @@ def compare(
 
     Both are called without arguments and what they return is dropped. Before each sample the global random state is
     set to what it was when this function was called, so both sides draw the same numbers. For each two pairs there
-    is one of `f` against itself. Sampling ends at the first look that has a verdict.
+    is one of `f` or of `g` against itself, in turn. Sampling ends at the first look that has a verdict.
 
     Args:
         target: With it sampling goes on after a verdict until the interval's half-width is at most this fraction.

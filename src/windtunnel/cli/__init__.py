@@ -1,7 +1,10 @@
 """The command line: arguments to one library call to text, one file a command, imported when it is called."""
 
 import importlib
+import inspect
+import re
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -60,10 +63,15 @@ class _LazyGroup(TyperGroup):
 def _load(name: str) -> TyperCommand:
     module = importlib.import_module(f"windtunnel.cli.{_MODULES.get(name, name)}")
     single = typer.Typer(add_completion=False, rich_markup_mode="rich")
-    single.command(name)(module.command)
+    single.command(name, help=_unwrapped(module.command))(module.command)
     command = typer.main.get_command(single)
     assert isinstance(command, TyperCommand)
     return command
+
+
+def _unwrapped(command: Callable[..., None]) -> str:
+    """Return the docstring with each paragraph in one line, as typer keeps line breaks but in the first."""
+    return re.sub(r"(?<!\n)\n(?!\n)", " ", inspect.cleandoc(command.__doc__ or ""))
 
 
 _app = typer.Typer(

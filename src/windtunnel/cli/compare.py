@@ -38,7 +38,7 @@ _HOW = "How to compare"
 def command(
     fields: dict[str, Any],
     files: Annotated[
-        list[Path] | None, typer.Argument(metavar="[A.toml B.toml]", help="Two sweep files instead of flags.")
+        list[Path] | None, typer.Argument(metavar="A.toml B.toml", help="Two sweep files instead of flags.")
     ] = None,
     a: Annotated[
         str | None, typer.Option("--a", metavar="FLAGS", help="Flags of a cell that only side A has; in quotes.")
@@ -114,7 +114,8 @@ def command(
     """Measure two configurations against each other: B faster, slower, equivalent, or not known, phase by phase.
 
     Steps of A and B are taken in pairs whose order is drawn, so what changes slowly is in both alike; every third pair
-    is A against A and shows the smallest change that this run can see. What both share may be a grid (comma lists).
+    is of one side against itself and shows the smallest change that this run can see. What both share may be a grid
+    (comma lists).
 
     [bold]Examples[/]
 

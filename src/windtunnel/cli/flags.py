@@ -20,6 +20,7 @@ class _Flag:
     help: str
     is_list: bool = False
     is_number: bool = False
+    metavar: str = "NAME"
     panel: str = "What to measure"
 
 
@@ -57,9 +58,15 @@ _FLAGS = {
         "[dim]default: 5[/]",
     ),
     "steps": _Flag(is_number=True, panel=_HOW, help="Timed steps: the samples of a cell. [dim]default: 10[/]"),
-    "target": _Flag(panel=_HOW, help="Instead of --steps: sample until the interval of the median is ± this, as 1%."),
+    "target": _Flag(
+        metavar="SHARE",
+        panel=_HOW,
+        help="Instead of --steps: sample until the interval of the median is ± this, as 1%.",
+    ),
     "max_samples": _Flag(is_number=True, panel=_HOW, help="With --target: the most samples. [dim]default: 1000[/]"),
-    "max_time": _Flag(panel=_HOW, help="With --target: the longest time to sample a cell. [dim]default: 60s[/]"),
+    "max_time": _Flag(
+        metavar="TIME", panel=_HOW, help="With --target: the longest time to sample a cell. [dim]default: 60s[/]"
+    ),
     "processes": _Flag(
         is_number=True,
         panel=_HOW,
@@ -75,8 +82,8 @@ DeviceOption = Annotated[
 ]
 
 
-COUNT_FLAGS = ("steps", "target", "max_samples", "max_time")
-"""The flags that say how many samples a cell gets; in pairs that is another question."""
+COUNT_FLAGS = ("steps", "target", "max_samples", "max_time", "processes")
+"""The flags that say how many samples a cell gets, and in how many processes; in pairs that is another question."""
 
 
 def takes_cell_flags(function: Callable[..., None], *, without: Collection[str] = ()) -> Callable[..., None]:
@@ -125,6 +132,11 @@ def parse_cell_flags(text: str, *, also: Collection[str] = ()) -> tuple[dict[str
     others: dict[str, str] = {}
     while words:
         flag, equals, value = words.pop(0).partition("=")
+        if flag.removeprefix("--").replace("-", "_") in COUNT_FLAGS:
+            raise SpecError(
+                f"{flag} has no effect on one side: pairs are taken until there is a verdict; to say how many, give "
+                "--target, --max-pairs or --max-time beside --a and --b"
+            )
         if flag not in known:
             raise SpecError(unknown_name("flag", flag, known))
         if not equals:
@@ -140,7 +152,7 @@ def parse_cell_flags(text: str, *, also: Collection[str] = ()) -> tuple[dict[str
 
 
 def _option(name: str, flag: _Flag) -> object:
-    metavar = ("N" if flag.is_number else "NAME") + (",…" if flag.is_list else "")
+    metavar = ("N" if flag.is_number else flag.metavar) + (",…" if flag.is_list else "")
     option = typer.Option(
         f"--{name.replace('_', '-')}", help=flag.help, metavar=metavar, rich_help_panel=flag.panel, show_default=False
     )

@@ -101,7 +101,8 @@ def _print_times(summary: RunSummary, console: Console) -> None:
     table.add_row("[bold]all[/]", units.duration(summary.wall_seconds), "")
     console.print(table)
     console.print(
-        f"{units.counted(summary.measured, 'measurement')} in {summary.processes} processes, "
+        f"{units.counted(summary.measured, 'measurement')} in "
+        f"{summary.processes} {'process' if summary.processes == 1 else 'processes'}, "
         f"{summary.already_stored} were stored before, {summary.failed} of the new ones failed"
     )
 

@@ -99,9 +99,10 @@ class PairDisplay:
             f"[bold]{escape(' against '.join(there))}[/] · {units.counted(len(pairs), 'comparison')}", soft_wrap=True
         )
         if seconds is not None:
+            in_all = f" and {units.duration(len(pairs) * seconds, 2)} in all" if len(pairs) > 1 else ""
             self._console.print(
-                f"A process for each turn: about {units.duration(seconds, 2)} a comparison and "
-                f"{units.duration(len(pairs) * seconds, 2)} in all, building and warm-up not counted",
+                f"A process for each turn: about {units.duration(seconds, 2)} a comparison{in_all}, "
+                "building and warm-up not counted",
                 soft_wrap=True,
             )
         self._bar.update(self._line, total=len(pairs), completed=0)

@@ -8,14 +8,15 @@ import typer
 
 from windtunnel.analysis.results import load_results
 from windtunnel.cli.console import make_console
+from windtunnel.errors import SpecError, unknown_name
 from windtunnel.records.store import DEFAULT_STORE
 from windtunnel.report.build import build_document
 from windtunnel.report.terminal import render_terminal
-from windtunnel.report.write import write_report
+from windtunnel.report.write import FORMATS, write_report
 
 
 def command(
-    store: Annotated[Path, typer.Argument(metavar="[STORE]", help="Folder of the store.")] = DEFAULT_STORE,
+    store: Annotated[Path, typer.Argument(metavar="STORE", help="Folder of the store.")] = DEFAULT_STORE,
     out: Annotated[
         Path | None, typer.Option("--out", metavar="DIR", help="Where the files go. [dim]default: STORE/report[/]")
     ] = None,
@@ -35,6 +36,9 @@ def command(
     # the time. So it stays off; a caller of this function in a process that goes on switches it on again.
     gc.disable()
     names = [name.strip() for name in formats.split(",")]
+    known = ("terminal", *FORMATS)
+    if unknown := [unknown_name("report format", name, known) for name in names if name not in known]:
+        raise SpecError(*unknown)
     document = build_document(load_results(store))
     console = make_console()
     if "terminal" in names:

@@ -25,7 +25,7 @@ from windtunnel.spec.sweep import Sweep, load_sweep
 def command(
     sweep: Annotated[
         str | None,
-        typer.Argument(metavar="[SWEEP]", help="TOML file or preset. [dim]default: this machine's preset[/]"),
+        typer.Argument(metavar="SWEEP", help="TOML file or preset. [dim]default: this machine's preset[/]"),
     ] = None,
     device: DeviceOption = None,
     store: StoreOption = DEFAULT_STORE,

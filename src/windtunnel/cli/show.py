@@ -60,11 +60,14 @@ def _print(stored: StoredRecord, console: Console) -> None:
             console.print(f"  {numbers}", highlight=False)
         for series in record.samples:
             if series.phase == phase:
-                times = "  ".join(units.duration(ns * 1e-9) for ns in series.nanoseconds)
-                warm = "  ".join(units.duration(ns * 1e-9) for ns in series.warmup_nanoseconds)
-                console.print(f"  {series.clock} clock: {times}", highlight=False)
+                scale = units.time_scale(ns * 1e-9 for ns in (*series.nanoseconds, *series.warmup_nanoseconds))
+                times, warm = (
+                    "  ".join(scale.text(ns * 1e-9) for ns in taken)
+                    for taken in (series.nanoseconds, series.warmup_nanoseconds)
+                )
+                console.print(f"  {series.clock} clock ({scale.unit}): {times}", highlight=False)
                 if warm:
-                    console.print(f"  {series.clock} clock, warm-up: [dim]{warm}[/]", highlight=False)
+                    console.print(f"  {series.clock} clock, warm-up ({scale.unit}): [dim]{warm}[/]", highlight=False)
 
 
 def _numbers(row: Row, phase: str) -> str:

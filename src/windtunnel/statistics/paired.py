@@ -111,7 +111,7 @@ def judge(
     delta: float,
     alpha: float = ALPHA,
 ) -> Judgement:
-    """Judge B against A from log t_B - log t_A of each pair, and those of A against A from the same run.
+    """Judge B against A from log t_B - log t_A of each pair, and those of the control from the same run.
 
     A difference counts only if the interval excludes 0 and the effect is at least what the run could see; it counts
     also when it is smaller than `delta`. Equivalent means that the interval lies within ±delta, which is two
@@ -170,12 +170,12 @@ def resolution(
 ) -> float | None:
     """Return the smallest effect that `num_pairs` pairs could have shown, a fraction; None without a null control.
 
-    It is the half-width that an interval from `num_pairs` pairs of A against A has: an effect as large as this moves
+    It is the half-width that an interval from `num_pairs` pairs of the control has: an effect as large as this moves
     such an interval off 0 in about half of all runs, one 1.5 times as large in 90 %. Two steps give it from the
     `m` null differences. As the order of a pair is random, the sign of a null difference means nothing, so each is
     taken with both signs, 2m values centred on 0. The half-width of their interval falls with the root of the
-    number, so it is multiplied by sqrt(2m / num_pairs). The spread of A against A is used, and not that of B
-    against A, because it stays what it is however much B differs from A.
+    number, so it is multiplied by sqrt(2m / num_pairs). The spread of a side against itself is used, and not
+    that of B against A, because it stays what it is however much B differs from A.
     """
     if 2 * len(null_differences) < LEAST_PAIRS or not num_pairs:
         return None

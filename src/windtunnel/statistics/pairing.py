@@ -60,8 +60,8 @@ class PairPlan:
 class Turn:
     """One side's turn: a sample, or a block of samples with one number for all of them.
 
-    `pair` numbers the pair of A and B that it belongs to, `null_pair` that of A and A, the control; None: it belongs
-    to none. The two of a pair are in the order in which they ran.
+    `pair` numbers the pair of A and B that it belongs to, `null_pair` that of one side with itself, the control; None:
+    it belongs to none. The two of a pair are in the order in which they ran.
     """
 
     side: Side
@@ -76,12 +76,17 @@ Draw = Callable[[Random, int], tuple[Turn, ...]]
 
 
 def draw_samples(generator: Random, first_pair: int) -> tuple[Turn, ...]:
-    """Draw the turns of two pairs, and one of the control before, between or after them."""
+    """Draw the turns of two pairs, and one of the control before, between or after them.
+
+    The control is of A and in the next block of B: with a control of A alone A runs more often, and what runs more
+    often is faster (docs/log.md, 2026-11-23).
+    """
     order = [
         (Turn(side=first, pair=first_pair + index), Turn(side=_other(first), pair=first_pair + index))
         for index, first in enumerate(draw_block(generator))
     ]
-    null = Turn(side=Side.A, null_pair=first_pair // 2)
+    block = first_pair // 2
+    null = Turn(side=Side.B if block % 2 else Side.A, null_pair=block)
     order.insert(generator.randrange(3), (null, null))
     return tuple(turn for pair in order for turn in pair)
 

@@ -107,7 +107,7 @@ def compare_sweeps(
     if not block_seconds > 0:
         faults.append(f"block_seconds is {block_seconds}; it is a number above 0")
     if pairing is Pairing.TOGETHER and places != (_HERE, _HERE):
-        faults.append("a project or a python is of a side's own process: use --pair process")
+        faults.append("a side has a project or a python of its own, but both share one process: use --pair process")
     if device is None and a.device != b.device:
         faults.append(f"A asks for device {a.device!r} and B for {b.device!r}: name one device for both")
     if faults:

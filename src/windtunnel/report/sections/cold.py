@@ -9,7 +9,7 @@ from windtunnel.report.document import Block, Cell, Column, Paragraph, Section, 
 from windtunnel.report.measures import number_column
 from windtunnel.report.scope import WARMUP, Scope
 from windtunnel.statistics.summary import spread_of
-from windtunnel.units import NOT_KNOWN, counted, time_scale
+from windtunnel.units import NOT_KNOWN, Scale, counted, time_scale
 from windtunnel.units import ratio as ratio_text
 
 
@@ -85,9 +85,9 @@ def _causes(scope: Scope, starts: tuple[ColdStart, ...]) -> tuple[Block, ...]:
         for column, values in _cause_columns(rows, start_of)
         if any(value is not None for value in values)
     }
-    scales = {column: time_scale(abs(value) for value in values if value) for column, values in columns.items()}
+    scales = _scale_of_groups(columns)
     entries = zip(
-        *([Cell(text=scales[c].text(v), sort=v) for v in values] for c, values in columns.items()), strict=True
+        *([Cell(text=scales[c.group].text(v), sort=v) for v in values] for c, values in columns.items()), strict=True
     )
     return (
         Paragraph(
@@ -99,12 +99,21 @@ def _causes(scope: Scope, starts: tuple[ColdStart, ...]) -> tuple[Block, ...]:
             caption="The start of a cell by cause",
             columns=(
                 *scope.columns(),
-                *(number_column(c.name, scales[c].unit, c.description, c.group) for c in columns),
+                *(number_column(c.name, scales[c.group].unit, c.description, c.group) for c in columns),
             ),
             rows=tuple((*scope.cells(row), *cells) for row, cells in zip(rows, entries, strict=True)),
             note=_remainder_note(starts),
         ),
     )
+
+
+def _scale_of_groups(columns: Mapping[Column, list[float | None]]) -> dict[str, Scale]:
+    """Return one scale for each group of columns: the parts of the cost add up to it, and should be seen to."""
+    seconds: dict[str, list[float]] = {}
+    for column, values in columns.items():
+        largest = max(abs(value) for value in values if value is not None)
+        seconds.setdefault(column.group, []).append(largest)
+    return {group: time_scale([max(largest)]) for group, largest in seconds.items()}
 
 
 def _known(start: ColdStart | None) -> bool:

@@ -43,7 +43,7 @@ def _run(started_at: str, run: tuple[Compared, ...]) -> Iterator[Block]:
         if len(measured) <= _MOST_SENTENCES:
             for name, one in measured:
                 sentence = one.effects[0].finding.sentence("A", "B", " in the whole step")
-                yield Paragraph(lead=name if len(measured) > 1 else "", text=f"{sentence}.")
+                yield Paragraph(lead=name if len(measured) > 1 else "", text=f"{sentence[0].upper()}{sentence[1:]}.")
     for name, one in zip(names, run, strict=True):
         yield from _remarks(name, one)
 
@@ -74,7 +74,12 @@ def _table(measured: list[tuple[str, Compared]]) -> Table:
     effects = [effect for _, one in measured for effect in one.effects]
     time = time_scale(seconds for effect in effects for seconds in (effect.a_seconds, effect.b_seconds))
     clocks = " and ".join(sorted({effect.clock.value for effect in effects if not effect.is_total}))
-    inside = f", of phases inside it on the {clocks} clock" if clocks else ""
+    inside = (
+        f", of phases inside it on the {clocks} clock. Verdicts of phases inside the step are not corrected for their "
+        "number"
+        if clocks
+        else ""
+    )
     return Table(
         caption="B against A",
         columns=(
@@ -83,10 +88,10 @@ def _table(measured: list[tuple[str, Compared]]) -> Table:
             number_column("A", time.unit, "Median of all timed steps of A."),
             number_column("B", time.unit, "Median of all timed steps of B."),
             number_column("change", description="Hodges-Lehmann estimate over the pairs: +2 % is 2 % more time for B."),
-            number_column("interval", description="Signed-rank interval of the change, 99 % at this look."),
+            number_column("interval", description="Signed-rank interval of the change, of at least 99 % at one look."),
             Column(name="verdict"),
             number_column(
-                "visible", description="The smallest change that this run could have seen, from A against A."
+                "visible", description="The smallest change that this run could have seen, from a side against itself."
             ),
             number_column("pairs"),
         ),
@@ -95,8 +100,7 @@ def _table(measured: list[tuple[str, Compared]]) -> Table:
             for name, one in measured
             for effect in one.effects
         ),
-        note=f"Times of the whole step are on the host clock{inside}. Verdicts of phases inside the step are not "
-        "corrected for their number.",
+        note=f"Times of the whole step are on the host clock{inside}.",
     )
 
 

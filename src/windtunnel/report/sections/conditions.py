@@ -45,7 +45,7 @@ def conditions(scope: Scope) -> Section | None:
     ]
     throttled = sum(1 for _, seen in found if seen.is_throttled)
     if throttled:
-        text = f"{throttled:,} of {counted(len(found), 'measurement')} with telemetry: throttled."
+        text = f"Throttled: {throttled:,} of {counted(len(found), 'measurement')} with telemetry."
         blocks.append(Callout(kind=CalloutKind.WARNING, text=text))
     return Section(heading="Clocks, power and temperature", blocks=(*blocks, _table(scope, found)), is_detail=True)
 

@@ -31,7 +31,7 @@ _ON_CPU = (
 _PROBED = (
     "After the samples, steps were run in three ways in turn, in rounds of random order: as the samples were, waiting "
     "for the device after each phase, and with the device kept busy until the host had launched the whole step. "
-    "The second is longer than the first on the host clock by what timing phases by the host would have cost. "
+    "What the second takes more than the first, on the host clock, is what timing phases from the host would cost. "
     "Launch-bound is the part of the step on the device that the third one saves: time in which "
     "the device waits for the host. In fp16 training steps and in steps of more than about 1,000 launches it is a "
     "lower bound."
