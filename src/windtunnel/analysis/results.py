@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from windtunnel.analysis.telemetry import Conditions, conditions_of
 from windtunnel.cost.devices import peaks_of
 from windtunnel.records.calibration import Calibration
 from windtunnel.records.environment import Environment
@@ -70,6 +71,12 @@ class Row:
     def shape(self) -> Hashable:
         """The fields of the model as one plain value: models compared field by field are slow over a large grid."""
         return _SHAPE(self.cell.model)
+
+    @cached_property
+    def conditions(self) -> tuple[Conditions, ...]:
+        """What the sensors said of each process that has telemetry of its timed steps."""
+        each = (conditions_of(stored.record) for stored in self.processes if stored.record.telemetry)
+        return tuple(seen for seen in each if seen is not None)
 
     def clock(self, phase: str) -> ClockName:
         """Return the clock that tables show: the host's for a whole step, for its phases the device's if it has one."""
