@@ -155,7 +155,8 @@ class Row:
 
     def peak_fraction(self, phase: str | None = None) -> float | None:
         """Return the achieved rate as a fraction of the datasheet's; None where either is not known."""
-        rate, peak = self.flops_per_second(phase), self.peak_flops_per_second
+        peak = self.peak_flops_per_second
+        rate = self.flops_per_second(phase) if peak else None
         return rate / peak if rate and peak else None
 
     @property
@@ -166,7 +167,8 @@ class Row:
 
     def ceiling_fraction(self, phase: str | None = None) -> float | None:
         """Return the achieved rate as a fraction of the calibrated one; None where either is not known."""
-        rate, ceiling = self.flops_per_second(phase), self.ceiling_flops_per_second
+        ceiling = self.ceiling_flops_per_second
+        rate = self.flops_per_second(phase) if ceiling else None
         return rate / ceiling if rate and ceiling else None
 
 
