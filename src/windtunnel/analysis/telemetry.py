@@ -138,7 +138,7 @@ def _shares(masks: Sequence[int], clocks: Floats) -> tuple[float | None, float |
 
 
 def _high(clocks: Floats) -> float:
-    """Return the 90th percentile, between order statistics by a straight line: np.quantile takes as long as all else."""
+    """Return the 90th percentile, as np.quantile does, which takes as long as all else here together."""
     ordered = np.sort(clocks)
     below, rest = divmod(0.9 * (len(ordered) - 1), 1)
     low, high = ordered[int(below)], ordered[min(int(below) + 1, len(ordered) - 1)]

@@ -211,11 +211,12 @@ def _rates(rows: Sequence[Row]) -> tuple[Measure, ...]:
 
 
 def _memory(rows: Sequence[Row]) -> tuple[Measure, ...]:
-    if not any(peak_bytes(row) for row in rows):
+    peaks = {row: peak_bytes(row) for row in rows}
+    if not any(peaks.values()):
         return ()
-    memory = memory_scale(peak_bytes(row) for row in rows)
+    memory = memory_scale(peaks.values())
     column = number_column("peak memory", memory.unit, "Most bytes in use at any one time.")
-    return (Measure(column=column, cell=lambda row: Cell(text=memory.text(peak_bytes(row))), is_of_failed_too=True),)
+    return (Measure(column=column, cell=lambda row: Cell(text=memory.text(peaks[row])), is_of_failed_too=True),)
 
 
 def _spreads(time: Scale) -> tuple[Measure, ...]:
