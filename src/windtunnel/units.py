@@ -111,6 +111,9 @@ def span(ends: tuple[float, float] | None, decimals: int = 2) -> str:
     return NOT_KNOWN if ends is None else f"{ratio(ends[0], decimals)} to {ratio(ends[1], decimals)}"
 
 
+_FIXED = tuple(f",.{decimals}f" for decimals in range(7))  # a large report asks half a million times
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Scale:
     """One unit and one number of decimals for all entries of a column, so that their points line up.
@@ -124,7 +127,7 @@ class Scale:
 
     def text(self, value: float | None) -> str:
         """Write `value` without its unit: 0.0131 in milliseconds becomes '13.10'."""
-        return NOT_KNOWN if value is None else f"{value / self.size:,.{self.decimals}f}"
+        return NOT_KNOWN if value is None else format(value / self.size, _FIXED[self.decimals])
 
     def spread(self, mean: float, std: float | None) -> str:
         """Write a mean with its standard deviation: '13.10 ± 0.11'; one sample has no deviation."""

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from windtunnel.statistics.summary import spread_of, summarize
+from windtunnel.statistics.summary import spread_of, spreads_of, summarize
 
 series = st.lists(st.integers(min_value=1, max_value=10**12), min_size=1, max_size=60)
 EPSILON = np.finfo(np.float64).eps
@@ -100,3 +100,15 @@ def test_a_spread_is_that_of_the_summary(nanoseconds: list[int]):
     spread, summary = spread_of(nanoseconds), summarize(nanoseconds)
 
     assert (spread.mean, spread.std, spread.cv) == (summary.mean, summary.std, summary.cv)
+
+
+@given(st.lists(series, min_size=1, max_size=6))
+def test_many_series_have_the_spreads_that_each_has_alone(many: list[list[int]]):
+    spreads = spreads_of(many)
+
+    assert [spread.mean for spread in spreads] == [
+        close_to(spread_of(nanoseconds).mean, nanoseconds) for nanoseconds in many
+    ]
+    for spread, nanoseconds in zip(spreads, many, strict=True):
+        alone = spread_of(nanoseconds).std
+        assert spread.std == (None if alone is None else close_to(alone, nanoseconds))

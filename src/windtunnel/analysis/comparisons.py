@@ -4,6 +4,7 @@ import statistics
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 from functools import cache
+from itertools import groupby
 from operator import attrgetter
 
 from windtunnel.analysis.results import Row
@@ -206,4 +207,11 @@ def _median_of(values: Iterable[float | None]) -> float | None:
 def varying(rows: Iterable[Row], getters: dict[str, Callable[[Row], Hashable]]) -> tuple[str, ...]:
     """Return the names of those properties that take more than one value among the rows."""
     seen = list(rows)
-    return tuple(name for name, get in getters.items() if len({get(row) for row in seen}) > 1)
+    return tuple(name for name, get in getters.items() if _differ(map(get, seen)))
+
+
+def _differ(values: Iterable[Hashable]) -> bool:
+    """Tell whether there are two unequal values, without looking further than the first such two."""
+    runs = groupby(values)
+    next(runs, None)
+    return next(runs, None) is not None

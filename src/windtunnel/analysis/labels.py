@@ -4,7 +4,6 @@ from enum import StrEnum
 
 from windtunnel.analysis.comparisons import shows_cold_start
 from windtunnel.analysis.results import Row
-from windtunnel.analysis.telemetry import is_throttled
 from windtunnel.records.record import Record
 from windtunnel.statistics.series import SlowStart
 from windtunnel.statistics.stopping import StopReason
@@ -46,7 +45,7 @@ def marks_of(row: Row) -> tuple[Mark, ...]:
         Mark.DRIFTING: found.trend is not None,
         Mark.IMPRECISE: _is_imprecise(row),
         Mark.STEP: found.step is not None,
-        Mark.THROTTLED: any(is_throttled(stored.record) for stored in row.processes),
+        Mark.THROTTLED: any(seen.is_throttled for seen in row.conditions),
         Mark.TWO_STATES: found.two_states is not None,
     }
     return tuple(mark for mark, it_does in applies.items() if it_does)

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from statistics import fmean
 
 from windtunnel.analysis.results import Row
 from windtunnel.records.record import ClockName, ProbeName, Record
@@ -58,10 +57,12 @@ def ledger_of(row: Row, clock: ClockName = ClockName.HOST) -> Ledger | None:
     total = row.record.total
     phases = row.phases[:-1] or row.phases
     phase_clock = _phase_clock(row, clock)
-    whole = _mean(row.record, total, clock)
+    whole = None if phases == (total,) and clock == phase_clock else _mean(row.record, total, clock)
+    if whole is None:
+        return None
     times = {phase: _mean(row.record, phase, phase_clock) for phase in phases}
     known = {phase: seconds for phase, seconds in times.items() if seconds is not None}
-    if whole is None or len(known) < len(times) or (phases == (total,) and clock == phase_clock):
+    if len(known) < len(times):
         return None
     return Ledger(whole=whole, phases=known, phase_clock=phase_clock)
 
@@ -74,7 +75,7 @@ def _phase_clock(row: Row, clock: ClockName) -> ClockName:
 
 def _mean(record: Record, phase: str, clock: ClockName) -> float | None:
     series = record.series(phase, clock)
-    return fmean(series.nanoseconds) * 1e-9 if series and series.nanoseconds else None
+    return sum(series.nanoseconds) / len(series.nanoseconds) * 1e-9 if series and series.nanoseconds else None
 
 
 def enqueue_share(row: Row) -> float | None:

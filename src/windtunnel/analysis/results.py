@@ -1,6 +1,5 @@
 """Stored records as rows that know their statistics and their rates."""
 
-import statistics
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -8,6 +7,9 @@ from itertools import chain
 from operator import attrgetter
 from pathlib import Path
 
+import numpy as np
+
+from windtunnel.analysis.telemetry import Conditions, conditions_of
 from windtunnel.cost.devices import peaks_of
 from windtunnel.records.calibration import Calibration
 from windtunnel.records.environment import Environment
@@ -16,9 +18,10 @@ from windtunnel.records.store import Run, Store, StoredComparison, StoredRecord,
 from windtunnel.spec.cell import Cell, MeasurePlan
 from windtunnel.spec.model import ModelSpec
 from windtunnel.spec.tables import PRECISIONS
+from windtunnel.statistics.batches import Floats
 from windtunnel.statistics.interval import Estimate, median_intervals, process_interval
 from windtunnel.statistics.series import Irregularities, irregularities_of_each
-from windtunnel.statistics.summary import Spread, Summary, spread_of, summarize
+from windtunnel.statistics.summary import Spread, Summary, spreads_of, summarize
 
 
 class Row:
@@ -41,7 +44,6 @@ class Row:
         self.cell: Cell = stored.record.task.cell
         self.plan: MeasurePlan = stored.record.task.plan
         self._summaries: dict[tuple[str | None, ClockName | None], Summary | None] = {}
-        self._spreads: dict[str, Spread | None] = {}
         self._series: dict[tuple[str, ClockName], tuple[tuple[int, ...], ...]] = _series_of(processes)
         self.batch: Batch = Batch((self,))
 
@@ -69,6 +71,12 @@ class Row:
     def shape(self) -> Hashable:
         """The fields of the model as one plain value: models compared field by field are slow over a large grid."""
         return _SHAPE(self.cell.model)
+
+    @cached_property
+    def conditions(self) -> tuple[Conditions, ...]:
+        """What the sensors said of each process that has telemetry of its timed steps."""
+        each = (conditions_of(stored.record) for stored in self.processes if stored.record.telemetry)
+        return tuple(seen for seen in each if seen is not None)
 
     def clock(self, phase: str) -> ClockName:
         """Return the clock that tables show: the host's for a whole step, for its phases the device's if it has one."""
@@ -98,12 +106,8 @@ class Row:
         return self.batch.estimates.get((self, phase or self.record.total))
 
     def spread(self, phase: str | None = None) -> Spread | None:
-        """Return mean and standard deviation of a phase (default: the whole step), a third of a summary's cost."""
-        phase = phase or self.record.total
-        if phase not in self._spreads:
-            samples = self.samples(phase)
-            self._spreads[phase] = spread_of(samples) if samples else None
-        return self._spreads[phase]
+        """Return mean and standard deviation of a phase (default: the whole step), of all processes together."""
+        return self.batch.spreads.get((self, phase or self.record.total))
 
     @property
     def irregularities(self) -> Irregularities:
@@ -111,7 +115,7 @@ class Row:
 
         Each process is judged by itself, and the first that is irregular speaks for all.
         """
-        return self.batch.irregularities.get(self, Irregularities())
+        return self.batch.irregularities.get(self, _CLEAN)
 
     def samples(self, phase: str | None = None) -> tuple[int, ...]:
         """Return the raw samples of a phase on the clock that tables show, in nanoseconds and in order.
@@ -151,7 +155,8 @@ class Row:
 
     def peak_fraction(self, phase: str | None = None) -> float | None:
         """Return the achieved rate as a fraction of the datasheet's; None where either is not known."""
-        rate, peak = self.flops_per_second(phase), self.peak_flops_per_second
+        peak = self.peak_flops_per_second
+        rate = self.flops_per_second(phase) if peak else None
         return rate / peak if rate and peak else None
 
     @property
@@ -162,11 +167,13 @@ class Row:
 
     def ceiling_fraction(self, phase: str | None = None) -> float | None:
         """Return the achieved rate as a fraction of the calibrated one; None where either is not known."""
-        rate, ceiling = self.flops_per_second(phase), self.ceiling_flops_per_second
+        ceiling = self.ceiling_flops_per_second
+        rate = self.flops_per_second(phase) if ceiling else None
         return rate / ceiling if rate and ceiling else None
 
 
 _peaks = cache(peaks_of)
+_CLEAN = Irregularities()
 _SHAPE = attrgetter(*ModelSpec.model_fields)
 
 
@@ -178,22 +185,36 @@ class Batch:
         self._rows = rows
 
     @cached_property
+    def _arrays(self) -> Mapping[tuple[Row, str], tuple[Floats, ...]]:
+        """The samples of each phase that has any, by process, made arrays once for all statistics."""
+        return {
+            (row, phase): tuple([np.array(samples, dtype=np.float64) for samples in each])
+            for row in self._rows
+            for phase in row.phases
+            if (each := row.samples_by_process(phase))
+        }
+
+    @cached_property
     def estimates(self) -> Mapping[tuple[Row, str], Estimate]:
         """The location in seconds, with its 95 % interval, of each phase that has samples."""
-        series = {
-            (row, phase): each for row in self._rows for phase in row.phases if (each := row.samples_by_process(phase))
-        }
+        series = self._arrays
         alone = [of for of, each in series.items() if len(each) == 1]
         found = dict(zip(alone, median_intervals([series[of][0] for of in alone]), strict=True))
         for of, each in series.items():
             if len(each) > 1:
-                found[of] = process_interval([statistics.median(samples) for samples in each])
+                found[of] = process_interval([float(np.median(samples)) for samples in each])
         return {of: in_seconds(estimate) for of, estimate in found.items()}
+
+    @cached_property
+    def spreads(self) -> Mapping[tuple[Row, str], Spread]:
+        """Mean and standard deviation of each phase that has samples, of all processes together."""
+        joined = [each[0] if len(each) == 1 else np.concatenate(each) for each in self._arrays.values()]
+        return dict(zip(self._arrays, spreads_of(joined), strict=True))
 
     @cached_property
     def irregularities(self) -> Mapping[Row, Irregularities]:
         """What is irregular about the whole step of each row that has samples."""
-        series = [(row, samples) for row in self._rows for samples in row.samples_by_process()]
+        series = [(row, samples) for row in self._rows for samples in self._arrays.get((row, row.record.total), ())]
         found: dict[Row, Irregularities] = {}
         labels = irregularities_of_each([samples for _, samples in series])
         for (row, _), irregularities in zip(series, labels, strict=True):

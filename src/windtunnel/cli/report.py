@@ -32,8 +32,9 @@ def command(
 
     windtunnel report results/h200 --format html --out .
     """
-    # The process ends soon, and until then nearly all objects live: collecting, also at the end, would take a third of
-    # the time. So it stays off; a caller of this function in a process that goes on switches it on again.
+    # The process ends soon, and until then nearly all objects live: collecting would take a third of the time. So it
+    # stays off, and the interpreter is kept from it at its own end, too; a caller of this function in a process that
+    # goes on switches it on again.
     gc.disable()
     names = [name.strip() for name in formats.split(",")]
     known = ("terminal", *FORMATS)
@@ -47,3 +48,4 @@ def command(
     if files:
         for path in write_report(document, out or store / "report", formats=tuple(files)):
             console.print(f"report: [bold]{path}[/]", soft_wrap=True)
+    gc.freeze()

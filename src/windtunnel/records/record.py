@@ -176,7 +176,10 @@ class Record:
 
     def series(self, phase: str, clock: ClockName) -> Samples | None:
         """Return the samples of a phase on a clock, or None where there are none."""
-        return next((s for s in self.samples if s.phase == phase and s.clock == clock), None)
+        for series in self.samples:
+            if series.phase == phase and series.clock == clock:
+                return series
+        return None
 
 
 _ADAPTER = TypeAdapter(Record)

@@ -245,13 +245,15 @@ def _body(table: Table, edges: tuple[bool, ...]) -> str:
     lines: list[str] = []
     last = None
     for row in table.rows:
-        first = row[0]
-        opening = "<tr>" if last is None or first.text == last else '<tr class="g">'
-        last = first.text
-        cells = [f'<th scope="row"{plain[0]}{_sort(first)}>{_escaped(first.text)}</th>']
+        texts = [cell.text for cell in row]
+        opening = "<tr>" if last is None or texts[0] == last else '<tr class="g">'
+        last = texts[0]
+        if not _is_plain("".join(texts)):  # nearly every row is, and to find that out for all of it at once is faster
+            texts = [_escaped(text) for text in texts]
+        cells = [f'<th scope="row"{plain[0]}{_sort(row[0])}>{texts[0]}</th>']
         cells += [
-            f"<td{bad if cell.is_failure else good}{_sort(cell)}>{_escaped(cell.text)}</td>"
-            for cell, good, bad in zip(row[1:], plain[1:], failed[1:], strict=True)
+            f"<td{bad if cell.is_failure else good}{'' if cell.sort is None else _sort(cell)}>{text}</td>"
+            for cell, text, good, bad in zip(row[1:], texts[1:], plain[1:], failed[1:], strict=True)
         ]
         lines.append(f"{opening}{''.join(cells)}</tr>")
     return "<tbody>\n" + "\n".join(lines) + "\n</tbody>"
@@ -267,8 +269,11 @@ def _sort(cell: Cell) -> str:
 
 
 def _escaped(text: str) -> str:
-    # Nearly every entry of a large table is plain, and to find that out is faster than to replace nothing.
-    return html.escape(printable(text)) if _SPECIAL.search(text) or not text.isprintable() else text
+    return text if _is_plain(text) else html.escape(printable(text))
+
+
+def _is_plain(text: str) -> bool:
+    return text.isprintable() and not _SPECIAL.search(text)
 
 
 def _json(value: object) -> str:

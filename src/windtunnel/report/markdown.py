@@ -17,7 +17,7 @@ from windtunnel.report.document import (
 
 # An underscore inside a word does nothing, so that `train_step` stays readable.
 _SPECIAL = re.compile(r"[\\`*\[\]<>|~$]|&(?=[#\w])|(?<!\w)_|_(?!\w)")
-# Nearly every entry of a large table is this, and needs no second look.
+# Nearly every text is this, and needs no second look.
 _PLAIN = re.compile(r"[0-9A-Za-z.,%±–+-]+(?: [0-9A-Za-z.,%±–+-]+)*")
 _STARTS_A_BLOCK = re.compile(r"^(\d*)(?=[-+#=.)])")
 
@@ -47,7 +47,7 @@ def _block(block: Block) -> str:
 
 def _table(table: Table) -> str:
     header = [_escaped(_header(column)) for column in table.columns]
-    rows = [[_escaped(cell.text) for cell in row] for row in table.rows]
+    rows = [_all_escaped([cell.text for cell in row]) for row in table.rows]
     widths = [max(3, *map(len, texts)) for texts in zip(header, *rows, strict=True)]
     is_number = [column.kind is ColumnKind.NUMBER for column in table.columns]
     rule = ["-" * (width - 1) + (":" if right else "-") for width, right in zip(widths, is_number, strict=True)]
@@ -66,6 +66,11 @@ def _header(column: Column) -> str:
 def _line(text: str) -> str:
     """Escape text that stands at the start of a line, where digits and dashes too can be markup."""
     return _STARTS_A_BLOCK.sub(r"\1\\", _escaped(text))
+
+
+def _all_escaped(texts: list[str]) -> list[str]:
+    """Escape the entries of a row; nearly every one of a large table is plain, which is found out for all at once."""
+    return texts if _PLAIN.fullmatch(" ".join(filter(None, texts))) else [_escaped(text) for text in texts]
 
 
 def _escaped(text: str) -> str:

@@ -173,28 +173,30 @@ def explain_marks(rows: Iterable[Row], marks: Marks) -> str:
 
 
 def _rates(rows: Sequence[Row]) -> tuple[Measure, ...]:
-    rates = [row.flops_per_second() for row in rows]
-    if not any(rates):
+    rates = {row: row.flops_per_second() for row in rows}
+    if not any(rates.values()):
         return ()
-    rate = rate_scale(rates)
+    rate = rate_scale(rates.values())
     measures = [
         Measure(
             column=number_column("rate", rate.unit, "Matrix-product FLOPs by closed form over the median of the step."),
-            cell=lambda row: Cell(text=rate.text(row.flops_per_second())),
+            cell=lambda row: Cell(text=rate.text(rates[row])),
         )
     ]
-    if any(row.peak_flops_per_second for row in rows):
-        peak = percent_scale(row.peak_fraction() for row in rows)
+    peaks = {row: row.peak_fraction() for row in rows}
+    if any(peaks.values()):
+        peak = percent_scale(peaks.values())
         measures.append(
             Measure(
                 column=number_column(
                     "of peak", peak.unit, "Rate over the datasheet's dense peak of this device for this precision."
                 ),
-                cell=lambda row: Cell(text=peak.text(row.peak_fraction())),
+                cell=lambda row: Cell(text=peak.text(peaks[row])),
             )
         )
-    if any(row.ceiling_flops_per_second for row in rows):
-        ceiling = percent_scale(row.ceiling_fraction() for row in rows)
+    ceilings = {row: row.ceiling_fraction() for row in rows}
+    if any(ceilings.values()):
+        ceiling = percent_scale(ceilings.values())
         measures.append(
             Measure(
                 column=number_column(
@@ -202,18 +204,19 @@ def _rates(rows: Sequence[Row]) -> tuple[Measure, ...]:
                     ceiling.unit,
                     "Rate over the fastest matrix product of this precision in this machine's calibration.",
                 ),
-                cell=lambda row: Cell(text=ceiling.text(row.ceiling_fraction())),
+                cell=lambda row: Cell(text=ceiling.text(ceilings[row])),
             )
         )
     return tuple(measures)
 
 
 def _memory(rows: Sequence[Row]) -> tuple[Measure, ...]:
-    if not any(peak_bytes(row) for row in rows):
+    peaks = {row: peak_bytes(row) for row in rows}
+    if not any(peaks.values()):
         return ()
-    memory = memory_scale(peak_bytes(row) for row in rows)
+    memory = memory_scale(peaks.values())
     column = number_column("peak memory", memory.unit, "Most bytes in use at any one time.")
-    return (Measure(column=column, cell=lambda row: Cell(text=memory.text(peak_bytes(row))), is_of_failed_too=True),)
+    return (Measure(column=column, cell=lambda row: Cell(text=memory.text(peaks[row])), is_of_failed_too=True),)
 
 
 def _spreads(time: Scale) -> tuple[Measure, ...]:

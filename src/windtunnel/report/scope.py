@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, replace
 from operator import attrgetter
 from typing import TypeVar, cast
 
-from windtunnel.analysis.comparisons import varying
+from windtunnel.analysis.comparisons import StepRatio, step_ratios, varying
 from windtunnel.analysis.labels import Mark, marks_of
 from windtunnel.analysis.results import Results, Row
 from windtunnel.records.environment import Environment
@@ -85,6 +85,7 @@ class Scope:
         fixed: The axes in which they do not.
         marks: What a reader must know of each row before using its number.
         entries: What each row shows under `axes`: made once, because every table asks for it.
+        step_ratios: Each forward beside its forward + backward, for the sections that speak of them.
         models: Each model with its name, which no other one of this machine has, smallest first.
         comparisons: The comparisons whose side A ran on this machine; a machine may have them only.
     """
@@ -99,6 +100,7 @@ class Scope:
     fixed: tuple[Axis, ...]
     marks: Mapping[Row, tuple[Mark, ...]]
     entries: Mapping[Row, tuple[Cell, ...]]
+    step_ratios: tuple[StepRatio, ...]
     models: tuple[NamedModel, ...]
     comparisons: tuple[StoredComparison, ...] = ()
 
@@ -178,6 +180,7 @@ def _scope(machine: str, name: str, rows: tuple[Row, ...], runs: tuple[Run, ...]
         fixed=tuple(axis for axis in AXES if axis not in axes),
         marks={row: marks_of(row) for row in rows},
         entries=dict(zip(rows, zip(*columns, strict=True), strict=True)),
+        step_ratios=step_ratios(rows),
         models=models,
     )
 

@@ -1,7 +1,8 @@
 """How rows become the series of charts: one colour and one mark each, and a chart each for what is left."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from windtunnel.analysis.comparisons import varying
 from windtunnel.analysis.results import Row
@@ -19,6 +20,8 @@ from windtunnel.report.scope import (
     Axis,
     Scope,
 )
+
+_Thing = TypeVar("_Thing")
 
 MAX_SERIES = 18
 """More series than this in one chart cannot be told apart."""
@@ -65,20 +68,22 @@ def panels_of(scope: Scope, rows: Sequence[Row], *, x: Axis) -> tuple[Panel, ...
     names = varying(rows, {axis.name: axis.get for axis in scope.axes})
     channels = [axis for axis in order if axis is not x and axis.name in names]
     drawn, apart = channels[:2], channels[2:]
-    places = {axis: {value: place for place, value in enumerate(_values(rows, axis))} for axis in drawn}
+    lines = _grouped(rows, lambda row: tuple([axis.get(row) for axis in channels]))
+    firsts = [line[0] for line in lines]  # of each value the first row is among them
+    places = {axis: {value: place for place, value in enumerate(_values(firsts, axis))} for axis in drawn}
 
     def series(line: Sequence[Row]) -> Series:
         color, mark, *_ = (*(places[axis][axis.get(line[0])] for axis in drawn), 0, 0)
         name = " · ".join(scope.phrase(axis, line[0]) for axis in drawn)
         return Series(name=name or "all cells", color=color, mark=mark, rows=tuple(line[:MAX_POINTS]))
 
-    def panel(members: Sequence[Row]) -> Panel:
-        lines = sorted((series(line) for line in _grouped(members, drawn)), key=_place)
-        return Panel(
-            title=", ".join(scope.phrase(axis, members[0]) for axis in apart), series=tuple(lines[:MAX_SERIES])
-        )
+    def panel(members: Sequence[Sequence[Row]]) -> Panel:
+        drawn_lines = sorted((series(line) for line in members), key=_place)
+        title = ", ".join(scope.phrase(axis, members[0][0]) for axis in apart)
+        return Panel(title=title, series=tuple(drawn_lines[:MAX_SERIES]))
 
-    return tuple(panel(members) for members in _grouped(rows, apart)[:MAX_PANELS])
+    panels = _grouped(lines, lambda line: tuple([axis.get(line[0]) for axis in apart]))
+    return tuple(panel(members) for members in panels[:MAX_PANELS])
 
 
 def _place(series: Series) -> tuple[int, int]:
@@ -91,8 +96,8 @@ def _values(rows: Sequence[Row], axis: Axis) -> list[object]:
     return list(dict.fromkeys(axis.get(row) for row in ordered))
 
 
-def _grouped(rows: Sequence[Row], axes: Sequence[Axis]) -> list[list[Row]]:
-    groups: dict[tuple[object, ...], list[Row]] = {}
-    for row in rows:
-        groups.setdefault(tuple([axis.get(row) for axis in axes]), []).append(row)
+def _grouped(things: Iterable[_Thing], key: Callable[[_Thing], Hashable]) -> list[list[_Thing]]:
+    groups: dict[Hashable, list[_Thing]] = {}
+    for thing in things:
+        groups.setdefault(key(thing), []).append(thing)
     return list(groups.values())

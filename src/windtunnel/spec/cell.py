@@ -3,7 +3,7 @@
 import hashlib
 import json
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
@@ -61,6 +61,14 @@ def check_device(value: str) -> str:
     raise ValueError(f"unknown device {value!r}; allowed: cpu, cuda, cuda:N")
 
 
+_NAMES: Mapping[str, Collection[str]] = {
+    "workload": WORKLOADS,
+    "precision": PRECISIONS,
+    "attention": ATTENTION_BACKENDS,
+    "compile": COMPILE_MODES,
+}
+
+
 class Cell(Frozen):
     """One complete point: everything that a measured number depends on, but the machine and the plan."""
 
@@ -78,13 +86,7 @@ class Cell(Frozen):
     @classmethod
     def _known(cls, value: str, info: ValidationInfo) -> str:
         name = str(info.field_name)
-        tables = {
-            "workload": tuple(WORKLOADS),
-            "precision": tuple(PRECISIONS),
-            "attention": tuple(ATTENTION_BACKENDS),
-            "compile": COMPILE_MODES,
-        }
-        return check_names(name, (value,), tables[name])[0]
+        return check_names(name, (value,), _NAMES[name])[0]
 
     @field_validator("device")
     @classmethod

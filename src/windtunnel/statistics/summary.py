@@ -5,6 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from operator import mul
 
+import numpy as np
+
+from windtunnel.statistics.batches import Floats, blocks_of
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Spread:
@@ -50,6 +54,21 @@ def spread_of(nanoseconds: Sequence[int]) -> Spread:
     squares = sum(map(mul, nanoseconds, nanoseconds))
     std = math.sqrt((n * squares - total * total) / (n * (n - 1))) * _SECONDS if n > 1 else None
     return Spread(mean=total / n * _SECONDS, std=std)
+
+
+def spreads_of(series: Sequence[Sequence[int] | Floats]) -> tuple[Spread, ...]:
+    """Return mean and standard deviation of each series of nanoseconds, each of at least one sample.
+
+    Cost: 2 µs for each of thousands of series of 100 samples.
+    """
+    spreads: dict[int, Spread] = {}
+    for places, block in blocks_of(series):
+        n, means = int(block.shape[1]), block.mean(axis=1)
+        squares = ((block - means[:, None]) ** 2).sum(axis=1)
+        stds = (np.sqrt(squares / (n - 1)) * _SECONDS).tolist() if n > 1 else [None] * len(places)
+        for place, mean, std in zip(places, (means * _SECONDS).tolist(), stds, strict=True):
+            spreads[place] = Spread(mean=mean, std=std)
+    return tuple(spreads[place] for place in range(len(series)))
 
 
 def summarize(nanoseconds: Sequence[int]) -> Summary:

@@ -37,8 +37,9 @@ def charts(scope: Scope) -> Section | None:
 
 def _most_warmed(scope: Scope) -> tuple[Row, ...]:
     """Return the measured cells with the most warm-up: times of cold and of warm steps make no common line."""
-    most = max(row.plan.warmup_rank for row in scope.measured)
-    return tuple(row for row in scope.measured if row.plan.warmup_rank == most)
+    ranks = [row.plan.warmup_rank for row in scope.measured]
+    most = max(ranks)
+    return tuple(row for row, rank in zip(scope.measured, ranks, strict=True) if rank == most)
 
 
 def _times_by_name(scope: Scope, rows: tuple[Row, ...]) -> list[Figure]:

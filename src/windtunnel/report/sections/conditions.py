@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 from windtunnel.analysis.results import Row
-from windtunnel.analysis.telemetry import LOW_CLOCK, SMALLEST_CHANGE, THROTTLED_SHARE, Conditions, conditions_of
+from windtunnel.analysis.telemetry import LOW_CLOCK, SMALLEST_CHANGE, THROTTLED_SHARE, Conditions
 from windtunnel.report.document import Block, Callout, CalloutKind, Cell, Column, Paragraph, Section, Table
 from windtunnel.report.measures import number_column
 from windtunnel.report.scope import Scope
@@ -27,12 +27,7 @@ Entry: TypeAlias = tuple[Column, Callable[[Conditions], str]]
 
 def conditions(scope: Scope) -> Section | None:
     """Return what sensors said of each measured cell; nothing where there were none."""
-    found = [
-        (row, seen)
-        for row in scope.measured
-        for one in row.processes
-        if one.record.telemetry and (seen := conditions_of(one.record)) is not None
-    ]
+    found = [(row, seen) for row in scope.measured for seen in row.conditions]
     if not found:
         return None
     blocks: list[Block] = [

@@ -26,7 +26,8 @@ class _Kind:
 def noise(scope: Scope) -> Section | None:
     """Return the cells in which something was found, under columns of the kinds that were."""
     kinds = _kinds(scope)
-    found = {row: cells for row in scope.measured if any(cells := [kind.cells(row) for kind in kinds])}
+    irregular = [row for row in scope.measured if not row.irregularities.is_clean]
+    found = {row: cells for row in irregular if any(cells := [kind.cells(row) for kind in kinds])}
     if not found:
         return None
     there = [place for place, _ in enumerate(kinds) if any(cells[place] for cells in found.values())]

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
-from windtunnel.analysis.comparisons import StepRatio, grid_point, step_ratios
+from windtunnel.analysis.comparisons import StepRatio, grid_point
 from windtunnel.analysis.results import Row
 from windtunnel.records.environment import Environment
 from windtunnel.report.document import Block, Callout, CalloutKind, Paragraph, Section
@@ -16,7 +16,7 @@ from windtunnel.units import counted, known_to, memory, percent_scale, ratio
 
 def overview(scope: Scope) -> Section:
     """Return the sentences; each holds only numbers that are in rows, and none names a cause."""
-    pairs = step_ratios(scope.rows)
+    pairs = scope.step_ratios
     sentences = {
         "Asked": _asked(scope),
         "Machine": _machine(scope.environment),

@@ -1,6 +1,6 @@
 """Forward beside forward + backward, with the ratio of every pair of cells."""
 
-from windtunnel.analysis.comparisons import StepRatio, step_ratios
+from windtunnel.analysis.comparisons import StepRatio
 from windtunnel.analysis.results import Row
 from windtunnel.report.document import Block, Cell, Paragraph, Section, Table
 from windtunnel.report.measures import number_column
@@ -13,7 +13,7 @@ _RANGE = "From the lowest to the highest ratio that the 95 % intervals of both m
 
 def ratio(scope: Scope) -> Section | None:
     """Return the two ratios that are easily confused, side by side and named apart."""
-    pairs = step_ratios(scope.rows)
+    pairs = scope.step_ratios
     if not pairs:
         return None
     blocks: list[Block] = [
