@@ -114,6 +114,24 @@ def test_an_alarm_of_others_that_is_due_before_is_left_alone():
     assert inside[1] <= 30.0
 
 
+def test_an_alarm_that_comes_while_the_region_ends_does_not_outlive_it(monkeypatch: pytest.MonkeyPatch):
+    set_timer = signal.setitimer
+
+    def late(which: int, seconds: float, interval: float = 0.0) -> object:
+        if not seconds:
+            signal.raise_signal(signal.SIGALRM)
+        return set_timer(which, seconds, interval)
+
+    monkeypatch.setattr(signal, "setitimer", late)
+    before = signal.getsignal(signal.SIGALRM)
+
+    with TimeLimit(5.0):
+        nap()
+
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+    assert signal.getsignal(signal.SIGALRM) is before
+
+
 def test_outside_of_the_main_thread_a_warning_says_that_nothing_was_watched():
     measured: list[Measurement | Comparison] = []
 
