@@ -102,7 +102,10 @@ def test_two_workloads_are_compared_with_their_own_phases():
     record = compare(task(workload="forward"), task(workload="train_step"))
 
     assert record.status is Status.OK
-    assert (record.a.phases(), record.b.phases()) == (("forward",), ("forward", "loss", "backward", "optimizer", "step"))
+    assert (record.a.phases(), record.b.phases()) == (
+        ("forward",),
+        ("forward", "loss", "backward", "optimizer", "step"),
+    )
 
 
 def test_automatic_warm_up_ends_when_both_sides_are_steady():
