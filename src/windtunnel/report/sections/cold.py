@@ -108,10 +108,6 @@ def _causes(scope: Scope, starts: tuple[ColdStart, ...]) -> tuple[Block, ...]:
     )
 
 
-def _has_causes(row: Row) -> bool:
-    return any(stored.record.cold_causes for stored in row.processes)
-
-
 def _known(start: ColdStart | None) -> bool:
     return start is not None and (start.allocator is not None or start.clocks is not None)
 
@@ -145,6 +141,10 @@ def _cause_columns(rows: list[Row], start_of: Mapping[Row, ColdStart]) -> tuple[
             [start.libraries if start else None for start in found],
         ),
     )
+
+
+def _has_causes(row: Row) -> bool:
+    return any(stored.record.cold_causes for stored in row.processes)
 
 
 def _remainder_note(starts: tuple[ColdStart, ...]) -> str:

@@ -74,7 +74,6 @@ def _table(measured: list[tuple[str, Compared]]) -> Table:
     effects = [effect for _, one in measured for effect in one.effects]
     time = time_scale(seconds for effect in effects for seconds in (effect.a_seconds, effect.b_seconds))
     clocks = " and ".join(sorted({effect.clock.value for effect in effects if not effect.is_total}))
-    confidence = 1 - measured[0][1].record.plan.alpha  # one command has one plan
     inside = f", of phases inside it on the {clocks} clock" if clocks else ""
     return Table(
         caption="B against A",
@@ -84,9 +83,7 @@ def _table(measured: list[tuple[str, Compared]]) -> Table:
             number_column("A", time.unit, "Median of all timed steps of A."),
             number_column("B", time.unit, "Median of all timed steps of B."),
             number_column("change", description="Hodges-Lehmann estimate over the pairs: +2 % is 2 % more time for B."),
-            number_column(
-                "interval", description=f"Signed-rank interval of the change, {percent(confidence)} at this look."
-            ),
+            number_column("interval", description="Signed-rank interval of the change, 99 % at this look."),
             Column(name="verdict"),
             number_column(
                 "visible", description="The smallest change that this run could have seen, from A against A."
