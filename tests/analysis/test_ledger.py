@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from factory import CPU, make_record, make_row, make_task
+from factory import CPU, make_processes, make_record, make_row, make_row_of, make_task
 from windtunnel.analysis.ledger import enqueue_share, launch_bound_share, ledger_of, synchronising_penalty
 from windtunnel.analysis.results import Row
 from windtunnel.records.record import ClockName, Probe, ProbeName, Record, Samples
@@ -85,6 +85,15 @@ def test_a_step_of_one_phase_has_a_residual_where_two_clocks_timed_it():
 
 def test_a_step_of_one_phase_has_no_ledger_on_one_clock():
     assert ledger_of(make_row(make_record(make_task()), CPU)) is None
+
+
+def test_the_ledger_of_several_processes_is_of_all_their_samples():
+    row = make_row_of(*make_processes([10.0, 10.0], [16.0, 16.0], workload="train_step", device="cpu"), environment=CPU)
+
+    ledger = ledger_of(row)
+
+    assert ledger.whole == pytest.approx(13e-3)
+    assert ledger.phases["backward"] == pytest.approx(0.6 * 13e-3)
 
 
 def test_a_row_without_samples_has_no_ledger():

@@ -162,6 +162,14 @@ def test_probes_come_after_the_samples_and_are_kept(probed: list[dict[str, Any]]
     assert probed == [{"enqueue_seconds": pytest.approx(3e-9), "seconds": MIN_PROBE_SECONDS, "seed": 3}]
 
 
+def test_steps_that_take_long_are_not_probed(probed: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(cell_module, "LONGEST_PROBED_SECONDS", 2.5e-9)
+
+    record = measure(warmup=0, steps=9)
+
+    assert (record.status, record.probes, record.cold_causes, probed) == (Status.OK, (), {}, [])
+
+
 def test_a_cpu_has_no_probes():
     record = measure()
 

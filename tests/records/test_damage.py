@@ -11,7 +11,7 @@ import pytest
 from factory import GPU, make_record, make_task
 from windtunnel.errors import StoreError
 from windtunnel.records import store as store_module
-from windtunnel.records.store import FILE_NAME, SCHEMA_VERSION, Store, open_store, read_store
+from windtunnel.records.store import FILE_NAME, SCHEMA_VERSION, Run, Store, open_store, read_store
 
 BOTH = pytest.mark.parametrize("opening", [open_store, read_store])
 
@@ -160,6 +160,16 @@ def test_the_message_of_a_damaged_record_has_its_key(tmp_path: Path):
         pytest.raises(StoreError, match=f"record {make_task(seed=1).key()} in"),
     ):
         seeds(store)
+
+
+def test_a_damaged_run_is_named(tmp_path: Path):
+    with open_store(tmp_path) as store:
+        store.begin_run(Run(started_at="2026-01-02T03:04:05+00:00", sweep={}, machine="m", summary=None))
+    with sqlite(tmp_path) as connection:
+        connection.execute("UPDATE runs SET sweep = 'half a sw'")
+
+    with read_store(tmp_path) as store, pytest.raises(StoreError, match=r"run 1 in .* is damaged"):
+        store.runs()
 
 
 def test_records_before_a_damaged_one_are_read(tmp_path: Path):

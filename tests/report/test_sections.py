@@ -198,6 +198,18 @@ def test_causes_that_took_no_time_share_the_unit_of_the_cost(report_of: Build):
     assert {column.unit for column in table.columns if column.group} == {"ms"}
 
 
+def test_causes_of_several_processes_are_medians(report_of: Build):
+    contexts = (0.1, 0.4, 0.2)
+    records = [
+        replace(record, cold_causes={ColdCause.CONTEXT: seconds})
+        for record, seconds in zip(make_processes([9.0], [9.0], [9.0], device="cuda:0"), contexts, strict=True)
+    ]
+
+    (table,) = tables_of(report_of(*records), "Start of a cell by cause")
+
+    assert [[cell.text for cell in row] for row in table.rows] == [["forward", "200.0"]]
+
+
 def test_a_negative_remainder_is_said(report_of: Build):
     record = make_record(make_task(warmup=0), milliseconds=[100, 10, 10], cold_causes={ColdCause.ALLOCATOR: 0.2})
 
@@ -266,6 +278,28 @@ def test_probes_say_what_waiting_costs_with_their_interval(report_of: Build):
         "30.0 to 30.0",
         "–",
     ]
+
+
+def test_probes_of_several_processes_have_a_row_each(report_of: Build):
+    clocks = (ClockName.HOST, ClockName.DEVICE)
+    first, second = (
+        replace(
+            record,
+            probes=tuple(
+                Probe(name=name, clock=clock, nanoseconds=((1 if name is ProbeName.PLAIN else factor) * 1000,) * 8)
+                for name in ProbeName
+                for clock in clocks
+            ),
+        )
+        for record, factor in zip(
+            make_processes([1.0], [1.0], workload="train_step", device="cuda:0"), (2, 3), strict=True
+        )
+    )
+
+    _, table = tables_of(report_of(first, second), LEDGER)
+
+    name, rounds = "training step", "8"
+    assert [[cell.text for cell in row[:3]] for row in table.rows] == [[name, rounds, "100.0"], [name, rounds, "200.0"]]
 
 
 def test_phases_name_their_clock(document: Document):

@@ -132,6 +132,29 @@ def test_the_time_ends_it_between_two_pairs():
     assert (taken.num_pairs, taken.is_enough, len(turns)) == (4, False, 12)
 
 
+def test_a_target_that_was_missed_is_a_warning_with_the_limit():
+    taken, _ = take(plan(max_pairs=20, target=1e-9), ratio=1.0)
+
+    assert taken.warnings == ("the target of ±0.00 % was not reached at the limit of 20 pairs",)
+    assert take(plan(), ratio=1.5)[0].warnings == ()
+
+
+def test_eight_pairs_of_a_plan_with_many_looks_have_no_interval_and_no_resolution():
+    long = plan(max_pairs=2048, max_seconds=24)
+
+    taken, _ = take(long, ratio=1.5, turn_seconds=1.0)
+
+    finding = Finding.of(taken.judgement, long, taken.num_pairs)
+    assert (finding.pairs, finding.verdict, finding.resolution) == (8, Verdict.INCONCLUSIVE, None)
+    assert finding.reason == "8 pairs within the limit of 24.0 s are too few for an interval, which takes 9"
+
+
+def test_a_plan_with_one_look_has_an_interval_from_eight_pairs_on():
+    taken, _ = take(plan(max_pairs=8), ratio=1.5)
+
+    assert (taken.judgement.verdict, taken.judgement.resolution is None) == (Verdict.SLOWER, False)
+
+
 def test_every_value_of_a_plan_that_is_out_of_range_is_named():
     assert PairPlan(delta=1.0, target=0.0, max_pairs=7, max_seconds=0).faults() == [
         "target is 0.0; it is a fraction above 0, such as 0.005, or None",

@@ -176,9 +176,14 @@ def _cold_start(row: Row, warm: Row | None) -> ColdStart:
         rest=rest,
         warm=_median(warm) if warm else None,
         others=others,
-        allocator=_median_of(record.cold_causes.get(ColdCause.ALLOCATOR) for record in records),
+        allocator=cold_cause(row, ColdCause.ALLOCATOR),
         clocks=_median_of(_clock_cost(record, samples[0], rest) for record, samples in zip(records, each, strict=True)),
     )
+
+
+def cold_cause(row: Row, cause: ColdCause) -> float | None:
+    """Return the seconds of a cause that was timed on its own, median over processes; None where it was not."""
+    return _median_of(stored.record.cold_causes.get(cause) for stored in row.processes)
 
 
 def _clock_cost(record: Record, first: int, rest: float) -> float | None:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import chain
 
 from windtunnel.analysis.results import Row
 from windtunnel.records.record import ClockName, ProbeName, Record
@@ -19,7 +20,8 @@ ALPHA = 0.05
 class Ledger:
     """One step in seconds: `phases` and `residual` add up to `whole`.
 
-    All are means over the samples, because means add up and medians do not. The phases are on `phase_clock`.
+    All are means over the samples of all processes, because means add up and medians do not. The phases are on
+    `phase_clock`.
     """
 
     whole: float
@@ -57,10 +59,10 @@ def ledger_of(row: Row, clock: ClockName = ClockName.HOST) -> Ledger | None:
     total = row.record.total
     phases = row.phases[:-1] or row.phases
     phase_clock = _phase_clock(row, clock)
-    whole = None if phases == (total,) and clock == phase_clock else _mean(row.record, total, clock)
+    whole = None if phases == (total,) and clock == phase_clock else _mean(row, total, clock)
     if whole is None:
         return None
-    times = {phase: _mean(row.record, phase, phase_clock) for phase in phases}
+    times = {phase: _mean(row, phase, phase_clock) for phase in phases}
     known = {phase: seconds for phase, seconds in times.items() if seconds is not None}
     if len(known) < len(times):
         return None
@@ -73,9 +75,10 @@ def _phase_clock(row: Row, clock: ClockName) -> ClockName:
     return row.clock(row.phases[0]) if clock == ClockName.HOST else clock
 
 
-def _mean(record: Record, phase: str, clock: ClockName) -> float | None:
-    series = record.series(phase, clock)
-    return sum(series.nanoseconds) / len(series.nanoseconds) * 1e-9 if series and series.nanoseconds else None
+def _mean(row: Row, phase: str, clock: ClockName) -> float | None:
+    each = [series.nanoseconds for one in row.processes if (series := one.record.series(phase, clock))]
+    samples = tuple(chain.from_iterable(each))
+    return sum(samples) / len(samples) * 1e-9 if samples else None
 
 
 def enqueue_share(row: Row) -> float | None:

@@ -8,8 +8,8 @@ from windtunnel.records.environment import Environment
 from windtunnel.records.pair import PairRecord, PairSide
 from windtunnel.records.record import ClockName, Status
 from windtunnel.records.store import StoredComparison
-from windtunnel.statistics.paired import Side, Verdict, benjamini_hochberg, judge, level_of_a_look, looks, over_looks
-from windtunnel.statistics.pairing import Finding, explain
+from windtunnel.statistics.paired import Side, Verdict, benjamini_hochberg
+from windtunnel.statistics.pairing import Finding
 from windtunnel.units import counted, percent
 
 FALSE_DISCOVERY_RATE = 0.05
@@ -98,23 +98,13 @@ def _effect(record: PairRecord, phase: str | None) -> PhaseEffect:
     has_device = phase and all(record.side(side).series(phase, ClockName.DEVICE) for side in Side)
     clock = ClockName.DEVICE if has_device else ClockName.HOST
     pairs, null_pairs = record.differences(phase, clock)
-    alpha = level_of_a_look(len(looks(record.plan.max_pairs)))
-    judgement = judge(pairs, null_pairs, delta=record.plan.delta, alpha=alpha)
     return PhaseEffect(
         phase=phase or record.a.total,
         is_total=phase is None,
         clock=clock,
         a_seconds=_median_seconds(record.a, phase, clock),
         b_seconds=_median_seconds(record.b, phase, clock),
-        finding=Finding(
-            verdict=judgement.verdict,
-            effect=judgement.effect,
-            resolution=judgement.resolution,
-            p_value=over_looks(judgement.p_value, len(looks(record.plan.max_pairs))),
-            pairs=len(pairs),
-            reason=explain(judgement, record.plan, len(pairs)),
-            delta=record.plan.delta,
-        ),
+        finding=Finding.of(record.plan.judge(pairs, null_pairs), record.plan, len(pairs)),
     )
 
 

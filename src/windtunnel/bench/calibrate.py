@@ -14,6 +14,7 @@ from torch import Tensor
 
 from windtunnel import units
 from windtunnel.bench.clock import StepTimes, make_clock
+from windtunnel.bench.failing import is_out_of_memory
 from windtunnel.bench.loop import StepError, run_steps
 from windtunnel.bench.workload import Phase, Workload
 from windtunnel.errors import UnsupportedError
@@ -105,7 +106,7 @@ def calibrate(device: torch.device, *, seconds: float, sizes: Sizes, on_stage: O
         except UnsupportedError as error:
             left_out[plan.name] = str(error)
         except (RuntimeError, MemoryError, StepError) as error:
-            if not _is_out_of_memory(error.__cause__ or error):
+            if not is_out_of_memory(error.__cause__ or error):
                 raise
             left_out[plan.name] = "out of memory"
     return Calibration(
@@ -316,11 +317,6 @@ def _check_precision(precision: str, device: torch.device) -> None:
     major, minor = torch.cuda.get_device_capability(device)
     if precision in {"tf32", "bf16"} and major < 8:
         raise UnsupportedError(f"needs compute capability 8.0; {device} has {major}.{minor}")
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    # torch's CPU allocator has no exception of its own.
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "DefaultCPUAllocator" in str(error)
 
 
 @contextmanager

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 
 from windtunnel.bench.clock import Clock
-from windtunnel.bench.guards import MemoryWatch, OutOfTimeError, TimeLimit, is_out_of_memory
+from windtunnel.bench.failing import is_out_of_memory
+from windtunnel.bench.guards import MemoryWatch, OutOfTimeError, TimeLimit
 from windtunnel.errors import RunError, SpecError, UnsupportedError
 from windtunnel.records.record import ClockName
 from windtunnel.units import counted, duration

@@ -32,6 +32,9 @@ MIN_PROBE_SECONDS = 0.5
 MAX_PROBE_SECONDS = 5.0
 """Probes take this share of the time of warm-up and samples, within these limits, or the fewest rounds they need."""
 
+LONGEST_PROBED_SECONDS = 5.0
+"""Longer steps are not probed: the fewest rounds are nine steps, which must not cost a cell its time limit."""
+
 OnStage = Callable[[str], None]
 
 
@@ -151,8 +154,8 @@ class _Attempt:
         workload.reset()
         self._meter.mark_built()
         self._sample(workload, clock, watch.graphs if watch else lambda: 0)
-        if watch and (recompiled := watch.recompiled()):
-            self.warnings.append(f"torch.compile made {recompiled} more graphs after its own stage: times hold them")
+        if watch:
+            self.warnings += watch.warnings()
         fault = workload.fault()
         if fault:
             count = len(self.samples[0].nanoseconds)
@@ -176,6 +179,8 @@ class _Attempt:
         """Run steps in other ways; as the samples are good, whatever goes wrong here is a warning only."""
         cell, plan = self.task.cell, self.task.plan
         times = {s.clock: s.nanoseconds for s in self.samples if s.phase == workload.total}
+        if statistics.median(times[ClockName.HOST]) * 1e-9 > LONGEST_PROBED_SECONDS:
+            return
         spent = self.stages["warmup"] + self.stages["measure"]
         try:
             if plan.is_cold and cell.compile == "off" and (others := times[ClockName.HOST][1:]):

@@ -40,9 +40,10 @@ class CompileWatch:
         """
         return calculate_time_spent()["total_wall_time"]
 
-    def recompiled(self) -> int:
-        """Return how many graphs were made since `check_compiled`."""
-        return _graphs() - self._graphs
+    def warnings(self) -> tuple[str, ...]:
+        """Say that graphs were made since `check_compiled`, where that is so."""
+        late = _graphs() - self._graphs
+        return (f"torch.compile made {late} more graphs after its own stage: times hold them",) if late else ()
 
 
 def _graphs() -> int:

@@ -14,8 +14,7 @@ from windtunnel.records.record import Failure, Status
 def explain_error(error: BaseException, *, stage: str, phase: str | None, device: str) -> tuple[Status, Failure]:
     """Return what the row of a cell on `device` says of an error that ended it in `stage` and `phase`."""
     text = printable(str(error))
-    # torch's CPU allocator has no exception of its own.
-    if isinstance(error, torch.OutOfMemoryError | MemoryError) or "DefaultCPUAllocator" in text:
+    if is_out_of_memory(error):
         on_cuda = device.startswith("cuda")
         free = _size_in(text, r"of which ([\d.]+ \w+) is free") if on_cuda else psutil.virtual_memory().available
         requested = _size_in(text, r"[Tt]ried to allocate ([\d.]+ \w+)")
@@ -36,6 +35,11 @@ def explain_error(error: BaseException, *, stage: str, phase: str | None, device
         message=f"{type(error).__name__}: {text}",
         details=printable("".join(traceback.format_exception(error))),
     )
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Tell whether an error says that memory could not be had; torch's CPU allocator has no type of its own."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "DefaultCPUAllocator" in str(error)
 
 
 def printable(text: str) -> str:

@@ -23,7 +23,7 @@ from windtunnel.bench.guards import MemoryWatch
 from windtunnel.bench.loop import no_garbage_collection
 from windtunnel.errors import SpecError
 from windtunnel.spec.quantities import parse_fraction, parse_seconds
-from windtunnel.statistics.paired import LEAST_PAIRS, LOOKS, Effect, Side, Verdict, looks, over_looks
+from windtunnel.statistics.paired import LEAST_PAIRS, LOOKS, Effect, Side, Verdict
 from windtunnel.statistics.pairing import (
     DEFAULT_DELTA,
     Differences,
@@ -32,11 +32,8 @@ from windtunnel.statistics.pairing import (
     Turn,
     differences,
     draw_samples,
-    explain,
-    limit_reached,
     take_pairs,
 )
-from windtunnel.units import percent
 
 WARMUP_CALLS = 5
 """Untimed calls of each side, in turn, before the first sample."""
@@ -201,21 +198,18 @@ def measure_pairs(
 
     with keep_samples(samples):
         taken = take_pairs(plan, seed=seed, draw=draw_samples, take=take, read=read, elapsed=lambda: now() - started_at)
-    judgement = taken.judgement
+    found = Finding.of(taken.judgement, plan, taken.num_pairs)
     warnings = [*batching_note(calls), *(warning for timer in timers.values() for warning in timer.warnings())]
-    warnings += memory.warnings()
-    if plan.target is not None and not taken.is_enough:
-        limit = limit_reached(plan, taken.num_pairs)
-        warnings.append(f"the target of ±{percent(plan.target, 2)} was not reached at {limit}")
+    warnings += (*memory.warnings(), *taken.warnings)
     return Comparison(
         names=names,
-        verdict=judgement.verdict,
-        effect=judgement.effect,
-        resolution=judgement.resolution,
-        p_value=over_looks(judgement.p_value, len(looks(plan.max_pairs))),
-        pairs=taken.num_pairs,
-        reason=explain(judgement, plan, taken.num_pairs),
-        delta=plan.delta,
+        verdict=found.verdict,
+        effect=found.effect,
+        resolution=found.resolution,
+        p_value=found.p_value,
+        pairs=found.pairs,
+        reason=found.reason,
+        delta=found.delta,
         calls_per_sample=calls,
         warmup_calls=warmup_calls,
         device=str(device),

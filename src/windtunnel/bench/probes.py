@@ -15,7 +15,7 @@ from windtunnel.records.record import ClockName, Probe, ProbeName
 
 LEAST_ROUNDS = 3
 MOST_ROUNDS = 8
-"""Eight paired rounds are the fewest that have an interval at every level in use."""
+"""Six paired rounds are the fewest that have a 95 % interval; the interval of eight does not end at the extremes."""
 
 LONGEST_SPIN_SECONDS = 1.0
 """A host that takes longer to launch a step is one that waits for the device inside it, and no spin helps."""

@@ -100,13 +100,14 @@ class TelemetrySampler:
         self._thread.join(timeout=1.0)  # a driver that hangs must not hang the record, too
         if not self._thread.is_alive():
             source.close()
-        first = next((place for place, at in enumerate(self._times) if began is not None and at >= began), None)
+        times = tuple(self._times)  # a thread that hangs may come back and add more
+        first = next((place for place, at in enumerate(times) if began is not None and at >= began), None)
         if began is None or first is None:
             return None
         return Telemetry(
             source=source.name,
-            nanoseconds=tuple(at - began for at in self._times[first:]),
-            **{name: tuple(values[first : len(self._times)]) for name, values in self._columns.items()},  # pyright: ignore[reportArgumentType]
+            nanoseconds=tuple(at - began for at in times[first:]),
+            **{name: tuple(values[first : len(times)]) for name, values in self._columns.items()},  # pyright: ignore[reportArgumentType]
         )
 
     def warnings(self) -> tuple[str, ...]:

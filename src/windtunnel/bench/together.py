@@ -26,11 +26,9 @@ from windtunnel.statistics.pairing import (
     Turn,
     differences,
     draw_samples,
-    limit_reached,
     take_pairs,
 )
 from windtunnel.statistics.steady import WINDOW, is_steady
-from windtunnel.units import percent
 
 if TYPE_CHECKING:
     from windtunnel.bench.compiling import CompileWatch
@@ -151,8 +149,8 @@ class _Attempt:
             self._warm_up(watch)
             self._begin("measure")
             self._take_pairs()
-        if watch and (recompiled := watch.recompiled()):
-            self.warnings.append(f"torch.compile made {recompiled} more graphs after its own stage: times hold them")
+        if watch:
+            self.warnings += watch.warnings()
         for half in self._each():
             half.step()  # compiled steps of the other side may have overwritten what this one left
             assert half.workload is not None
@@ -227,9 +225,7 @@ class _Attempt:
             read=read,
             elapsed=lambda: time.perf_counter() - begin,
         )
-        if self.plan.target is not None and not taken.is_enough:
-            limit = limit_reached(self.plan, taken.num_pairs)
-            self.warnings.append(f"the target of ±{percent(self.plan.target, 2)} was not reached at {limit}")
+        self.warnings += taken.warnings
 
     def _compiled(self) -> bool:
         return any(half.task.cell.compile != "off" for half in self.halves.values())

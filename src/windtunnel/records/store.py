@@ -319,18 +319,24 @@ class Store:
             yield stored
 
     def runs(self) -> tuple[Run, ...]:
-        """Return all runs, oldest first."""
-        return tuple(
-            Run(
-                started_at=started_at,
-                sweep=json.loads(sweep),
-                machine=machine,
-                summary=json.loads(summary) if summary else None,
-            )
-            for started_at, sweep, machine, summary in self._read(
-                "SELECT started_at, sweep, machine, summary FROM runs ORDER BY id"
-            )
-        )
+        """Return all runs, oldest first.
+
+        Raises:
+            StoreError: A row cannot be read as a run.
+        """
+        found: list[Run] = []
+        for number, started_at, sweep, machine, summary in self._read(
+            "SELECT id, started_at, sweep, machine, summary FROM runs ORDER BY id"
+        ):
+            with _damage_named(f"run {number}", self.folder):
+                run = Run(
+                    started_at=started_at,
+                    sweep=json.loads(sweep),
+                    machine=machine,
+                    summary=json.loads(summary) if summary else None,
+                )
+            found.append(run)
+        return tuple(found)
 
     def _environments(self) -> dict[str, Environment]:
         environments: dict[str, Environment] = {}

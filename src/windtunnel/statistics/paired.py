@@ -28,7 +28,7 @@ ALPHA_OF_ALL_LOOKS = 0.07
 """The most equal pairs that all looks together declare different, however the looks depend on each other."""
 
 LEAST_PAIRS = 8
-"""Below this no signed-rank interval of level ALPHA exists: all signs alike has probability 2 / 2**n."""
+"""Below this no signed-rank interval of level ALPHA exists, see `fewest_pairs`; with more looks it takes 9."""
 
 EXACT_UP_TO = 128
 """Up to so many differences the null distribution is computed exactly; above, the normal one is as good."""
@@ -76,7 +76,8 @@ class Effect:
 class Judgement:
     """What the pairs say at one look.
 
-    `p_value` is that of this look alone: see `over_looks`. `resolution` is None when there is no null control.
+    `p_value` is that of this look alone: see `over_looks`. `resolution` is None when the null control has too few pairs
+    for an interval, or there is none.
     """
 
     verdict: Verdict
@@ -97,6 +98,11 @@ def level_of_a_look(num_looks: int) -> float:
     that rejects, with seven looks at .01 as with 15 at .0047 (benchmarks/looks.py). Seven at .05 would be 16 to 19 %.
     """
     return min(ALPHA, ALPHA_OF_ALL_LOOKS / num_looks)
+
+
+def fewest_pairs(alpha: float) -> int:
+    """Return the fewest pairs that have a signed-rank interval: all signs alike has probability 2 / 2**n."""
+    return math.ceil(math.log2(2 / alpha))
 
 
 def draw_block(generator: Random) -> tuple[Side, Side]:
@@ -168,7 +174,7 @@ def over_looks(p_value: float, num_looks: int) -> float:
 def resolution(
     null_differences: Sequence[float] | NDArray[np.float64], *, num_pairs: int, alpha: float = ALPHA
 ) -> float | None:
-    """Return the smallest effect that `num_pairs` pairs could have shown, a fraction; None without a null control.
+    """Return the smallest effect that `num_pairs` pairs could have shown, a fraction; None with too few null pairs.
 
     It is the half-width that an interval from `num_pairs` pairs of the control has: an effect as large as this moves
     such an interval off 0 in about half of all runs, one 1.5 times as large in 90 %. Two steps give it from the
@@ -177,7 +183,7 @@ def resolution(
     number, so it is multiplied by sqrt(2m / num_pairs). The spread of a side against itself is used, and not
     that of B against A, because it stays what it is however much B differs from A.
     """
-    if 2 * len(null_differences) < LEAST_PAIRS or not num_pairs:
+    if 2 * len(null_differences) < fewest_pairs(alpha) or not num_pairs:
         return None
     one_sign = np.asarray(null_differences, dtype=np.float64)
     both_signs = np.concatenate((one_sign, -one_sign))

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from random import Random
+from typing import Self
 
 from windtunnel.statistics.paired import (
     LEAST_PAIRS,
@@ -12,9 +13,11 @@ from windtunnel.statistics.paired import (
     Side,
     Verdict,
     draw_block,
+    fewest_pairs,
     judge,
     level_of_a_look,
     looks,
+    over_looks,
 )
 from windtunnel.units import change, counted, duration, percent
 
@@ -49,6 +52,20 @@ class PairPlan:
         if not self.max_seconds > 0:
             faults.append(f"max_seconds is {self.max_seconds}; it is a number above 0")
         return faults
+
+    @property
+    def looks(self) -> tuple[int, ...]:
+        """The numbers of pairs at which they are judged, the last one `max_pairs`."""
+        return looks(self.max_pairs)
+
+    @property
+    def alpha(self) -> float:
+        """The level of one look, so 1 - alpha is the confidence of the interval."""
+        return level_of_a_look(len(self.looks))
+
+    def judge(self, pairs: Sequence[float], null_pairs: Sequence[float]) -> Judgement:
+        """Judge pairs that were taken by this plan, at the level of one look."""
+        return judge(pairs, null_pairs, delta=self.delta, alpha=self.alpha)
 
     def is_enough(self, judgement: Judgement) -> bool:
         """Say whether a judgement has a verdict that is as precise as asked."""
@@ -133,11 +150,15 @@ def _logs(pairs: Iterable[Sequence[tuple[Turn, float]]]) -> list[float]:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Taken:
-    """How taking pairs ended; `is_enough` says whether it was for a verdict as precise as asked."""
+    """How taking pairs ended; `is_enough` says whether it was for a verdict as precise as asked.
+
+    `warnings` say that a target was asked for and not reached.
+    """
 
     judgement: Judgement
     num_pairs: int
     is_enough: bool
+    warnings: tuple[str, ...]
 
 
 def take_pairs(
@@ -160,38 +181,41 @@ def take_pairs(
         elapsed: The seconds that count towards the limit.
     """
     generator = Random(seed)
-    planned = looks(plan.max_pairs)
     num_pairs = 0
     while True:
         take(draw(generator, num_pairs))
         num_pairs += 2
         is_over = elapsed() >= plan.max_seconds or num_pairs >= plan.max_pairs
-        if is_over or num_pairs in planned:
-            pairs, null_pairs = read()
-            judgement = judge(pairs, null_pairs, delta=plan.delta, alpha=level_of_a_look(len(planned)))
+        if is_over or num_pairs in plan.looks:
+            judgement = plan.judge(*read())
             is_enough = plan.is_enough(judgement)
             if is_over or is_enough:
-                return Taken(judgement=judgement, num_pairs=num_pairs, is_enough=is_enough)
+                warnings = () if is_enough or plan.target is None else (_target_missed(plan, plan.target, num_pairs),)
+                return Taken(judgement=judgement, num_pairs=num_pairs, is_enough=is_enough, warnings=warnings)
 
 
-def limit_reached(plan: PairPlan, num_pairs: int) -> str:
+def _target_missed(plan: PairPlan, target: float, num_pairs: int) -> str:
+    return f"the target of ±{percent(target, 2)} was not reached at {_limit_reached(plan, num_pairs)}"
+
+
+def _limit_reached(plan: PairPlan, num_pairs: int) -> str:
     """Name the limit that ended the pairs where they were not enough."""
     if num_pairs >= plan.max_pairs:
         return f"the limit of {plan.max_pairs} pairs"
     return f"the limit of {duration(plan.max_seconds)}"
 
 
-def explain(judgement: Judgement, plan: PairPlan, num_pairs: int) -> str:
+def _explain(judgement: Judgement, plan: PairPlan, num_pairs: int) -> str:
     """Say why the verdict is what it is."""
     effect, seen, delta = judgement.effect, judgement.resolution, plan.delta
-    limit = limit_reached(plan, num_pairs)
+    limit, fewest = _limit_reached(plan, num_pairs), fewest_pairs(plan.alpha)
     is_within_delta = -delta <= effect.low and effect.high <= delta
     if judgement.verdict is Verdict.EQUIVALENT:
         return f"the interval lies within ±{percent(delta)}"
     if judgement.verdict is not Verdict.INCONCLUSIVE:
         return "the interval excludes 0" + (f", though it lies within ±{percent(delta)}" if is_within_delta else "")
-    if num_pairs < LEAST_PAIRS:
-        return f"{counted(num_pairs, 'pair')} within {limit} are too few for an interval, which takes {LEAST_PAIRS}"
+    if num_pairs < fewest:
+        return f"{counted(num_pairs, 'pair')} within {limit} are too few for an interval, which takes {fewest}"
     if seen is not None and (effect.low > 0 or effect.high < 0):
         return f"the effect is smaller than the {percent(seen, 2)} that the control shows this run could see"
     return f"the interval holds 0 and reaches beyond ±{percent(delta)} at {limit}"
@@ -212,6 +236,19 @@ class Finding:
     pairs: int
     reason: str
     delta: float
+
+    @classmethod
+    def of(cls, judgement: Judgement, plan: PairPlan, num_pairs: int) -> Self:
+        """Return what is said of pairs that were taken by `plan`, from their last judgement."""
+        return cls(
+            verdict=judgement.verdict,
+            effect=judgement.effect,
+            resolution=judgement.resolution,
+            p_value=over_looks(judgement.p_value, len(plan.looks)),
+            pairs=num_pairs,
+            reason=_explain(judgement, plan, num_pairs),
+            delta=plan.delta,
+        )
 
     def sentence(self, a: str, b: str, where: str = "") -> str:
         """Say it in one sentence; `where` is what of the two was timed: ' in the whole step'."""

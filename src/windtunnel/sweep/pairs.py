@@ -17,11 +17,10 @@ from windtunnel.spec.cell import MeasurePlan, Task
 from windtunnel.spec.sides import match_sides
 from windtunnel.spec.sweep import Sweep
 from windtunnel.statistics.paired import Side
-from windtunnel.statistics.pairing import PairPlan, Turn, draw_processes, limit_reached, take_pairs
+from windtunnel.statistics.pairing import PairPlan, Turn, draw_processes, take_pairs
 from windtunnel.sweep.engine import DEFAULT_TIMEOUT_SECONDS
 from windtunnel.sweep.launch import OnStage, PairAnswer, Place, Worker, WorkerLostError, WorkerProcess
 from windtunnel.sweep.turns import Sides, empty_side
-from windtunnel.units import percent
 
 DEFAULT_BLOCK_SECONDS = 5.0
 
@@ -239,9 +238,8 @@ class _Run:
             )
         except _LostError as error:
             return self._record(sides, started_at, error)
-        if self._plan.target is not None and not taken.is_enough:
-            limit = limit_reached(self._plan, taken.num_pairs)
-            sides.warn(f"the target of ±{percent(self._plan.target, 2)} was not reached at {limit}")
+        for warning in taken.warnings:
+            sides.warn(warning)
         return self._record(sides, started_at, None)
 
     def _measure_block(self, task: Task, side: Side, number: int) -> Record:

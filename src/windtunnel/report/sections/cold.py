@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from windtunnel.analysis.comparisons import ColdStart, cold_starts
+from windtunnel.analysis.comparisons import ColdStart, cold_cause, cold_starts
 from windtunnel.analysis.results import Row
 from windtunnel.records.record import ColdCause
 from windtunnel.report.document import Block, Cell, Column, Paragraph, Section, Table
@@ -77,8 +77,8 @@ def _table(scope: Scope, starts: tuple[ColdStart, ...]) -> Table:
 def _causes(scope: Scope, starts: tuple[ColdStart, ...]) -> tuple[Block, ...]:
     """Return the table of causes with its explanation; nothing where no cause is known of any row."""
     start_of = {start.cold: start for start in starts}
-    rows = [row for row in scope.measured if row.record.cold_causes or row in start_of]
-    if not any(row.record.cold_causes or _known(start_of.get(row)) for row in rows):
+    rows = [row for row in scope.measured if _has_causes(row) or row in start_of]
+    if not any(_has_causes(row) or _known(start_of.get(row)) for row in rows):
         return ()
     columns = {
         column: values
@@ -93,7 +93,8 @@ def _causes(scope: Scope, starts: tuple[ColdStart, ...]) -> tuple[Block, ...]:
         Paragraph(
             text="The context and compiling come before the first sample and are in no time of a step. The allocator "
             "and the clocks were measured on their own; the remainder is what is left of the cost, mostly libraries "
-            f"and kernels that are loaded when they are first used, and each cause that shows {NOT_KNOWN}."
+            f"and kernels that are loaded when they are first used, and each cause that shows {NOT_KNOWN}. Of several "
+            "processes all are medians."
         ),
         Table(
             caption="The start of a cell by cause",
@@ -126,11 +127,11 @@ def _cause_columns(rows: list[Row], start_of: Mapping[Row, ColdStart]) -> tuple[
     return (
         (
             number_column("context", group=before, description="Making the device's context."),
-            [row.record.cold_causes.get(ColdCause.CONTEXT) for row in rows],
+            [cold_cause(row, ColdCause.CONTEXT) for row in rows],
         ),
         (
             number_column("compiling", group=before, description="Dynamo's own count of its time on whole frames."),
-            [row.record.cold_causes.get(ColdCause.COMPILE) for row in rows],
+            [cold_cause(row, ColdCause.COMPILE) for row in rows],
         ),
         (
             number_column("cost", group=first, description="First step minus the median of the others."),
@@ -149,6 +150,10 @@ def _cause_columns(rows: list[Row], start_of: Mapping[Row, ColdStart]) -> tuple[
             [start.libraries if start else None for start in found],
         ),
     )
+
+
+def _has_causes(row: Row) -> bool:
+    return any(stored.record.cold_causes for stored in row.processes)
 
 
 def _remainder_note(starts: tuple[ColdStart, ...]) -> str:

@@ -48,7 +48,7 @@ def ledger(scope: Scope) -> Section | None:
     blocks: list[Block] = [Paragraph(text=_EXPLAINED + explained), _phases(scope, ledgers)]
     if large := {row: found for row, found in ledgers.items() if found.is_residual_large}:
         blocks.append(_pointed_out(scope, large))
-    if probed := [row for row in scope.measured if row.record.probes]:
+    if probed := [(row, one) for row in scope.measured for one in row.apart() if one.record.probes]:
         blocks += [Paragraph(text=_PROBED), _probes(scope, probed)]
     return Section(heading="Where a step's time goes", blocks=tuple(blocks), is_detail=True)
 
@@ -98,10 +98,11 @@ def _pointed_out(scope: Scope, large: dict[Row, Ledger]) -> Callout:
     )
 
 
-def _probes(scope: Scope, rows: list[Row]) -> Table:
+def _probes(scope: Scope, probed: list[tuple[Row, Row]]) -> Table:
+    """Return the table of rows and the processes of each that were probed, those as rows of one process."""
     device, host = "waiting for the device", "waiting for the host"
     return Table(
-        caption="What waiting for the device and for the host costs",
+        caption="What waiting for the device and for the host costs, one row for each process of a cell",
         columns=(
             *scope.columns(),
             number_column("rounds", description="Steps run in each way."),
@@ -113,7 +114,7 @@ def _probes(scope: Scope, rows: list[Row]) -> Table:
             number_column("95 % interval", PERCENT.unit, "From the rounds, by signed ranks.", host),
             number_column("enqueue", PERCENT.unit, "Median time to launch a step over the median of the step.", host),
         ),
-        rows=tuple((*scope.cells(row), *_probe_cells(row)) for row in rows),
+        rows=tuple((*scope.cells(row), *_probe_cells(one)) for row, one in probed),
     )
 
 
