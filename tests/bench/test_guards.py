@@ -197,7 +197,9 @@ def test_a_callable_that_keeps_a_little_each_time_is_a_warning():
     (warning,) = (text for text in alone.warnings if "keeps" in text)
     assert re.fullmatch(r"collect keeps about (1\.0\d MiB|1,0\d\d KiB) more memory after each call", warning)
     (warning,) = (text for text in paired.warnings if "keeps" in text)
-    assert warning.startswith("tidy or collect keeps about 3")  # a third of a MiB, as every third call is of collect
+    assert re.match(
+        r"tidy or collect keeps about [45]\d\d KiB", warning
+    )  # half a MiB: half of the calls are of collect
 
 
 def test_what_is_taken_once_or_left_in_cycles_is_no_growth():
