@@ -5,7 +5,7 @@
 The load is made here: processes that multiply matrices in bursts of random length. One trial is up to 2,048 pairs in
 random order, as `windtunnel.compare` measures them, then 32 samples of one side after 32 of the other, as most
 benchmarks do it. Expected: the pairs declare identical work different in at most 7 % and find 1 % in at least 90 %;
-the tests of one side after the other do not. Takes 10 to 20 minutes. With `--device cuda` the products are larger and
+the tests of one side after the other do not. Takes 4 to 20 minutes. With `--device cuda` the products are larger and
 there is no load but what the GPU has anyway.
 """
 

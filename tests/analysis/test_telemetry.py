@@ -2,13 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from factory import make_record, make_task, with_telemetry
 from windtunnel.analysis.telemetry import Conditions, clock_of_samples, conditions_of, levels_of
-from windtunnel.records.record import Record, Samples
+from windtunnel.records.record import Record, Samples, record_from_json
+from windtunnel.statistics.series import irregularities_of
 
 POWER_CAP, IDLE, CHOSEN, THERMAL, UNNAMED = 0x4, 0x1, 0x2, 0x40, 0x800
 
@@ -268,3 +270,18 @@ def test_levels_are_those_of_the_whole_step():
 
     assert levels is not None
     assert levels.cool == pytest.approx(0.010)
+
+
+def test_a_real_load_beyond_the_power_limit_is_seen_by_its_readings_and_by_its_times():
+    """Matrix products on an H200 from rest on (benchmarks/throttle.py): after 60 ms the clock falls from its boost."""
+    text = (Path(__file__).parents[1] / "data" / "series" / "power_bound.json").read_text(encoding="utf-8")
+    record = record_from_json(text)
+
+    conditions = judged(record)
+    step = irregularities_of(record.samples[0].nanoseconds).step
+
+    assert conditions.is_throttled
+    assert [reason for reason, _ in conditions.reasons] == ["software power cap"]
+    assert conditions.is_following_clock
+    assert step is not None
+    assert (step.index, step.change) == (44, pytest.approx(0.132, abs=0.001))

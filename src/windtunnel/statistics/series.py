@@ -32,6 +32,9 @@ STEP_SCORE = 20.0
 """What the best of all places for a step must explain. Both scores are calibrated on AR(1) noise with φ = .8: 0.5
 to 2 % of its series of 30 to 300 samples get a step, at most 0.5 % a trend (docs/method.md)."""
 
+LARGEST_AUTOCORRELATION = 0.9
+"""A step makes neighbours alike, and with any more of it autocorrelated noise would explain each step."""
+
 STATE_SEPARATION = 5.0
 """Robust standard deviations within the states between their medians, 7.4 median absolute deviations. Halves of one
 normal distribution are 2.4 apart."""
@@ -304,7 +307,7 @@ def _steps(series: Floats, values: Floats, alone: Floats) -> tuple[dict[int, Ste
     neighbours += products[:, -1:] - products[:, places - 1] + after * (2 * sums + right + last)
     neighbours += (n - places - 1) * after**2 + (left - before) * (right - after)
     squares = np.maximum(squares, _ROUNDING * all_squares)
-    left_over = squares - np.maximum(neighbours, 0) ** 2 / squares
+    left_over = _predicted(squares, neighbours)
     best, scores = places[np.argmin(left_over, axis=1)], _scores(n, alone, left_over.min(axis=1))
     rows = np.flatnonzero(scores > STEP_SCORE)
     is_after = np.arange(n) >= best[rows, None]
@@ -322,10 +325,16 @@ def _scores(n: int, alone: Floats, left_over: Floats) -> Floats:
 
 
 def _innovations(residuals: Floats) -> Floats:
-    """Return the squares that are left in each row after each residual was predicted from the one before it."""
-    squares = (residuals * residuals).sum(axis=1)
-    neighbours = (residuals[:, 1:] * residuals[:, :-1]).sum(axis=1)
-    return squares - np.maximum(neighbours, 0.0) ** 2 / np.where(squares > 0, squares, 1.0)
+    """Return the squares that are left after each residual was predicted from the one before it, of each row."""
+    squares, neighbours = (residuals**2).sum(axis=1), (residuals[:, 1:] * residuals[:, :-1]).sum(axis=1)
+    return _predicted(squares, neighbours)
+
+
+def _predicted(squares: Floats, neighbours: Floats) -> Floats:
+    """Return the squares that prediction from the neighbour before leaves, given the sum of products of neighbours."""
+    share = np.divide(neighbours, squares, out=np.zeros_like(squares), where=squares > 0)
+    share = np.clip(share, 0.0, LARGEST_AUTOCORRELATION)
+    return squares - 2 * share * neighbours + share**2 * squares
 
 
 def _quantiles(ordered: Floats, fraction: float) -> Floats:
