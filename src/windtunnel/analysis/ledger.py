@@ -76,6 +76,9 @@ def _phase_clock(row: Row, clock: ClockName) -> ClockName:
 
 
 def _mean(row: Row, phase: str, clock: ClockName) -> float | None:
+    if clock == row.clock(phase):  # what tables show has been computed for all rows at once
+        spread = row.spread(phase)
+        return spread.mean if spread else None
     each = [series.nanoseconds for one in row.processes if (series := one.record.series(phase, clock))]
     samples = tuple(chain.from_iterable(each))
     return sum(samples) / len(samples) * 1e-9 if samples else None
