@@ -1,6 +1,7 @@
 """One callable on its own, on a scripted clock and on the real one."""
 
 import inspect
+import re
 import time
 from collections.abc import Iterator
 from itertools import chain, cycle, repeat
@@ -114,7 +115,8 @@ def test_a_real_sleep_is_measured():
     measured = windtunnel.measure(lambda: time.sleep(0.002), target="20%", max_samples=40, device="cpu")
 
     assert measured.estimate.value >= 0.002
-    assert str(measured).startswith(f"<lambda> takes {duration(measured.estimate.value)} [")
+    # On a busy machine the samples may be too dependent for an interval.
+    assert re.match(rf"<lambda> takes {duration(measured.estimate.value)} (\[|no interval)", str(measured))
 
 
 def test_an_error_of_the_callable_is_the_cause():
