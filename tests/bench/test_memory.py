@@ -91,3 +91,22 @@ def test_where_the_kernel_cannot_reset_its_mark_the_peak_is_not_known(monkeypatc
     meter.mark_built()
 
     assert meter.read().peak_bytes is None
+
+
+@pytest.mark.parametrize(("retries", "said"), [(2, ()), (3, ("1 time",)), (5, ("3 times",))])
+def test_an_allocator_that_had_to_empty_its_cache_is_a_warning(
+    monkeypatch: pytest.MonkeyPatch, retries: int, said: tuple[str, ...]
+):
+    """Two times were before the cell was built, and are no matter of its steps."""
+    stats = {"num_alloc_retries": 2}
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 0)
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda device: None)
+    monkeypatch.setattr(torch.cuda, "memory_stats", lambda device: stats)
+    meter = MemoryMeter(torch.device("cuda", 0))
+    meter.mark_built()
+
+    stats["num_alloc_retries"] = retries
+
+    warnings = meter.warnings()
+    assert len(warnings) == len(said)
+    assert all(part in warning for part, warning in zip(said, warnings, strict=True))

@@ -221,6 +221,7 @@ class _Attempt:
             assert self._meter is not None
             self._note_telemetry(sampler, warmup, timed)
             self.memory = self._meter.read()
+            self.warnings += self._meter.warnings()
             self.samples = to_samples(workload, warmup=warmup, timed=timed)
 
     def _note_telemetry(self, sampler: TelemetrySampler, warmup: list[StepTimes], timed: list[StepTimes]) -> None:

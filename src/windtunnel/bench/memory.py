@@ -9,6 +9,7 @@ import psutil
 import torch
 
 from windtunnel.records.record import Memory
+from windtunnel.units import counted
 
 _MIB = 2**20
 LEFTOVER_LIMIT_BYTES = {"cuda": 16 * _MIB, "cpu": 512 * _MIB}
@@ -26,11 +27,13 @@ class MemoryMeter:
         self._device = device
         self._start = self._level()
         self._built: int | None = None
+        self._retries = 0
         self._has_peak = True
 
     def mark_built(self) -> None:
         """Note the level of the built cell, and start looking for the peak."""
         self._built = self._level()
+        self._retries = self._all_retries()
         if self._device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self._device)
         else:
@@ -39,6 +42,13 @@ class MemoryMeter:
     def settled_bytes(self) -> int:
         """Return what stays allocated between two steps; on a CPU 0, as its resident set never stands still."""
         return self._level() if self._device.type == "cuda" else 0
+
+    def warnings(self) -> tuple[str, ...]:
+        """Say that since `mark_built` the allocator had to give memory back to the device before it got more."""
+        count = self._all_retries() - self._retries
+        if not count:
+            return ()
+        return (f"memory was so short that the allocator emptied its cache {counted(count, 'time')}: times hold it",)
 
     def read(self) -> Memory:
         """Return the levels and the peak since `mark_built`."""
@@ -70,6 +80,9 @@ class MemoryMeter:
             with suppress(OSError, AttributeError):  # only glibc has it; without it the level reads higher
                 ctypes.CDLL("libc.so.6").malloc_trim(0)
         return max(0, self._level() - self._start)
+
+    def _all_retries(self) -> int:
+        return torch.cuda.memory_stats(self._device).get("num_alloc_retries", 0) if self._device.type == "cuda" else 0
 
     def _level(self) -> int:
         if self._device.type == "cuda":
