@@ -170,6 +170,16 @@ def test_steps_that_take_long_are_not_probed(probed: list[dict[str, Any]], monke
     assert (record.status, record.probes, record.cold_causes, probed) == (Status.OK, (), {}, [])
 
 
+def test_probes_can_be_left_out(probed: list[dict[str, Any]]):
+    record, _ = measure_cell(
+        make_task(), process=1, is_first_in_process=True, on_stage=lambda stage: None, with_probes=False
+    )
+
+    assert record.status is Status.OK
+    assert record.probes == ()
+    assert probed == []
+
+
 def test_a_cpu_has_no_probes():
     record = measure()
 

@@ -94,8 +94,9 @@ class FakeWorker:
         self.is_fresh = self.lab.environment.device == "cpu"
         return self.lab.environment
 
-    def measure(self, task: Task, *, timeout: float, on_stage: OnStage) -> Answer:
+    def measure(self, task: Task, *, timeout: float, on_stage: OnStage, with_probes: bool = True) -> Answer:
         assert not self.is_closed
+        assert with_probes
         self.is_fresh = False
         self.tasks.append(task)
         self.lab.measured.append(task)

@@ -60,8 +60,9 @@ class FakeWorker:
     def describe(self, device: str) -> Environment:
         return self.lab.environments.get(self.place, CPU)
 
-    def measure(self, task: Task, *, timeout: float, on_stage: OnStage) -> Answer:
+    def measure(self, task: Task, *, timeout: float, on_stage: OnStage, with_probes: bool = True) -> Answer:
         assert not self.is_closed
+        assert not with_probes
         on_stage("build")
         number = len(self.lab.blocks)
         self.lab.blocks.append((self.place, task))

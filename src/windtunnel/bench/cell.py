@@ -38,13 +38,16 @@ LONGEST_PROBED_SECONDS = 5.0
 OnStage = Callable[[str], None]
 
 
-def measure_cell(task: Task, *, process: int, is_first_in_process: bool, on_stage: OnStage) -> tuple[Record, int]:
+def measure_cell(
+    task: Task, *, process: int, is_first_in_process: bool, on_stage: OnStage, with_probes: bool = True
+) -> tuple[Record, int]:
     """Build, warm up and sample the cell of `task`; return its record and the bytes it left on the device.
 
     Every failure becomes a record with its stage; the samples that were complete before it are kept.
-    `on_stage` is told the name of each stage as it begins, never while a step runs.
+    `on_stage` is told the name of each stage as it begins, never while a step runs. Probes come after the samples,
+    and only where the device can be probed.
     """
-    attempt = _Attempt(task, on_stage)
+    attempt = _Attempt(task, on_stage, with_probes)
     started_at = datetime.now(UTC).isoformat(timespec="milliseconds")
     status, failure = attempt.run()
     leftover = 0
@@ -87,6 +90,7 @@ class _Attempt:
 
     task: Task
     on_stage: OnStage
+    with_probes: bool
     stages: dict[str, float] = field(default_factory=dict)
     samples: tuple[Samples, ...] = ()
     memory: Memory | None = None
@@ -160,7 +164,7 @@ class _Attempt:
         if fault:
             count = len(self.samples[0].nanoseconds)
             return Status.BAD_NUMERICS, Failure(stage="measure", message=f"{fault} after {count} timed steps")
-        if can_probe(device):
+        if self.with_probes and can_probe(device):
             with self.stage("probe"):
                 self._probe(workload, clock, device)
         return Status.OK, None

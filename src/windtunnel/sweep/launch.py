@@ -110,7 +110,7 @@ class Worker(Protocol):
         """Return the environment of `device`, or raise SpecError when it is not there."""
         ...
 
-    def measure(self, task: Task, *, timeout: float, on_stage: OnStage) -> Answer:
+    def measure(self, task: Task, *, timeout: float, on_stage: OnStage, with_probes: bool = True) -> Answer:
         """Measure one task within `timeout` seconds, or raise WorkerLostError."""
         ...
 
@@ -174,12 +174,12 @@ class WorkerProcess:
         self.is_fresh = self.is_fresh and environment.device == "cpu"
         return environment
 
-    def measure(self, task: Task, *, timeout: float, on_stage: OnStage) -> Answer:
+    def measure(self, task: Task, *, timeout: float, on_stage: OnStage, with_probes: bool = True) -> Answer:
         """Measure one task; after a WorkerLostError the process is gone."""
         deadline = time.monotonic() + timeout
         self._stage = "start"
         self.is_fresh = False
-        self._send({"op": "measure", "task": task.model_dump(mode="json")})
+        self._send({"op": "measure", "task": task.model_dump(mode="json"), "with_probes": with_probes})
         while True:
             message = self._receive(deadline, timeout)
             if message["event"] == "record":

@@ -257,6 +257,7 @@ class _Run:
                 Task(cell=task.cell, plan=plan),
                 timeout=self._timeout,
                 on_stage=lambda name: self._stage(f"process {number}, {side.upper()}: {name}"),
+                with_probes=False,  # nobody would see them
             )
         except RunError as error:
             raise _LostError(side, *_explain(error)) from error

@@ -107,6 +107,7 @@ def _measure(request: Mapping[str, Any], cells: int, send: Send) -> None:
         process=os.getpid(),
         is_first_in_process=cells == 0,
         on_stage=lambda stage: send({"event": "stage", "stage": stage}),
+        with_probes=request["with_probes"],
     )
     leaked = _leaked(leftover, task.cell.device)
     send({"event": "record", "record": record_to_json(record), "leaked_bytes": leaked})
