@@ -4,7 +4,6 @@
 set -u
 out=${1:?usage: benchmarks/proofs.sh OUT}
 stores=$(mktemp -d)
-windtunnel() { python3 -m windtunnel "$@"; }
 
 run() { # name, then a command whose output is kept
   local name=$1 begin=$SECONDS

@@ -1,62 +1,17 @@
 """The clocks of an accelerator, with its events played by a fake."""
 
-from types import SimpleNamespace
-
 import pytest
 import torch
 
-from windtunnel.bench import clock as clock_module
+from accelerator import DEVICE, Accelerator
 from windtunnel.bench.clock import CudaClock, HostClock, StepTimes, make_clock
 from windtunnel.records.record import ClockName
-
-DEVICE = torch.device("cuda:0")
-
-
-class Accelerator:
-    """A device with a time of its own: launched work runs after what was launched before it."""
-
-    def __init__(self) -> None:
-        self.host_ns = 1_000_000
-        self.free_at_ns = 0
-        self.made = 0
-
-    def launch(self, nanoseconds: int) -> None:
-        """Spend 10 ns on the host, and queue this much work."""
-        self.host_ns += 10
-        self.free_at_ns = max(self.free_at_ns, self.host_ns) + nanoseconds
-
-    def synchronize(self, device: torch.device) -> None:
-        assert device == DEVICE
-        self.host_ns = max(self.host_ns, self.free_at_ns)
-
-    def make_event(self, *, enable_timing: bool) -> "Event":
-        assert enable_timing
-        self.made += 1
-        return Event(self)
-
-
-class Event:
-    """A mark in the device's queue."""
-
-    def __init__(self, accelerator: Accelerator) -> None:
-        self.accelerator = accelerator
-        self.at_ns = 0
-
-    def record(self, stream: object) -> None:
-        self.at_ns = max(self.accelerator.free_at_ns, self.accelerator.host_ns)
-
-    def elapsed_time(self, end: "Event") -> float:
-        return (end.at_ns - self.at_ns) / 1e6
 
 
 @pytest.fixture
 def accelerator(monkeypatch: pytest.MonkeyPatch) -> Accelerator:
-    accelerator = Accelerator()
-    monkeypatch.setattr(torch.cuda, "Event", accelerator.make_event)
-    monkeypatch.setattr(torch.cuda, "synchronize", accelerator.synchronize)
-    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: "the only stream")
-    host = SimpleNamespace(perf_counter_ns=lambda: accelerator.host_ns)
-    monkeypatch.setattr(clock_module, "time", host)
+    accelerator = Accelerator(launch_ns=10, host_ns=1_000_000)
+    accelerator.play(monkeypatch)
     return accelerator
 
 
@@ -118,13 +73,13 @@ def test_steps_are_read_in_order_and_their_events_serve_again(accelerator: Accel
     for nanoseconds in (100, 200):
         run_step(clock, accelerator, nanoseconds)
     first = clock.read()
-    made = accelerator.made
+    made = accelerator.events_made
 
     run_step(clock, accelerator, 300)
 
     assert [step.total[ClockName.DEVICE] for step in first] == [110, 210]
     assert [step.total[ClockName.DEVICE] for step in clock.read()] == [310]
-    assert accelerator.made == made
+    assert accelerator.events_made == made
 
 
 def test_a_step_begins_when_the_device_is_idle(accelerator: Accelerator):
@@ -167,4 +122,4 @@ def test_an_accelerator_has_its_own_clock(accelerator: Accelerator):
     clock = make_clock(DEVICE, num_phases=3, num_steps=5)
 
     assert isinstance(clock, CudaClock)
-    assert accelerator.made == 5 * 2 * 3
+    assert accelerator.events_made == 5 * 2 * 3

@@ -4,13 +4,12 @@ from collections import Counter
 from itertools import islice
 from random import Random
 from statistics import median
-from types import SimpleNamespace
 
 import pytest
 import torch
 
+from accelerator import DEVICE, Accelerator
 from factory import make_task
-from windtunnel.bench import clock as clock_module
 from windtunnel.bench import probes as probes_module
 from windtunnel.bench.cell import measure_cell
 from windtunnel.bench.clock import CudaClock
@@ -19,26 +18,16 @@ from windtunnel.bench.probes import MOST_ROUNDS, can_probe, draw_rounds, probe_s
 from windtunnel.bench.workload import Phase, Workload
 from windtunnel.records.record import ClockName, ColdCause, Probe, ProbeName, Status
 
-DEVICE = torch.device("cuda:0")
 LAUNCH_NS = 1_000
 
 
-class Accelerator:
-    """A host that takes 1 µs to launch, and a device that runs what was launched in order, each in its own time."""
+class Spinning(Accelerator):
+    """An accelerator that can spin, and whose allocator has a cache."""
 
     def __init__(self) -> None:
-        self.host_ns = 0
-        self.free_at_ns = 0
+        super().__init__(launch_ns=LAUNCH_NS, host_ns=0)
         self.spun: list[int] = []
         self.is_cache_empty = False
-
-    def launch(self, nanoseconds: int) -> None:
-        self.host_ns += LAUNCH_NS
-        self.free_at_ns = max(self.free_at_ns, self.host_ns) + nanoseconds
-
-    def synchronize(self, device: torch.device) -> None:
-        assert device == DEVICE
-        self.host_ns = max(self.host_ns, self.free_at_ns)
 
     def spin(self, cycles: int) -> None:
         """Spin at 1 GHz: a device that is slower than the fastest spins for longer than was asked."""
@@ -48,39 +37,17 @@ class Accelerator:
     def empty_cache(self) -> None:
         self.is_cache_empty = True
 
-    def make_event(self, *, enable_timing: bool) -> "Event":
-        return Event(self)
-
-
-class Event:
-    """A mark in the device's queue."""
-
-    def __init__(self, accelerator: Accelerator) -> None:
-        self.accelerator = accelerator
-        self.at_ns = 0
-
-    def record(self, stream: object) -> None:
-        self.at_ns = max(self.accelerator.free_at_ns, self.accelerator.host_ns)
-
-    def elapsed_time(self, end: "Event") -> float:
-        return (end.at_ns - self.at_ns) / 1e6
-
 
 @pytest.fixture
-def accelerator(monkeypatch: pytest.MonkeyPatch) -> Accelerator:
-    accelerator = Accelerator()
-    monkeypatch.setattr(torch.cuda, "Event", accelerator.make_event)
-    monkeypatch.setattr(torch.cuda, "synchronize", accelerator.synchronize)
-    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: "the only stream")
+def accelerator(monkeypatch: pytest.MonkeyPatch) -> Spinning:
+    accelerator = Spinning()
+    monkeypatch.setattr(probes_module, "time", accelerator.play(monkeypatch))
     monkeypatch.setattr(torch.cuda, "_sleep", accelerator.spin)
     monkeypatch.setattr(torch.cuda, "empty_cache", accelerator.empty_cache)
-    host = SimpleNamespace(perf_counter_ns=lambda: accelerator.host_ns, perf_counter=lambda: accelerator.host_ns * 1e-9)
-    monkeypatch.setattr(clock_module, "time", host)
-    monkeypatch.setattr(probes_module, "time", host)
     return accelerator
 
 
-def make_workload(accelerator: Accelerator, *kernels_ns: int) -> Workload:
+def make_workload(accelerator: Spinning, *kernels_ns: int) -> Workload:
     """Return a step of two phases, each of which launches all of these kernels."""
 
     def run() -> None:
@@ -91,7 +58,7 @@ def make_workload(accelerator: Accelerator, *kernels_ns: int) -> Workload:
     return Workload(phases=phases, total="step", reset=lambda: None, fault=lambda: None)
 
 
-def probe(accelerator: Accelerator, *kernels_ns: int, seconds: float = 1.0) -> dict[tuple[str, str], Probe]:
+def probe(accelerator: Spinning, *kernels_ns: int, seconds: float = 1.0) -> dict[tuple[str, str], Probe]:
     probes = probe_steps(
         make_workload(accelerator, *kernels_ns),
         CudaClock(DEVICE, num_phases=2, num_steps=1),
@@ -107,7 +74,7 @@ HOST, DEVICE_CLOCK = ClockName.HOST, ClockName.DEVICE
 PLAIN, SYNCHRONISED, QUEUED = ProbeName
 
 
-def test_a_device_faster_than_its_host_waits_in_a_plain_step_and_not_in_a_queued_one(accelerator: Accelerator):
+def test_a_device_faster_than_its_host_waits_in_a_plain_step_and_not_in_a_queued_one(accelerator: Spinning):
     """Twenty kernels of 100 ns, launched 1 µs apart, the last of them done 100 ns after its launch."""
     probes = probe(accelerator, *[100] * 10)
 
@@ -115,7 +82,7 @@ def test_a_device_faster_than_its_host_waits_in_a_plain_step_and_not_in_a_queued
     assert set(probes[QUEUED, DEVICE_CLOCK].nanoseconds) == {20 * 100}
 
 
-def test_a_device_slower_than_its_host_gains_only_the_first_launch_from_a_queue(accelerator: Accelerator):
+def test_a_device_slower_than_its_host_gains_only_the_first_launch_from_a_queue(accelerator: Spinning):
     probes = probe(accelerator, *[50_000] * 10)
 
     plain, queued = probes[PLAIN, DEVICE_CLOCK].nanoseconds, probes[QUEUED, DEVICE_CLOCK].nanoseconds
@@ -123,21 +90,21 @@ def test_a_device_slower_than_its_host_gains_only_the_first_launch_from_a_queue(
     assert set(plain) == {20 * 50_000 + LAUNCH_NS}
 
 
-def test_waiting_after_each_phase_costs_what_could_have_been_launched_meanwhile(accelerator: Accelerator):
+def test_waiting_after_each_phase_costs_what_could_have_been_launched_meanwhile(accelerator: Spinning):
     probes = probe(accelerator, 50_000)
 
     assert set(probes[PLAIN, HOST].nanoseconds) == {2 * 50_000 + LAUNCH_NS}
     assert set(probes[SYNCHRONISED, HOST].nanoseconds) == {2 * 50_000 + 2 * LAUNCH_NS}
 
 
-def test_the_spin_lasts_longer_than_the_host_takes_to_launch_a_step(accelerator: Accelerator):
+def test_the_spin_lasts_longer_than_the_host_takes_to_launch_a_step(accelerator: Spinning):
     """On a device of 3 GHz, the fastest there can be: 1.5 times 100 µs, and a millisecond."""
     probe(accelerator, 100)
 
     assert set(accelerator.spun) == {round(3e9 * 1.15e-3)}
 
 
-def test_the_hosts_time_of_a_queued_step_is_left_out_as_it_holds_the_spin(accelerator: Accelerator):
+def test_the_hosts_time_of_a_queued_step_is_left_out_as_it_holds_the_spin(accelerator: Spinning):
     probes = probe(accelerator, 100)
 
     assert (QUEUED, HOST) not in probes
@@ -148,7 +115,7 @@ def test_the_hosts_time_of_a_queued_step_is_left_out_as_it_holds_the_spin(accele
 
 @pytest.mark.parametrize(("seconds", "rounds"), [(0.0, 3), (1.0, MOST_ROUNDS), (4.6e-3 * 4.5, 5)])
 def test_rounds_end_with_the_time_but_not_before_the_third_nor_after_the_eighth(
-    accelerator: Accelerator, seconds: float, rounds: int
+    accelerator: Spinning, seconds: float, rounds: int
 ):
     """A round takes 3.45 ms of spinning and 0.9 to 1.2 ms of steps."""
     probes = probe(accelerator, *[10_000] * 18, seconds=seconds)
@@ -170,7 +137,7 @@ def test_the_order_of_rounds_is_drawn():
     assert len(orders) == 6
 
 
-def test_a_step_that_fails_says_in_which_phase(accelerator: Accelerator, monkeypatch: pytest.MonkeyPatch):
+def test_a_step_that_fails_says_in_which_phase(accelerator: Spinning, monkeypatch: pytest.MonkeyPatch):
     def fail(cycles: int) -> None:
         raise RuntimeError("CUDA error: no spin")
 
@@ -182,7 +149,7 @@ def test_a_step_that_fails_says_in_which_phase(accelerator: Accelerator, monkeyp
     assert str(raised.value.__cause__) == "CUDA error: no spin"
 
 
-def test_the_allocators_cache_is_emptied_before_the_step_and_after_its_reset(accelerator: Accelerator):
+def test_the_allocators_cache_is_emptied_before_the_step_and_after_its_reset(accelerator: Spinning):
     seen: list[bool] = []
 
     def allocate() -> None:

@@ -11,7 +11,8 @@ from factory import CPU, GPU, make_record, make_task
 from windtunnel.analysis.results import load_results
 from windtunnel.errors import StoreError
 from windtunnel.records.calibration import Calibration, Ceiling, calibration_from_json, calibration_to_json
-from windtunnel.records.store import FILE_NAME, SCHEMA_VERSION, open_store, read_store
+from windtunnel.records.schema import SCHEMA_VERSION
+from windtunnel.records.store import FILE_NAME, open_store, read_store
 
 CALIBRATION = Calibration(
     device="cuda:0",

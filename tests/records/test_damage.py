@@ -11,7 +11,8 @@ import pytest
 from factory import GPU, make_record, make_task
 from windtunnel.errors import StoreError
 from windtunnel.records import store as store_module
-from windtunnel.records.store import FILE_NAME, SCHEMA_VERSION, Run, Store, open_store, read_store
+from windtunnel.records.schema import SCHEMA_VERSION
+from windtunnel.records.store import FILE_NAME, Run, Store, open_store, read_store
 
 BOTH = pytest.mark.parametrize("opening", [open_store, read_store])
 

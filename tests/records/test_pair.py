@@ -13,7 +13,8 @@ from windtunnel.analysis.results import load_results
 from windtunnel.errors import StoreError
 from windtunnel.records.pair import PairRecord, PairSide, pair_from_json, pair_to_json
 from windtunnel.records.record import ClockName, Failure, Samples, Status
-from windtunnel.records.store import FILE_NAME, SCHEMA_VERSION, open_store, read_store
+from windtunnel.records.schema import SCHEMA_VERSION
+from windtunnel.records.store import FILE_NAME, open_store, read_store
 from windtunnel.statistics.paired import Side
 
 EAGER, SDPA = make_task(workload="train_step"), make_task(workload="train_step", attention="sdpa")

@@ -15,73 +15,13 @@ from windtunnel.records.calibration import Calibration, calibration_from_json, c
 from windtunnel.records.environment import Environment
 from windtunnel.records.pair import PairRecord, pair_from_json, pair_to_json
 from windtunnel.records.record import Record, record_from_json, record_to_json
+from windtunnel.records.schema import APPLICATION_ID, SCHEMA_VERSION, upgrade
 
 FILE_NAME = "store.sqlite"
 DEFAULT_STORE = Path("windtunnel-results")
 
-SCHEMA_VERSION = 3
-_APPLICATION_ID = 0x57544E4C  # "WTNL": what `file` and we ourselves know a store by
 _AUTO = -1  # in the columns for browsing: the count was not asked for, but found
 _BUSY_SECONDS = 60.0  # how long a writer waits for another one; a transaction takes milliseconds
-
-_SCHEMA = """
-CREATE TABLE environments (
-    id TEXT PRIMARY KEY,
-    machine TEXT NOT NULL,
-    environment TEXT NOT NULL
-) STRICT;
-CREATE TABLE runs (
-    id INTEGER PRIMARY KEY,
-    started_at TEXT NOT NULL,
-    sweep TEXT NOT NULL,
-    machine TEXT NOT NULL,
-    summary TEXT
-) STRICT;
-CREATE TABLE records (
-    id INTEGER PRIMARY KEY,
-    key TEXT NOT NULL,
-    machine TEXT NOT NULL,
-    repeat INTEGER NOT NULL,
-    environment_id TEXT NOT NULL REFERENCES environments(id),
-    started_at TEXT NOT NULL,
-    status TEXT NOT NULL,
-    size TEXT NOT NULL,
-    workload TEXT NOT NULL,
-    batch_size INTEGER NOT NULL,
-    context_length INTEGER NOT NULL,
-    precision TEXT NOT NULL,
-    attention TEXT NOT NULL,
-    compile TEXT NOT NULL,
-    device TEXT NOT NULL,
-    warmup INTEGER NOT NULL,
-    steps INTEGER NOT NULL,
-    record TEXT NOT NULL,
-    UNIQUE (key, machine, repeat)
-) STRICT;
-"""
-_CALIBRATIONS = """
-CREATE TABLE calibrations (
-    id INTEGER PRIMARY KEY,
-    machine TEXT NOT NULL,
-    environment_id TEXT NOT NULL REFERENCES environments(id),
-    started_at TEXT NOT NULL,
-    calibration TEXT NOT NULL
-) STRICT;
-"""
-_COMPARISONS = """
-CREATE TABLE comparisons (
-    id INTEGER PRIMARY KEY,
-    machine TEXT NOT NULL,
-    environment_a TEXT NOT NULL REFERENCES environments(id),
-    environment_b TEXT NOT NULL REFERENCES environments(id),
-    run_started_at TEXT NOT NULL,
-    started_at TEXT NOT NULL,
-    status TEXT NOT NULL,
-    comparison TEXT NOT NULL
-) STRICT;
-"""
-_UPGRADES = {1: _CALIBRATIONS, 2: _COMPARISONS}
-"""What each schema version lacks of the next one; new tables only, so that an open writer of the old one goes on."""
 
 _Result = TypeVar("_Result")
 
@@ -391,12 +331,9 @@ def open_store(folder: Path) -> Store:
                 is_new = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone() == (0,)
                 if is_new:
                     connection.execute("PRAGMA journal_mode = WAL")
-                    connection.executescript(
-                        f"BEGIN; PRAGMA application_id = {_APPLICATION_ID};"
-                        f" PRAGMA user_version = {SCHEMA_VERSION}; {_SCHEMA} {_CALIBRATIONS} {_COMPARISONS} COMMIT;"
-                    )
-                _check_identity(connection, folder)
-                _upgrade(connection)
+                else:
+                    _check_identity(connection, folder)
+                upgrade(connection)
                 connection.execute("PRAGMA synchronous = FULL")
         except BaseException:
             connection.close()
@@ -451,20 +388,13 @@ def _connect_to_ours(uri: str, folder: Path) -> sqlite3.Connection:
 def _check_identity(connection: sqlite3.Connection, folder: Path) -> None:
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if application != _APPLICATION_ID:
+    if application != APPLICATION_ID:
         raise StoreError(f"{folder / FILE_NAME} is a SQLite file, but not a windtunnel store; choose another --store")
     if version > SCHEMA_VERSION:
         raise StoreError(
             f"the store {folder} has schema version {version}, newer than the {SCHEMA_VERSION} that this windtunnel "
             "reads; update windtunnel, or choose another --store"
         )
-
-
-def _upgrade(connection: sqlite3.Connection) -> None:
-    """Bring an older schema to ours, each version in one transaction; the caller holds the write lock."""
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    for older in range(version, SCHEMA_VERSION):
-        connection.executescript(f"BEGIN IMMEDIATE; {_UPGRADES[older]} PRAGMA user_version = {older + 1}; COMMIT;")
 
 
 @contextmanager
