@@ -31,7 +31,7 @@ from windtunnel.records.record import (
     record_from_json,
     record_to_json,
 )
-from windtunnel.spec.tables import WORKLOADS
+from windtunnel.spec.tables import STEP_WORKLOADS
 
 ONE_LAYER = TINY.model_copy(update={"num_layers": 1})
 
@@ -130,10 +130,10 @@ def test_every_sample_is_kept_in_order():
     record = measure(workload="forward_backward", warmup=2, steps=3)
 
     assert {series.phase: series.warmup_nanoseconds for series in record.samples} == dict.fromkeys(
-        WORKLOADS["forward_backward"].timed, (1, 2)
+        STEP_WORKLOADS["forward_backward"].timed, (1, 2)
     )
     assert {series.phase: series.nanoseconds for series in record.samples} == dict.fromkeys(
-        WORKLOADS["forward_backward"].timed, (3, 4, 5)
+        STEP_WORKLOADS["forward_backward"].timed, (3, 4, 5)
     )
 
 
@@ -230,15 +230,15 @@ def test_making_the_context_is_timed_where_the_process_had_none(monkeypatch: pyt
     assert all(seconds >= 0.003 for seconds in causes.values())
 
 
-@pytest.mark.parametrize("workload", WORKLOADS)
+@pytest.mark.parametrize("workload", STEP_WORKLOADS)
 def test_the_record_says_what_was_timed_and_what_it_costs(workload: str):
     record = measure(workload=workload)
 
     cost = cost_of(record.task.cell)
     assert (record.status, record.failure) == (Status.OK, None)
-    assert (record.total, record.timed) == (WORKLOADS[workload].total, WORKLOADS[workload].timed)
+    assert (record.total, record.timed) == (STEP_WORKLOADS[workload].total, STEP_WORKLOADS[workload].timed)
     assert (record.flops, record.parameters) == (cost.flops, cost.parameters)
-    assert {series.phase for series in record.samples} == set(WORKLOADS[workload].timed)
+    assert {series.phase for series in record.samples} == set(STEP_WORKLOADS[workload].timed)
 
 
 def test_the_record_says_which_process_made_it():
@@ -275,7 +275,7 @@ def test_a_cell_leaves_nothing_large_behind():
     assert leftover < weight_bytes / 2
 
 
-@pytest.mark.parametrize("workload", WORKLOADS)
+@pytest.mark.parametrize("workload", STEP_WORKLOADS)
 def test_numbers_that_are_not_finite_are_a_failure_that_keeps_its_samples(own_attention, workload: str):
     name = own_attention(lambda q, k, v, *, is_causal: v * float("nan"))
 

@@ -12,7 +12,7 @@ from torch.nn.functional import cross_entropy
 from factory import TINY, make_task
 from windtunnel.bench.workload import Workload, build_workload
 from windtunnel.errors import SpecError, UnsupportedError
-from windtunnel.spec.tables import ATTENTION_BACKENDS, PRECISIONS, WORKLOADS
+from windtunnel.spec.tables import ATTENTION_BACKENDS, PRECISIONS, STEP_WORKLOADS
 
 
 @pytest.fixture
@@ -43,12 +43,12 @@ def copies(parameters: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name: parameter.detach().clone() for name, parameter in parameters.items()}
 
 
-@pytest.mark.parametrize("name", WORKLOADS)
+@pytest.mark.parametrize("name", STEP_WORKLOADS)
 def test_phases_and_whole_are_those_that_the_table_describes(name: str):
     workload = build(workload=name)
 
     names = [phase.name for phase in workload.phases]
-    assert list(dict.fromkeys([*names, workload.total])) == list(WORKLOADS[name].timed)
+    assert list(dict.fromkeys([*names, workload.total])) == list(STEP_WORKLOADS[name].timed)
 
 
 def test_forward_keeps_no_graph_for_gradients(built):
@@ -272,7 +272,7 @@ def test_attention_that_cannot_be_loaded_is_refused():
         build(attention="no_such_module:attend")
 
 
-@pytest.mark.parametrize("workload", WORKLOADS)
+@pytest.mark.parametrize("workload", STEP_WORKLOADS)
 def test_a_sound_step_has_no_fault(workload: str):
     built = build(workload=workload)
     run_step(built)
@@ -280,7 +280,7 @@ def test_a_sound_step_has_no_fault(workload: str):
     assert built.fault() is None
 
 
-@pytest.mark.parametrize("workload", WORKLOADS)
+@pytest.mark.parametrize("workload", STEP_WORKLOADS)
 @pytest.mark.parametrize("value", ["nan", "inf"])
 def test_numbers_that_are_not_finite_are_a_fault(own_attention, workload: str, value: str):
     name = own_attention(lambda q, k, v, *, is_causal: v * float(value))

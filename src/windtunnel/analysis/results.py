@@ -15,6 +15,7 @@ from windtunnel.records.calibration import Calibration
 from windtunnel.records.environment import Environment
 from windtunnel.records.record import ClockName, Record, Status
 from windtunnel.records.store import Run, Store, StoredComparison, StoredRecord, read_store
+from windtunnel.spec.attention import AttentionSpec
 from windtunnel.spec.cell import Cell, MeasurePlan
 from windtunnel.spec.model import ModelSpec
 from windtunnel.spec.tables import PRECISIONS
@@ -70,7 +71,7 @@ class Row:
     @cached_property
     def shape(self) -> Hashable:
         """The fields of the model as one plain value: models compared field by field are slow over a large grid."""
-        return _SHAPE(self.cell.model)
+        return _SHAPES[type(self.cell.model)](self.cell.model)
 
     @cached_property
     def conditions(self) -> tuple[Conditions, ...]:
@@ -79,8 +80,12 @@ class Row:
         return tuple(seen for seen in each if seen is not None)
 
     def clock(self, phase: str) -> ClockName:
-        """Return the clock that tables show: the host's for a whole step, for its phases the device's if it has one."""
-        if phase != self.record.total and (phase, ClockName.DEVICE) in self._series:
+        """Return the clock that tables show: the host's for a whole step, for its phases the device's if it has one.
+
+        Attention alone is part of a step, so all of it is on the device's clock where there is one.
+        """
+        is_part = phase != self.record.total or self.cell.is_attention
+        if is_part and (phase, ClockName.DEVICE) in self._series:
             return ClockName.DEVICE
         return ClockName.HOST
 
@@ -174,7 +179,7 @@ class Row:
 
 _peaks = cache(peaks_of)
 _CLEAN = Irregularities()
-_SHAPE = attrgetter(*ModelSpec.model_fields)
+_SHAPES = {kind: attrgetter(*kind.model_fields) for kind in (ModelSpec, AttentionSpec)}
 
 
 class Batch:

@@ -14,6 +14,7 @@ from windtunnel.attention.backend import load_backend
 from windtunnel.errors import UnsupportedError
 from windtunnel.models.transformer import build_model
 from windtunnel.spec.cell import Cell
+from windtunnel.spec.model import ModelSpec
 from windtunnel.spec.tables import PRECISIONS, WORKLOADS
 
 LEARNING_RATE = 1e-4
@@ -50,6 +51,7 @@ def build_workload(cell: Cell) -> Workload:
         UnsupportedError: The device, the precision or the attention backend cannot do it.
     """
     device = torch.device(cell.device)
+    assert isinstance(cell.model, ModelSpec)
     _check_precision(cell, device)
     precision = PRECISIONS[cell.precision]
     backend = load_backend(cell.attention)

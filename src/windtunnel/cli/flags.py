@@ -10,7 +10,7 @@ import typer
 
 from windtunnel.errors import SpecError, unknown_name
 from windtunnel.spec.model import NAMED_SIZES
-from windtunnel.spec.tables import ATTENTION_BACKENDS, COMPILE_MODES, PRECISIONS, WORKLOADS
+from windtunnel.spec.tables import ATTENTION_BACKENDS, COMPILE_MODES, PRECISIONS, STEP_WORKLOADS
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,7 +35,7 @@ _FLAGS = {
     "size": _Flag(is_list=True, help=f"Sizes: {_names(NAMED_SIZES)}."),
     "context": _Flag(is_list=True, is_number=True, help="Tokens of each sequence. [dim]default: 256[/]"),
     "batch": _Flag(is_list=True, is_number=True, help="Sequences of a step. [dim]default: 4[/]"),
-    "mode": _Flag(is_list=True, help=f"Workloads: {_names(WORKLOADS)}. [dim]default: all[/]"),
+    "mode": _Flag(is_list=True, help=f"Workloads: {_names(STEP_WORKLOADS)}. [dim]default: all[/]"),
     "precision": _Flag(
         is_list=True,
         help=f"{_names(PRECISIONS)}; bf16 and fp16 are autocast on fp32 weights. [dim]default: fp32[/]",

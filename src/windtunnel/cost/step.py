@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from windtunnel.cost.attention import attention_bytes, attention_flops
+from windtunnel.spec.attention import AttentionSpec
 from windtunnel.spec.cell import Cell
 from windtunnel.spec.model import ModelSpec
-from windtunnel.spec.tables import PRECISIONS
-
-_DTYPE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
+from windtunnel.spec.tables import DTYPE_BYTES, PRECISIONS
 
 ADAMW_STATES = 2
 """AdamW keeps a first and a second moment for each parameter, in the dtype of the parameter."""
@@ -62,16 +62,18 @@ def forward_flops(model: ModelSpec, *, batch_size: int, context_length: int) -> 
 
 
 def cost_of(cell: Cell) -> Cost:
-    """Return the cost of one step of `cell`.
+    """Return the cost of one step of `cell`, of attention alone by `attention_flops`.
 
-    Backward is twice forward: each product C = A·B has two gradients, dA = dC·Bᵀ and dB = Aᵀ·dC, of C's cost.
+    Backward of a model is twice forward: each product C = A·B has two gradients of its cost, dA = dC·Bᵀ and dB = Aᵀ·dC.
     """
+    if isinstance(cell.model, AttentionSpec):
+        return _attention_cost(cell, cell.model)
     forward = forward_flops(cell.model, batch_size=cell.batch_size, context_length=cell.context_length)
     trains = cell.workload != "forward"
     parameters = parameter_count(cell.model)
     precision = PRECISIONS[cell.precision]
-    weight_bytes = parameters * _DTYPE_BYTES[precision.weights]
-    logit_bytes = _DTYPE_BYTES[precision.autocast or precision.weights]
+    weight_bytes = parameters * DTYPE_BYTES[precision.weights]
+    logit_bytes = precision.product_bytes
     resident = {
         "parameters": weight_bytes,
         "logits": cell.batch_size * cell.context_length * cell.model.vocab_size * logit_bytes,
@@ -84,4 +86,17 @@ def cost_of(cell: Cell) -> Cost:
         parameters=parameters,
         flops={"forward": forward, "backward": 2 * forward} if trains else {"forward": forward},
         resident_bytes=resident,
+    )
+
+
+def _attention_cost(cell: Cell, shape: AttentionSpec) -> Cost:
+    trains = cell.workload == "attention_forward_backward"
+    batch_size, seq_len = cell.batch_size, cell.context_length
+    element_bytes = PRECISIONS[cell.precision].product_bytes
+    return Cost(
+        parameters=0,
+        flops=attention_flops(shape, batch_size=batch_size, seq_len=seq_len, trains=trains),
+        resident_bytes=attention_bytes(
+            shape, batch_size=batch_size, seq_len=seq_len, element_bytes=element_bytes, trains=trains
+        ),
     )

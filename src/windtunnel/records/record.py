@@ -62,6 +62,47 @@ class Memory:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class PhaseMemory:
+    """Memory of one phase of a step that was run on its own for this, after the samples.
+
+    `allocated_bytes` is what the device held when the phase was over, `peak_bytes` the most during it, both with all
+    that was there before the cell taken off; None where the device has no count of its own (CPU). `saved_bytes` is
+    what autograd keeps for backward once the phase is over, each storage once, inputs among them; None after backward.
+    """
+
+    phase: str
+    allocated_bytes: int | None
+    peak_bytes: int | None
+    saved_bytes: int | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Kernel:
+    """A kernel that ran in a phase of one step, seen in a pass of its own, never while timing.
+
+    `launches` is how often it ran, `nanoseconds` how long in all, slowed by being watched. On a CPU it is an operator
+    of PyTorch, with the time of its own code.
+    """
+
+    phase: str
+    name: str
+    launches: int
+    nanoseconds: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TensorError:
+    """How far a result is from the same one in float64: ||x - reference|| / ||reference|| over some heads.
+
+    `tensor` is O, dQ, dK or dV; `num_heads` of the batch's query heads were compared. nan or inf where x has such.
+    """
+
+    tensor: str
+    relative_error: float
+    num_heads: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Telemetry:
     """What sensors said of the device from the first warm-up step to the last sample, one entry for each reading.
 
@@ -147,6 +188,10 @@ class Record:
         telemetry: What sensors said meanwhile; None where there is no sensor, or the record is older than them.
         probes: Steps run in other ways after the samples.
         cold_causes: Seconds that the start of the cell took, by `ColdCause`, as far as each was timed on its own.
+        calls_per_sample: How often each phase was run in a row for one sample, which is the mean time of one run.
+        phase_memory: Memory by phase, of attention alone.
+        kernels: What ran on the device in one step, by phase; empty where nobody looked, or looking failed.
+        errors: Distance of the results from float64, of attention alone.
     """
 
     # By default pydantic writes inf and nan as null, which is no number when it is read.
@@ -173,6 +218,10 @@ class Record:
     telemetry: Telemetry | None = None
     probes: tuple[Probe, ...] = ()
     cold_causes: Mapping[str, float] = field(default_factory=dict[str, float])
+    calls_per_sample: int = 1
+    phase_memory: tuple[PhaseMemory, ...] = ()
+    kernels: tuple[Kernel, ...] = ()
+    errors: tuple[TensorError, ...] = ()
 
     def series(self, phase: str, clock: ClockName) -> Samples | None:
         """Return the samples of a phase on a clock, or None where there are none."""

@@ -220,6 +220,7 @@ def _named_models(rows: Iterable[Row]) -> tuple[NamedModel, ...]:
     models = (
         NamedModel(name=names[shape], shape=shape, model=row.cell.model, parameters=row.record.parameters)
         for shape, row in first_of.items()
+        if isinstance(row.cell.model, ModelSpec)
     )
     return tuple(sorted(models, key=attrgetter("parameters", "name")))
 

@@ -9,9 +9,10 @@ from typing import Annotated, Literal, Self
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 from windtunnel.errors import unknown_name
+from windtunnel.spec.attention import AttentionSpec
 from windtunnel.spec.model import Frozen, ModelSpec
 from windtunnel.spec.quantities import parse_fraction, parse_seconds, parse_warmup
-from windtunnel.spec.tables import ATTENTION_BACKENDS, COMPILE_MODES, PRECISIONS, WORKLOADS
+from windtunnel.spec.tables import ATTENTION_BACKENDS, ATTENTION_WORKLOADS, COMPILE_MODES, PRECISIONS, WORKLOADS
 
 BatchSize = Annotated[int, Field(ge=1, le=1_000_000, strict=True)]
 ContextLength = Annotated[int, Field(ge=1, le=100_000_000, strict=True)]
@@ -70,9 +71,12 @@ _NAMES: Mapping[str, Collection[str]] = {
 
 
 class Cell(Frozen):
-    """One complete point: everything that a measured number depends on, but the machine and the plan."""
+    """One complete point: everything that a measured number depends on, but the machine and the plan.
 
-    model: ModelSpec
+    Attention alone has its shape in place of a model; its context length is that of queries and of keys.
+    """
+
+    model: ModelSpec | AttentionSpec
     workload: str
     batch_size: BatchSize
     context_length: ContextLength
@@ -93,6 +97,18 @@ class Cell(Frozen):
     def _device(cls, value: str) -> str:
         return check_device(value)
 
+    @model_validator(mode="after")
+    def _workload_fits(self) -> Self:
+        if self.is_attention != (self.workload in ATTENTION_WORKLOADS):
+            what = "attention alone" if self.is_attention else "a whole model"
+            raise ValueError(f"workload {self.workload!r} is not one of {what}")
+        return self
+
+    @property
+    def is_attention(self) -> bool:
+        """Whether this is attention alone, without a model around it."""
+        return isinstance(self.model, AttentionSpec)
+
 
 class MeasurePlan(Frozen):
     """How a cell is measured: how many untimed and how many timed steps.
@@ -100,7 +116,8 @@ class MeasurePlan(Frozen):
     Both counts are exact, unless `warmup` is `auto` (until the steps are steady) or there is a `target` (until
     the interval of the median is that narrow, or a cap is reached; `steps` has no effect then). A plan without
     warm-up asks for the cold start, so its cell runs in a process of its own. With several `processes` each of that
-    many fresh ones does the whole plan.
+    many fresh ones does the whole plan. A `cold` cache is that of the device, flushed before each step of attention
+    alone; a `warm` one is as the step before left it.
     """
 
     warmup: Warmup = 5
@@ -109,6 +126,7 @@ class MeasurePlan(Frozen):
     max_samples: Steps = DEFAULT_MAX_SAMPLES
     max_seconds: Seconds = DEFAULT_MAX_SECONDS
     processes: Processes = 1
+    cache: Literal["warm", "cold"] = "warm"
 
     @property
     def is_cold(self) -> bool:
@@ -154,6 +172,8 @@ class Task(Frozen):
             raise ValueError(
                 f"replica is {self.replica}; allowed: less than its plan's processes, {self.plan.processes}"
             )
+        if self.plan.cache != "warm" and not self.cell.is_attention:
+            raise ValueError(f"cache is {self.plan.cache!r}; a step of a whole model has its own order: allowed: warm")
         return self
 
     def key(self) -> str:
@@ -184,4 +204,6 @@ class Task(Frozen):
         parts.append(f"warm-up {self.plan.warmup}")
         if self.plan.target:
             parts.append(f"target {100 * self.plan.target:g} %")
+        if self.plan.cache != "warm":
+            parts.append(f"{self.plan.cache} cache")
         return " · ".join(parts)

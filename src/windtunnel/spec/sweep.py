@@ -37,7 +37,7 @@ from windtunnel.spec.cell import (
 )
 from windtunnel.spec.faults import faults_of
 from windtunnel.spec.model import NAMED_SIZES, Count, Frozen, ModelSpec, RopeTheta
-from windtunnel.spec.tables import ATTENTION_BACKENDS, COMPILE_MODES, PRECISIONS, WORKLOADS
+from windtunnel.spec.tables import ATTENTION_BACKENDS, COMPILE_MODES, PRECISIONS, STEP_WORKLOADS
 
 MAX_TASKS = 10_000
 """More cells than this, one of several processes counted once for each, are a slip of the keyboard: at one second each
@@ -58,7 +58,7 @@ def _names(*known: str) -> dict[str, Any]:
 
 _Names = Annotated[tuple[str, ...], BeforeValidator(_as_tuple)]
 _FreeNames = Annotated[_Names, WithJsonSchema(_axis_schema({"type": "string"}))]
-_Modes = Annotated[_Names, WithJsonSchema(_names(*WORKLOADS))]
+_Modes = Annotated[_Names, WithJsonSchema(_names(*STEP_WORKLOADS))]
 _Precisions = Annotated[_Names, WithJsonSchema(_names(*PRECISIONS))]
 _CompileModes = Annotated[_Names, WithJsonSchema(_names(*COMPILE_MODES))]
 _INTEGERS = WithJsonSchema(_axis_schema({"type": "integer", "minimum": 1}))
@@ -125,7 +125,7 @@ class Exclusion(Frozen):
 
 def _check_names(axis: str, values: tuple[str, ...]) -> tuple[str, ...]:
     tables = {
-        "mode": tuple(WORKLOADS),
+        "mode": tuple(STEP_WORKLOADS),
         "precision": tuple(PRECISIONS),
         "attention": tuple(ATTENTION_BACKENDS),
         "compile": COMPILE_MODES,
@@ -150,7 +150,7 @@ class Sweep(Frozen):
     batch: Annotated[tuple[BatchSize, ...], BeforeValidator(_as_tuple), _INTEGERS] = Field(
         default=(4,), description="Sequences of a step."
     )
-    mode: _Modes = Field(default=tuple(WORKLOADS), description="Which workloads.")
+    mode: _Modes = Field(default=tuple(STEP_WORKLOADS), description="Which workloads.")
     precision: _Precisions = Field(default=("fp32",), description="Formats of weights and matrix products.")
     attention: _FreeNames = Field(
         default=("eager",), description=f"Attention backends: {', '.join(ATTENTION_BACKENDS)}, or module:attr."

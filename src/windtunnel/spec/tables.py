@@ -25,7 +25,7 @@ _TRAINING_FORWARD = "logits with the graph for gradients"
 _LOSS = "mean cross-entropy of the logits"
 _BACKWARD = "gradients of the loss for every parameter, written into cleared gradients"
 
-WORKLOADS = {
+STEP_WORKLOADS = {
     "forward": WorkloadKind(
         summary="inference: logits without gradients",
         timed={"forward": "logits of the batch under no_grad; no loss"},
@@ -50,6 +50,25 @@ WORKLOADS = {
         },
     ),
 }
+"""What a step of a whole model may be."""
+
+ATTENTION_WORKLOADS = {
+    "attention_forward": WorkloadKind(
+        summary="attention alone, forward without gradients",
+        timed={"forward": "O of given Q, K and V, under no_grad"},
+    ),
+    "attention_forward_backward": WorkloadKind(
+        summary="attention alone, forward and backward",
+        timed={
+            "forward": "O of given Q, K and V, keeping what backward needs",
+            "backward": "dQ, dK and dV of a given dO; no loss",
+            "forward_backward": "forward and backward; gradients are new tensors, not added to older ones",
+        },
+    ),
+}
+"""What a step of attention alone may be."""
+
+WORKLOADS = {**STEP_WORKLOADS, **ATTENTION_WORKLOADS}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,6 +84,19 @@ class Precision:
     tf32: bool
     peak: str
     description: str
+
+    @property
+    def product_dtype(self) -> str:
+        """The format of what goes into matrix products, and of Q, K and V."""
+        return self.autocast or self.weights
+
+    @property
+    def product_bytes(self) -> int:
+        """Bytes of one element of that format."""
+        return DTYPE_BYTES[self.product_dtype]
+
+
+DTYPE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
 
 PRECISIONS = {
