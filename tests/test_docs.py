@@ -18,7 +18,7 @@ from windtunnel.records.record import Status
 from windtunnel.records.store import DEFAULT_STORE, StoredComparison
 from windtunnel.spec.presets import CPU_PRESET, CUDA_PRESET, find_sweep, preset_names
 from windtunnel.spec.sides import match_sides
-from windtunnel.spec.sweep import Sweep, load_sweep, make_sweep
+from windtunnel.spec.sweep import AnySweep, load_sweep, make_sweep
 from windtunnel.spec.tables import WORKLOADS
 from windtunnel.sweep.engine import ChooseSweep
 
@@ -93,17 +93,17 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def sweeps(monkeypatch: pytest.MonkeyPatch) -> list[Sweep]:
+def sweeps(monkeypatch: pytest.MonkeyPatch) -> list[AnySweep]:
     """The sweeps that would have been measured: here nothing is."""
-    asked: list[Sweep] = []
+    asked: list[AnySweep] = []
 
-    def note_both(a: Sweep, b: Sweep, **_: object) -> tuple[StoredComparison, ...]:
+    def note_both(a: AnySweep, b: AnySweep, **_: object) -> tuple[StoredComparison, ...]:
         pairs = match_sides(a, b, "cpu")
         asked.append(a)
         return compared(*(make_pair(*pair) for pair in pairs))
 
-    def note(sweep: Sweep | ChooseSweep, **_: object) -> None:
-        asked.append(sweep if isinstance(sweep, Sweep) else sweep(CPU))
+    def note(sweep: AnySweep | ChooseSweep, **_: object) -> None:
+        asked.append(sweep if isinstance(sweep, AnySweep) else sweep(CPU))
 
     monkeypatch.setattr("windtunnel.cli.measuring.describe_device", lambda _device: CPU)
     monkeypatch.setattr("windtunnel.cli.compare.compare_sweeps", note_both)
@@ -113,7 +113,7 @@ def sweeps(monkeypatch: pytest.MonkeyPatch) -> list[Sweep]:
 
 
 @pytest.mark.parametrize(("page", "line"), COMMANDS)
-def test_each_command_in_a_page_is_one(page: str, line: str, cli: CallCli, folder: Path, sweeps: list[Sweep]):
+def test_each_command_in_a_page_is_one(page: str, line: str, cli: CallCli, folder: Path, sweeps: list[AnySweep]):
     key = make_task().key()
     words = shlex.split(line.replace("KEY", key), comments=True)[1:]
     words = list(itertools.takewhile(lambda word: word not in {">", "|"}, words))

@@ -50,11 +50,11 @@ def test_every_fault_of_a_sweep_is_named():
     )
 
     assert [fault.partition(";")[0] for fault in faults] == [
+        "steps is True",
         "unknown size 'smal'",
         "context is -1",
         "context is 'x'",
         "unknown mode 'foward'",
-        "steps is True",
         "unknown mode 'trane_step'",
         "unknown field 'seeds'",
     ]
