@@ -54,7 +54,15 @@ def build_workload(cell: Cell) -> Workload:
     precision = PRECISIONS[cell.precision]
     backend = load_backend(cell.attention)
     product_dtype = _dtype(precision.autocast or precision.weights)
-    backend.check(cell.attention, device_type=device.type, dtype=product_dtype)
+    backend.check(
+        cell.attention,
+        device=device,
+        dtype=product_dtype,
+        d_head=cell.model.d_head,
+        is_causal=True,
+        is_grouped=cell.model.kv_heads != cell.model.num_heads,
+        needs_backward=cell.workload != "forward",
+    )
     model = build_model(
         cell.model,
         backend.attend,

@@ -103,11 +103,18 @@ PRECISIONS = {
 
 ATTENTION_BACKENDS = {
     "eager": "windtunnel.attention.eager:BACKEND",
+    "compiled": "windtunnel.attention.compiled:BACKEND",
     "sdpa": "windtunnel.attention.sdpa:SDPA",
     "sdpa-flash": "windtunnel.attention.sdpa:SDPA_FLASH",
     "sdpa-efficient": "windtunnel.attention.sdpa:SDPA_EFFICIENT",
     "sdpa-cudnn": "windtunnel.attention.sdpa:SDPA_CUDNN",
     "sdpa-math": "windtunnel.attention.sdpa:SDPA_MATH",
+    "flex": "windtunnel.attention.flex:BACKEND",
+    "flash-eager": "windtunnel.attention.flash_eager:BACKEND",
+    "flash-triton": "windtunnel.attention.flash_triton:BACKEND",
+    "flash-attn": "windtunnel.attention.flash_packages:FLASH_ATTN",
+    "flash-attn-3": "windtunnel.attention.flash_packages:FLASH_ATTN_3",
+    "flash-attn-4": "windtunnel.attention.flash_packages:FLASH_ATTN_4",
 }
 """Backend name to `module:attr`, imported by the worker only."""
 
