@@ -212,6 +212,8 @@ class Backend:
 def load_backend(name: str) -> Backend:
     """Return the backend of a name in the table, or wrap a user's own function `module:attr`.
 
+    A backend that compiles is made anew in each call, so that no two cells share compiled code.
+
     Raises:
         SpecError: There is no such module or attribute, or it cannot be called.
     """
@@ -223,6 +225,8 @@ def load_backend(name: str) -> Backend:
         found = getattr(importlib.import_module(module_name), attribute)
     except (ImportError, AttributeError) as error:
         raise SpecError(f"attention {name!r} cannot be loaded: {error}; write it as module:function") from error
+    if name in ATTENTION_BACKENDS and not isinstance(found, Backend):
+        found = found()
     if isinstance(found, Backend):
         return found
     if not callable(found):
