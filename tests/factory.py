@@ -45,6 +45,8 @@ PHASES = {
     "forward": ("forward",),
     "forward_backward": ("forward", "loss", "backward", "forward_backward"),
     "train_step": ("forward", "loss", "backward", "optimizer", "step"),
+    "attention_forward": ("forward",),
+    "attention_forward_backward": ("forward", "backward", "forward_backward"),
 }
 
 

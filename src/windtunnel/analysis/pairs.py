@@ -95,7 +95,8 @@ def effects_of(record: PairRecord) -> tuple[PhaseEffect, ...]:
 
 
 def _effect(record: PairRecord, phase: str | None) -> PhaseEffect:
-    has_device = phase and all(record.side(side).series(phase, ClockName.DEVICE) for side in Side)
+    is_part = phase is not None or record.a.task.cell.is_attention
+    has_device = is_part and all(side.series(phase or side.total, ClockName.DEVICE) for side in map(record.side, Side))
     clock = ClockName.DEVICE if has_device else ClockName.HOST
     pairs, null_pairs = record.differences(phase, clock)
     return PhaseEffect(
@@ -149,7 +150,7 @@ def _phrases(side: PairSide, environment: Environment) -> dict[str, str]:
         "context": f"{'seq' if cell.is_attention else 'context'} {cell.context_length}",
         "batch": f"batch {cell.batch_size}",
         "precision": cell.precision,
-        "attention": cell.attention if cell.is_attention else f"attention {cell.attention}",
+        "attention": f"attention {cell.attention}",
         "compile": "" if cell.compile == "off" else f"compile {cell.compile}",
         "warm-up": f"warm-up {side.task.plan.warmup}",
         "cache": "" if side.task.plan.cache == "warm" else f"{side.task.plan.cache} cache",

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
-from windtunnel.spec.attention import AttentionSpec, HeadWidth, MaskName
+from windtunnel.spec.attention import MAX_D_HEAD, AttentionSpec, HeadWidth, MaskName
 from windtunnel.spec.cell import BatchSize, Cell, ContextLength, Steps, Task
 from windtunnel.spec.grid import (
     AS_TUPLE,
@@ -43,14 +43,22 @@ _BETWEEN_SIDES = "/"
 """Stands between the backends of a comparison; a colon is in module:attr."""
 
 
-def _has_weights(values: tuple[str, ...]) -> tuple[str, ...]:
+def _without_weights(values: tuple[str, ...]) -> tuple[str, ...]:
     if _PURE in values:
         raise ValueError(f"{_PURE} differs from bf16 in its weights, and attention alone has none: name bf16")
     return values
 
 
+def _has_two_sides(values: tuple[str, ...]) -> tuple[str, ...]:
+    for text in values:
+        sides = text.split(_BETWEEN_SIDES)
+        if len(sides) != 2 or not all(sides) or sides[0] == sides[1]:
+            raise ValueError(f"is {text!r}; allowed: two backends with a slash, as eager/sdpa")
+    return values
+
+
 _MASK = {"type": "string", "pattern": "^(full|causal|window:0*[1-9][0-9]*)$"}
-_WIDTHS = WithJsonSchema(axis_schema({"type": "integer", "minimum": 1, "maximum": 256}))
+_WIDTHS = WithJsonSchema(axis_schema({"type": "integer", "minimum": 1, "maximum": MAX_D_HEAD}))
 
 _Counts = Annotated[tuple[Count, ...], AS_TUPLE, INTEGERS]
 _Widths = Annotated[tuple[HeadWidth, ...], AS_TUPLE, _WIDTHS]
@@ -59,10 +67,11 @@ _Backends = Annotated[FreeNames, known_names("backend", ATTENTION_BACKENDS)]
 _Phases = Annotated[Names, known_names("phase", _PHASES), WithJsonSchema(names_schema(_PHASES))]
 _Formats = Annotated[
     Precisions,
-    AfterValidator(_has_weights),
+    AfterValidator(_without_weights),
     WithJsonSchema(names_schema([name for name in PRECISIONS if name != _PURE])),
 ]
-_Comparisons = Annotated[Names, WithJsonSchema(axis_schema({"type": "string", "pattern": "^[^/]+/[^/]+$"}))]
+_SIDES = {"type": "string", "pattern": "^[^/]+/[^/]+$"}
+_Comparisons = Annotated[Names, AfterValidator(_has_two_sides), WithJsonSchema(axis_schema(_SIDES))]
 
 
 class ShapeTable(Frozen):
@@ -164,37 +173,31 @@ class AttentionSweep(MeasureFields):
         doubled = [axis for axis in SHAPE_AXES if axis in self.model_fields_set]
         if self.shapes and doubled:
             return [f"shapes and {', '.join(doubled)} both say which shapes: give one of them"]
-        times = Counter(tuple(shape.point().items()) for shape in self.shapes)
-        if again := [dict(point) for point, count in times.items() if count > 1]:
-            return [f"shapes has {', '.join(map(str, again))} more than once: name each once"]
+        times = Counter(", ".join(f"{axis} {value}" for axis, value in shape.point().items()) for shape in self.shapes)
+        if again := [text for text, count in times.items() if count > 1]:
+            return [f"shapes names {'; '.join(again)} more than once: name each shape once"]
         return [
             f"kv_heads {kv_heads} does not divide heads {heads}: each key head serves the same number of query heads; "
-            "leave these points out with a reason, or name pairs that belong together in `shapes`"
+            "leave these points out with a reason, or name the shapes one by one in `shapes`"
             for heads, kv_heads in itertools.product(self.heads, self.kv_heads)
             if heads % kv_heads and not self._leaves_out({"heads": heads, "kv_heads": kv_heads})
         ]
 
     def _compile_faults(self) -> list[str]:
         return [
-            f"backend {backend!r} is compiled by itself, so compile {mode!r} has no meaning for it: "
+            f"backend {backend!r} compiles itself, so compile {mode!r} has no meaning for it: "
             "leave compile off, or leave these points out with a reason"
             for backend, mode in itertools.product(self.backend, self.compile)
             if backend in _COMPILED and mode != "off" and not self._leaves_out({"backend": backend, "compile": mode})
         ]
 
     def _compare_faults(self) -> list[str]:
-        faults: list[str] = []
-        for text in self.compare:
-            sides = text.split(_BETWEEN_SIDES)
-            missing = [side for side in sides if side not in self.backend]
-            if len(sides) != 2 or not all(sides):
-                faults.append(f"compare is {text!r}; allowed: two backends with a slash, as eager/compiled")
-            elif missing:
-                faults.append(
-                    f"compare {text!r} names {', '.join(missing)}, which is not measured; backends of this sweep: "
-                    f"{', '.join(self.backend)}"
-                )
-        return faults
+        backends = ", ".join(self.backend)
+        return [
+            f"compare is {text!r}; this sweep does not measure {', '.join(missing)}: its backends are {backends}"
+            for text in self.compare
+            if (missing := [side for side in text.split(_BETWEEN_SIDES) if side not in self.backend])
+        ]
 
     def _leaves_out(self, point: Point) -> bool:
         return any(exclusion.covers(point) for exclusion in self.exclude)
