@@ -116,7 +116,7 @@ def _estimates(time: Scale) -> tuple[Measure, ...]:
         ),
         Measure(
             column=number_column("95 % interval", HALF_WIDTH.unit, "Half of the interval over the median."),
-            cell=lambda row: _half_width(row.estimate()),
+            cell=lambda row: half_width_cell(row.estimate()),
         ),
         Measure(
             column=number_column(
@@ -148,7 +148,8 @@ def spread_cell(spread: Spread | None, time: Scale) -> Cell:
     return Cell(text=time.spread(spread.mean, spread.std)) if spread else GAP
 
 
-def _half_width(estimate: Estimate | None) -> Cell:
+def half_width_cell(estimate: Estimate | None) -> Cell:
+    """Return half of the interval over the median."""
     return Cell(text=HALF_WIDTH.text(estimate.relative_half_width if estimate else None))
 
 
