@@ -173,10 +173,10 @@ def make_pair(
         inner = ClockName.DEVICE if task.cell.device.startswith("cuda") else ClockName.HOST
         shares = (0.3, 0.7) if task.cell.is_attention else (0.3, 0.02, 0.6, 0.075)
         series = [(phase, inner, share) for phase, share in zip(parts, shares, strict=False)]
-        series += [(total, inner, 1.0)] if task.cell.is_attention and inner is ClockName.DEVICE else []
+        whole_clock = inner if task.cell.is_attention else ClockName.HOST
         samples = tuple(
             Samples(phase=phase, clock=clock, nanoseconds=tuple(round(share * value) for value in whole))
-            for phase, clock, share in [*series, (total, ClockName.HOST, 1.0)]
+            for phase, clock, share in [*series, (total, whole_clock, 1.0)]
         )
         num_turns = sum(turn.side is name for turn in turns)
         return PairSide(task=task, total=total, samples=samples, steps=(steps,) * num_turns, warmup_steps=(5,))
@@ -283,8 +283,7 @@ def make_attention_record(
 ) -> Record:
     """Return a record with phases of so many milliseconds; with a failure, one that ran out of memory.
 
-    `errors` are those of O, dQ, dK and dV, as many as there are. On CUDA the times are on the device's clock, and the
-    host's are half again as long.
+    `errors` are those of O, dQ, dK and dV, as many as there are. On CUDA all times are on the device's clock.
     """
     trains = task.cell.workload == "attention_forward_backward"
     phases = {"forward": forward} | ({"backward": backward, "forward_backward": forward + backward} if trains else {})
@@ -292,13 +291,11 @@ def make_attention_record(
     is_cuda = task.cell.device.startswith("cuda")
     factors = [1 + noise * ((7 * place) % 11 - 5) / 5 for place in range(task.plan.steps)]
 
-    def series(phase: str, clock: ClockName, scale: float = 1.0) -> Samples:
-        nanoseconds = tuple(round(phases[phase] * factor * scale * 1e6) for factor in factors)
+    def series(phase: str, clock: ClockName) -> Samples:
+        nanoseconds = tuple(round(phases[phase] * factor * 1e6) for factor in factors)
         return Samples(phase=phase, clock=clock, nanoseconds=nanoseconds)
 
     samples = [series(phase, ClockName.DEVICE if is_cuda else ClockName.HOST) for phase in phases]
-    if is_cuda:
-        samples.append(series(total, ClockName.HOST, 1.5))
     held = [
         PhaseMemory(phase="forward", allocated_bytes=allocated, peak_bytes=forward_peak, saved_bytes=saved),
         PhaseMemory(phase="backward", allocated_bytes=None, peak_bytes=backward_peak, saved_bytes=None),

@@ -149,6 +149,7 @@ def attention_record(backend: str, compile: str, d: int, seq: int, workload: str
         forward=forward * slow * (1 if trains else 0.9),
         backward=backward * slow,
         allocated=held if trains else 4 * tensor,
+        saved=held - 2 * tensor if trains else 0,
         forward_peak=held + matrix if backend == "eager" else held,
         backward_peak=(held + 2 * matrix if backend == "eager" else held + 4 * tensor) if trains else None,
         errors=(3e-7, 4e-7, 5e-7, 3.5e-7) if trains else (3e-7,),

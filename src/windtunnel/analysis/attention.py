@@ -20,6 +20,12 @@ SMALLEST_LEAD = 0.01
 """Two medians less than 1 % apart are not told apart, however narrow their intervals are."""
 
 
+WORKSPACE_BYTES = 32 * 2**20
+"""What cuBLAS keeps for itself on a Hopper GPU: it is in what a cell holds, and is no matrix of attention."""
+
+_SMALLEST_MATRIX_BYTES = 10 * WORKSPACE_BYTES  # of a larger one, the workspace is less than 0.1
+
+
 class Variant(NamedTuple):
     """What a kernel developer compares: a backend, compiled or not."""
 
@@ -105,7 +111,6 @@ class MemoryUse:
         backward_peak: The most during backward.
         least: What no backend can do without.
         matrices: How many queries x keys matrices of all heads are held for backward, in the format of Q.
-        is_by_saved: Whether `matrices` follows from `saved`, as the device does not count what is allocated.
     """
 
     before_backward: int | None
@@ -114,7 +119,6 @@ class MemoryUse:
     backward_peak: int | None
     least: int
     matrices: float | None
-    is_by_saved: bool
 
     @property
     def peak(self) -> int | None:
@@ -141,7 +145,6 @@ def memory_use(row: Row) -> MemoryUse | None:
         backward_peak=backward,
         least=cost_of(row.cell).floor_bytes,
         matrices=matrices_held(row, allocated=allocated, saved=saved) if trains else None,
-        is_by_saved=allocated is None,
     )
 
 
@@ -153,16 +156,17 @@ def _most(row: Row, phase: str, field: str) -> int | None:
 def matrices_held(row: Row, *, allocated: int | None, saved: int | None) -> float | None:
     """Return how many queries x keys matrices fit into what is held for backward.
 
-    By what is allocated once forward is over, without Q, K, V, dO and O; where that is not known, by what autograd
-    saved, without Q, K and V. Smaller tensors stay in it, so a backend without such a matrix has a little more than 0,
-    which shrinks as sequences grow. None where nothing is known.
+    By what is allocated once forward is over, without Q, K, V, dO and O. Where that is not known, or a matrix is so
+    small that a library's workspace would pass for part of one, by what autograd saved, without Q, K and V. Smaller
+    tensors stay in it, so a backend without such a matrix has a little more than 0, less for longer sequences. None
+    where neither is known.
     """
     shape, cell = shape_of(row), row.cell
     element_bytes = PRECISIONS[cell.precision].product_bytes
     size = score_matrix_bytes(
         shape, batch_size=cell.batch_size, seq_len=cell.context_length, element_bytes=element_bytes
     )
-    if allocated is not None:
+    if allocated is not None and size >= _SMALLEST_MATRIX_BYTES:
         resident = cost_of(cell).resident_bytes
         return max(0.0, (allocated - resident["inputs"] - resident["output"]) / size)
     if saved is None:

@@ -199,7 +199,12 @@ def scopes_of(results: Results) -> tuple[Scope, ...]:
             machine=machine,
             device=devices[machine],
             name=f"{_KINDS[kind]}, {devices[machine]}" if has_both_kinds else devices[machine],
-            runs=tuple(run for run in results.runs if run.machine == machine),
+            runs=tuple(
+                run
+                for run in results.runs
+                if run.machine == machine
+                and ((machine, not kind) not in rows_of or (run.sweep.get("kind") == "attention") is kind)
+            ),
             comparisons=tuple(compared.get((machine, kind), ())),
         )
         for machine, kind in keys

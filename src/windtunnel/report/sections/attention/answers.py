@@ -15,7 +15,7 @@ from windtunnel.analysis.attention import (
 )
 from windtunnel.analysis.results import Row
 from windtunnel.report.measures import samples_text
-from windtunnel.report.scope import BACKEND, COMPILE, WORKLOAD, Scope
+from windtunnel.report.scope import BACKEND, COMPILE, WORKLOAD, Axis, Scope
 from windtunnel.report.sections.attention.rates import fraction_of, is_calibrated
 from windtunnel.units import counted, duration, known_to, percent, rate, ratio, scientific
 
@@ -42,7 +42,7 @@ def _fastest(scope: Scope, rows: Sequence[Row]) -> str:
         best = min((row for row in rows if row.estimate()), key=_median)
         return f"{variant_of(best).name}, with {_time(best)}."
     wins = [f"{variant.name} at {number:,}" for variant, number in found.wins.items()]
-    return f"By median, of {counted(found.num_points, 'point')} with several backends: {_listed(wins, found)}."
+    return f"By median, at {counted(found.num_points, 'point')} with several backends: {_listed(wins, found)}."
 
 
 def _listed(wins: list[str], found: Race) -> str:
@@ -60,11 +60,19 @@ def _only(scope: Scope, rows: Sequence[Row]) -> str:
     if not timed:
         return ""
     if len(timed) == 1:
-        return f"Only {scope.label(timed[0])} was measured: {_time(timed[0])}."
+        return f"Nothing to rank: {_label(scope, timed[0])} takes {_time(timed[0])}."
+    (first, last), names = (timed[0], timed[-1]), {variant_of(row).name for row in timed}
+    only = f"only {names.pop()}" if len(names) == 1 else "one backend at each point"
     return (
-        f"One backend at each point, nothing to rank: from {_time(timed[0])} ({scope.label(timed[0])}) to "
-        f"{_time(timed[-1])} ({scope.label(timed[-1])})."
+        f"Nothing to rank, {only}: from {_time(first)}, {_label(scope, first)}, to {_time(last)}, "
+        f"{_label(scope, last)}."
     )
+
+
+def _label(scope: Scope, row: Row) -> str:
+    """Return the label of a row without its workload, which the sentence has said."""
+    without = {WORKLOAD} | ({COMPILE} if row.cell.compile == "off" else set[Axis]())
+    return scope.label(row, without=without) or variant_of(row).name
 
 
 def _time(row: Row) -> str:
@@ -121,7 +129,7 @@ def _longest(scope: Scope) -> str:
         return ""
     found = frontiers(scope.rows)
     if not any(one.out for one in found):
-        return f"All fit, up to {max(row.cell.context_length for row in scope.rows):,}." if not scope.failed else ""
+        return f"All fit, up to {max(row.cell.context_length for row in scope.rows)}." if not scope.failed else ""
     series: dict[Variant, list[tuple[int | None, int | None]]] = {}
     for one in found:
         lengths = tuple(row.cell.context_length if row else None for row in (one.longest, one.out))
@@ -137,7 +145,7 @@ def _reach(ends: Sequence[tuple[int | None, int | None]]) -> str:
 
 
 def _lengths(ordered: Sequence[int]) -> str:
-    return f"{ordered[0]:,}" if len(ordered) == 1 else f"{ordered[0]:,} to {ordered[-1]:,} by shape"
+    return str(ordered[0]) if len(ordered) == 1 else f"{ordered[0]} to {ordered[-1]} by shape"
 
 
 def _largest_error(scope: Scope) -> str:

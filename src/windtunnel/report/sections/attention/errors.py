@@ -68,12 +68,12 @@ def _tensors(rows: Iterable[Row]) -> list[str]:
 
 def _explained(rows: Sequence[Row], scope: Scope) -> str:
     heads = sorted({error.num_heads for row in rows for error in row.record.errors})
-    number = f"{heads[0]:,}" if len(heads) == 1 else f"{heads[0]:,} to {heads[-1]:,}"
+    number = f"{heads[0]:,} to {heads[-1]:,} query heads" if len(heads) > 1 else counted(heads[0], "query head")
     without = len(scope.measured) - sum(row.is_ok for row in rows)
-    left_out = f" {counted(without, 'measured cell')} not compared." if without else ""
+    left_out = f" Not compared: {counted(without, 'measured cell')}." if without else ""
     return (
         "||x - reference|| / ||reference||, where the reference computes in float64 from the same Q, K, V and dO. "
-        f"Compared were {number} query heads of the batch, not all of it.{left_out}"
+        f"Compared: {number} of each cell's batch.{left_out}"
     )
 
 

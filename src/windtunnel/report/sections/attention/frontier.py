@@ -35,7 +35,7 @@ def _all_fit(scope: Scope) -> str:
     if longest is None:
         return "No cell was measured, and none ran out of memory."
     others = f" {counted(len(scope.failed), 'cell')} failed otherwise." if scope.failed else ""
-    return f"All fit: no cell ran out of memory, up to sequences of {longest:,}.{others}"
+    return f"All fit: no cell ran out of memory, up to sequences of {longest}.{others}"
 
 
 def _table(scope: Scope, found: Sequence[Frontier], capacity: int | None) -> Table:
@@ -66,7 +66,7 @@ def _table(scope: Scope, found: Sequence[Frontier], capacity: int | None) -> Tab
 
 
 def _length(length: int | None, otherwise: str) -> Cell:
-    return Cell(text=otherwise) if length is None else Cell(text=f"{length:,}", sort=length)
+    return Cell(text=otherwise) if length is None else Cell(text=str(length))
 
 
 def _failure(one: Frontier) -> tuple[Cell, Cell, Cell]:

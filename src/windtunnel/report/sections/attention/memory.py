@@ -29,19 +29,26 @@ def memory(scope: Scope) -> Section | None:
 
 
 def _explained(scope: Scope, uses: Sequence[MemoryUse]) -> str:
-    by_saved = [use for use in uses if use.matrices is not None and use.is_by_saved]
+    is_counted = any(use.peak is not None for use in uses)
+    saved = "what autograd saved for backward, without Q, K and V"
     how = (
-        "what autograd saved, without Q, K and V (the device does not count what is allocated)"
-        if by_saved
-        else "what is allocated before backward, without Q, K, V, dO and O"
+        f"what is allocated before backward, without Q, K, V, dO and O; for matrices below 320 MiB, of which the "
+        f"workspace would pass for a part, into {saved}"
+        if is_counted
+        else f"{saved}, as this device does not count what is allocated"
     )
     capacity = scope.environment.device_memory_bytes
-    return (
-        "One call on its own, after the samples, with all that was there before the cell taken off. The least is what "
-        "no backend can do without: inputs, O, and for backward dO, the gradients and one log-sum-exp a query. "
+    sentences = [
+        "One call on its own, after the samples, with all that was there before the cell taken off.",
+        "Workspaces of libraries (cuBLAS) are in it." if is_counted else "",
+        "Least: what no backend can do without, which is inputs, O, and for backward dO, the gradients and one "
+        "log-sum-exp a query.",
         f"N x N held: how many queries x keys matrices of all heads, in the format of Q, fit into {how}."
-        + (f" The device has {memory_text(capacity)}." if capacity else "")
-    )
+        if any(use.matrices is not None for use in uses)
+        else "",
+        f"The device has {memory_text(capacity)}." if capacity else "",
+    ]
+    return " ".join(filter(None, sentences))
 
 
 def _table(scope: Scope, rows: Sequence[Row], uses: dict[Row, MemoryUse]) -> Table:
@@ -53,8 +60,6 @@ def _table(scope: Scope, rows: Sequence[Row], uses: dict[Row, MemoryUse]) -> Tab
         "backward peak": ([use.backward_peak for use in found], "Most in use during backward."),
     }
     shown = [name for name, (values, _) in kinds.items() if any(value is not None for value in values)]
-    if "before backward" in shown and "saved" in shown:
-        shown.remove("saved")
     size = mebibytes_scale(
         value for values in [*(kinds[name][0] for name in shown), [use.least for use in found]] for value in values
     )

@@ -18,7 +18,7 @@ from windtunnel.report.measures import (
     spread_cell,
 )
 from windtunnel.report.scope import BACKEND, COMPILE, PRECISION, WORKLOAD, Axis, Scope
-from windtunnel.units import HALF_WIDTH, Scale, counted, mebibytes_scale, memory, milliseconds_scale
+from windtunnel.units import Scale, counted, mebibytes_scale, memory, milliseconds_scale
 
 MAX_TABLES = 16
 """With more backends than this all stand in one table for each workload: short tables are hard to search."""
@@ -40,8 +40,8 @@ def phase_name(row: Row, phase: str) -> str:
 def results(scope: Scope) -> Section:
     """Return all cells; what does not vary stands in a sentence above them."""
     said = (
-        "Forward with graph keeps what backward needs, forward with no_grad does not: two quantities, never in one "
-        "column. Half of the samples are below the median; beside it stands half of its 95 % interval. "
+        "Medians, with half of their 95 % interval (±) and mean ± standard deviation. Forward with graph keeps what "
+        "backward needs, forward with no_grad does not: two quantities, never in one column. "
         f"{_clocks(scope)}{scope.constants()}"
     )
     blocks: list[Block] = [Paragraph(text=said.rstrip())]
@@ -116,11 +116,11 @@ def _columns(row: Row, phase: str, time: Scale) -> tuple[Column, ...]:
     inside = row.record.timed.get(phase, "")
     median = number_column(name, time.unit, f"Median. Inside: {inside}.")
     if phase == row.record.total and len(row.phases) > 1:
-        return (median, number_column("± of both", HALF_WIDTH.unit, "Half of the interval.", is_detail=True))
+        return (median, number_column("±", "%", "Half of the 95 % interval of the median over it."))
     return (
         median,
-        number_column(f"± of {phase}", "%", f"Half of the 95 % interval of the median over it, of {name}."),
-        number_column(f"{phase}, mean ± std", time.unit, f"Mean and sample standard deviation of {name}."),
+        number_column("±", "%", f"Half of the 95 % interval of the median over it, of {name}."),
+        number_column("mean ± std", time.unit, f"Mean and sample standard deviation of {name}."),
     )
 
 
@@ -136,8 +136,8 @@ def _failure(row: Row) -> str:
     failure = row.record.failure
     if failure is None:
         return ""
-    where = f"in {failure.phase or failure.stage}"
-    return f"{where}, asked for {memory(failure.requested_bytes)}" if failure.requested_bytes else where
+    where = failure.phase or failure.stage
+    return f"{where}: asked {memory(failure.requested_bytes)}" if failure.requested_bytes else where
 
 
 def _disorder(scope: Scope) -> str:
