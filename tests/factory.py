@@ -12,8 +12,10 @@ from windtunnel.records.environment import Environment
 from windtunnel.records.pair import Pairing, PairRecord, PairSide
 from windtunnel.records.record import ClockName, Failure, Memory, Record, Samples, Status, Telemetry
 from windtunnel.records.store import StoredComparison, StoredRecord, open_store
+from windtunnel.spec.attention import AttentionSpec
 from windtunnel.spec.cell import Cell, MeasurePlan, Task
 from windtunnel.spec.model import NAMED_SIZES, ModelSpec
+from windtunnel.spec.tables import WORKLOADS
 from windtunnel.statistics.paired import Side
 from windtunnel.statistics.pairing import PairPlan, draw_samples
 
@@ -41,16 +43,12 @@ CPU = replace(
     GPU, device="cpu", device_name="A CPU", device_memory_bytes=128 * 2**30, driver=None, cuda=None, cudnn=None
 )
 
-PHASES = {
-    "forward": ("forward",),
-    "forward_backward": ("forward", "loss", "backward", "forward_backward"),
-    "train_step": ("forward", "loss", "backward", "optimizer", "step"),
-}
+PHASES = {name: tuple(kind.timed) for name, kind in WORKLOADS.items()}
 
 
 def make_task(
     *,
-    size: str | ModelSpec = TINY,
+    size: str | ModelSpec | AttentionSpec = TINY,
     workload: str = "forward",
     context_length: int = 16,
     batch_size: int = 4,
