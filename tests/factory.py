@@ -26,7 +26,7 @@ from windtunnel.records.store import StoredComparison, StoredRecord, open_store
 from windtunnel.spec.attention import AttentionSpec
 from windtunnel.spec.cell import Cell, MeasurePlan, Task
 from windtunnel.spec.model import NAMED_SIZES, ModelSpec
-from windtunnel.spec.tables import ATTENTION_WORKLOADS
+from windtunnel.spec.tables import WORKLOADS
 from windtunnel.statistics.paired import Side
 from windtunnel.statistics.pairing import PairPlan, draw_samples
 
@@ -54,18 +54,12 @@ CPU = replace(
     GPU, device="cpu", device_name="A CPU", device_memory_bytes=128 * 2**30, driver=None, cuda=None, cudnn=None
 )
 
-PHASES = {
-    "forward": ("forward",),
-    "forward_backward": ("forward", "loss", "backward", "forward_backward"),
-    "train_step": ("forward", "loss", "backward", "optimizer", "step"),
-    "attention_forward": ("forward",),
-    "attention_forward_backward": ("forward", "backward", "forward_backward"),
-}
+PHASES = {name: tuple(kind.timed) for name, kind in WORKLOADS.items()}
 
 
 def make_task(
     *,
-    size: str | ModelSpec = TINY,
+    size: str | ModelSpec | AttentionSpec = TINY,
     workload: str = "forward",
     context_length: int = 16,
     batch_size: int = 4,
@@ -306,7 +300,7 @@ def make_attention_record(
         task=task,
         status=status,
         total=total,
-        timed=ATTENTION_WORKLOADS[task.cell.workload].timed,
+        timed=WORKLOADS[task.cell.workload].timed,
         flops=cost_of(task.cell).flops,
         parameters=0,
         samples=tuple(samples) if status is Status.OK else (),

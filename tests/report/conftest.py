@@ -18,7 +18,7 @@ from factory import (
 )
 from windtunnel.analysis.results import Results, load_results
 from windtunnel.records.environment import Environment
-from windtunnel.records.record import Failure, Record, Status
+from windtunnel.records.record import Failure, Kernel, Record, Status
 from windtunnel.records.store import Run, open_store
 from windtunnel.report.build import build_document
 from windtunnel.report.document import Document
@@ -153,8 +153,25 @@ def attention_record(backend: str, compile: str, d: int, seq: int, workload: str
         forward_peak=held + matrix if backend == "eager" else held,
         backward_peak=(held + 2 * matrix if backend == "eager" else held + 4 * tensor) if trains else None,
         errors=(3e-7, 4e-7, 5e-7, 3.5e-7) if trains else (3e-7,),
+        kernels=kernels_of(backend, compile, d, *(("forward", "backward") if trains else ("forward",))),
         calls_per_sample=8 if seq == 1024 else 1,
     )
+
+
+def kernels_of(backend: str, compile: str, d: int, *phases: str) -> list[Kernel]:
+    """Return what ran: products and a softmax, Triton's where compiled, or one fused kernel; once a wrong one."""
+    if backend == "sdpa-efficient":
+        names = {
+            "forward": "fmha_cutlassF_f32_aligned_64x64_rf_sm80",
+            "backward": "fmha_cutlassB_f32_aligned_64x64_sm80",
+        }
+        return [Kernel(phase=phase, name=names[phase], launches=1, nanoseconds=900_000) for phase in phases]
+    softmax = "triton_per_fused__softmax_mul_0" if compile != "off" and d == 16 else "cunn_SoftMaxForward<4, float>"
+    return [
+        Kernel(phase=phase, name=name, launches=launches, nanoseconds=nanoseconds)
+        for phase in phases
+        for name, launches, nanoseconds in (("sm80_xmma_gemm_f32f32_tn", 2, 600_000), (softmax, 1, 400_000))
+    ]
 
 
 @pytest.fixture

@@ -104,6 +104,7 @@ class _Attempt:
     cold_causes: dict[str, float] = field(default_factory=dict)
     is_probe_broken: bool = False
     _meter: MemoryMeter | None = None
+    _is_compiled: bool = False
     _stage: str = "start"
 
     @contextmanager
@@ -129,7 +130,7 @@ class _Attempt:
 
     def clean(self) -> int:
         """Free the cell and return how many bytes it left behind."""
-        if self.task.cell.compile != "off":
+        if self._is_compiled:
             torch.compiler.reset()  # compiled code holds the memory of its CUDA graphs
         return self._meter.leftover() if self._meter else 0
 
@@ -141,12 +142,13 @@ class _Attempt:
                 self._open(device)
             self._meter = MemoryMeter(device)
             workload = build_workload(cell)
+            self._is_compiled = workload.is_compiled
             at_once = (WINDOW if plan.warmup == "auto" else plan.warmup, 1 if plan.target else plan.steps)
             clock = make_clock(device, num_phases=len(workload.phases), num_steps=max(at_once))
             if device.type == "cuda":
                 torch.cuda.synchronize(device)
         watch = None
-        if cell.compile != "off":
+        if workload.is_compiled:
             from windtunnel.bench.compiling import CompileWatch  # here: importing Dynamo takes seconds
 
             with self.stage("compile"):
@@ -187,7 +189,7 @@ class _Attempt:
             return
         spent = self.stages["warmup"] + self.stages["measure"]
         try:
-            if plan.is_cold and cell.compile == "off" and (others := times[ClockName.HOST][1:]):
+            if plan.is_cold and not workload.is_compiled and (others := times[ClockName.HOST][1:]):
                 rest = statistics.median(others) * 1e-9
                 self.cold_causes[ColdCause.ALLOCATOR] = time_growth(workload, clock) - rest
             self.probes = probe_steps(

@@ -79,6 +79,11 @@ class _Half:
         self.workload = build_workload(self.task.cell)
         self.clock = make_clock(device, num_phases=len(self.workload.phases), num_steps=1)
 
+    @property
+    def is_compiled(self) -> bool:
+        """Whether there is something in it that is compiled in its first step."""
+        return self.workload is not None and self.workload.is_compiled
+
     def step(self) -> StepTimes:
         """Run one step and return its times."""
         assert self.workload is not None
@@ -130,9 +135,10 @@ class _Attempt:
     def clean(self) -> int:
         """Free both cells and return how many bytes they left behind."""
         self.on_stage("clean")
+        is_compiled = self._compiled()
         for half in self.halves.values():
             half.workload = None
-        if self._compiled():
+        if is_compiled:
             torch.compiler.reset()  # compiled code holds the memory of its CUDA graphs
         return self._meter.leftover() if self._meter else 0
 
@@ -168,7 +174,7 @@ class _Attempt:
         self._begin("compile")
         watch = CompileWatch()
         for half in self._each():
-            if half.task.cell.compile != "off":
+            if half.is_compiled:
                 half.step()
                 watch.check_compiled()
         return watch
@@ -228,7 +234,7 @@ class _Attempt:
         self.warnings += taken.warnings
 
     def _compiled(self) -> bool:
-        return any(half.task.cell.compile != "off" for half in self.halves.values())
+        return any(half.is_compiled for half in self.halves.values())
 
     def _begin(self, stage: str) -> None:
         self._stage = stage

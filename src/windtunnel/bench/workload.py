@@ -1,9 +1,9 @@
 """What is measured: a cell built on its device, as phases to run in order and a reset between steps."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from types import FunctionType, MethodType
+from types import MethodType
 from zlib import crc32
 
 import torch
@@ -11,6 +11,7 @@ import torch.nn.functional as F  # noqa: N812  # the name that every PyTorch tex
 from torch import Tensor
 
 from windtunnel.attention.backend import load_backend
+from windtunnel.attention.own_code import with_own_code
 from windtunnel.errors import UnsupportedError
 from windtunnel.models.transformer import build_model
 from windtunnel.spec.cell import Cell
@@ -35,13 +36,15 @@ class Workload:
 
     `reset` runs before each step, outside of any timed region, and sets what is global to the process as this step
     needs it, so that the steps of two workloads may take turns. `fault` says what is wrong with the numbers of
-    the last step (a loss that is not finite), or None. `total` names the whole step.
+    the last step (a loss that is not finite), or None. `total` names the whole step. `is_compiled` says that the
+    first step runs torch.compile, for the model or inside of its attention.
     """
 
     phases: tuple[Phase, ...]
     total: str
     reset: Callable[[], None]
     fault: Callable[[], str | None]
+    is_compiled: bool = False
 
 
 def build_workload(cell: Cell) -> Workload:
@@ -56,7 +59,20 @@ def build_workload(cell: Cell) -> Workload:
     precision = PRECISIONS[cell.precision]
     backend = load_backend(cell.attention)
     product_dtype = _dtype(precision.autocast or precision.weights)
-    backend.check(cell.attention, device_type=device.type, dtype=product_dtype)
+    backend.check(
+        cell.attention,
+        device=device,
+        dtype=product_dtype,
+        d_head=cell.model.d_head,
+        is_causal=True,
+        is_grouped=cell.model.kv_heads != cell.model.num_heads,
+        needs_backward=cell.workload != "forward",
+    )
+    if backend.is_compiled and cell.compile != "off":
+        raise UnsupportedError(
+            f"attention {cell.attention!r} compiles itself, and cannot be part of a model under compile "
+            f"{cell.compile!r}: use compile 'off', or another attention"
+        )
     model = build_model(
         cell.model,
         backend.attend,
@@ -74,10 +90,12 @@ def build_workload(cell: Cell) -> Workload:
     if cell.compile != "off":
         # fullgraph: a graph break is an error instead of a silently slower mixture.
         run_model = torch.compile(_with_own_code(model, cell), mode=cell.compile, fullgraph=True)
+    is_compiled = backend.is_compiled or cell.compile != "off"
     inputs, targets = tokens[:, :-1].contiguous(), tokens[:, 1:].contiguous()
     begin_step = partial(_begin_step, uses_tf32=precision.tf32, is_compiled=cell.compile != "off")
     if cell.workload == "forward":
-        return _Inference(run_model, autocast, inputs, begin_step=begin_step).workload()
+        inference = _Inference(run_model, autocast, inputs, begin_step=begin_step)
+        return replace(inference.workload(), is_compiled=is_compiled)
     uses_scaler = cell.workload == "train_step" and precision.autocast == "float16"
     training = _Training(
         run_model,
@@ -88,7 +106,7 @@ def build_workload(cell: Cell) -> Workload:
         optimizer=torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, fused=True),
         scaler=torch.amp.GradScaler(device.type, enabled=uses_scaler),
     )
-    return training.workload(cell.workload)
+    return replace(training.workload(cell.workload), is_compiled=is_compiled)
 
 
 def _begin_step(*, uses_tf32: bool, is_compiled: bool) -> None:
@@ -100,19 +118,9 @@ def _begin_step(*, uses_tf32: bool, is_compiled: bool) -> None:
 
 
 def _with_own_code(model: torch.nn.Module, cell: Cell) -> torch.nn.Module:
-    """Give the model a copy of its forward's code, by which Dynamo keeps what it compiled.
-
-    Two compiled cells that take turns in one process would else share one list: the second to be compiled would be
-    compiled for any shape (or not at all, if it is the same), and each step would first try the other's guards.
-    """
-    forward = type(model).forward
-    assert isinstance(forward, FunctionType)
-    # What Dynamo knows of shapes goes by name, file and line: so the name must differ where shapes do.
+    """Give the model a copy of its forward for Dynamo, by a name that differs where shapes do."""
     name = f"forward_{crc32(cell.model_dump_json().encode()):08x}"
-    copied = FunctionType(
-        forward.__code__.replace(co_name=name), forward.__globals__, name, forward.__defaults__, forward.__closure__
-    )
-    model.forward = MethodType(copied, model)
+    model.forward = MethodType(with_own_code(type(model).forward, name=name), model)
     return model
 
 

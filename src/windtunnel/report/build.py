@@ -10,6 +10,7 @@ from windtunnel.report.sections.attention.backends import backends, backends_by_
 from windtunnel.report.sections.attention.charts import attention_charts
 from windtunnel.report.sections.attention.errors import errors, every_error
 from windtunnel.report.sections.attention.frontier import frontier
+from windtunnel.report.sections.attention.kernels import kernels
 from windtunnel.report.sections.attention.memory import memory
 from windtunnel.report.sections.attention.rates import rates
 from windtunnel.report.sections.attention.results import results as attention_results
@@ -60,6 +61,7 @@ ATTENTION_SECTIONS: tuple[Callable[[Scope], Section | None], ...] = (
     memory,
     frontier,
     errors,
+    kernels,
     processes,
     cold,
     failures,

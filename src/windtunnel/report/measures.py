@@ -34,6 +34,7 @@ _MEANINGS = {
     Mark.DRIFTING: "the samples rise or fall in their order",
     Mark.IMPRECISE: "no interval, or one wider than the target that was asked for, "
     f"± {percent(SMALLEST_EFFECT, decimals=0)} where none was",
+    Mark.OTHER_KERNELS: "the kernels that ran are not those of the attention that was asked for, or not compiled ones",
     Mark.STEP: "the level changes once",
     Mark.THROTTLED: "the clock of the device was held down, or low in some of the steps",
     Mark.TWO_STATES: "the samples go back and forth between two levels, which stand under Irregular samples",

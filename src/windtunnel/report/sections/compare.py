@@ -125,7 +125,11 @@ def _clocks(effects: list[PhaseEffect]) -> str:
     if whole and inside:
         said = f"Times of the whole step are on the {whole} clock, of phases inside it on the {inside} clock."
     else:
-        said = f"Times are on the {whole or inside} clock." if inside else f"Times of the whole step are on the {whole} clock."
+        said = (
+            f"Times are on the {whole or inside} clock."
+            if inside
+            else f"Times of the whole step are on the {whole} clock."
+        )
     corrected = " Verdicts of phases inside the step are not corrected for their number." if inside else ""
     return f"{said}{corrected}"
 

@@ -13,6 +13,7 @@ from windtunnel.analysis.attention import (
     variant_of,
     worst_errors,
 )
+from windtunnel.analysis.kernels import verdict_of
 from windtunnel.analysis.results import Row
 from windtunnel.report.measures import samples_text
 from windtunnel.report.scope import BACKEND, COMPILE, WORKLOAD, Axis, Scope
@@ -31,6 +32,7 @@ def answers_of(scope: Scope) -> dict[str, str]:
         "Highest rate": _highest_rate(scope),
         "Longest sequence": _longest(scope),
         "Largest error": _largest_error(scope),
+        "Kernels": _kernels(scope),
     }
 
 
@@ -160,6 +162,18 @@ def _largest_error(scope: Scope) -> str:
         name = " ".join(filter(None, (scope.value(BACKEND, row), _compiled(scope, row))))
         said.append(f"{precision} {scientific(error.relative_error)} in {error.tensor} ({name})")
     return f"Against float64: {', '.join(said)}." if said else ""
+
+
+def _kernels(scope: Scope) -> str:
+    """Say whether what ran is what was asked for; empty where nobody looked."""
+    verdicts = [verdict for row in scope.rows if (verdict := verdict_of(row))]
+    other = [verdict for verdict in verdicts if not verdict.is_as_asked]
+    if not verdicts:
+        return ""
+    if not other:
+        return f"As asked for in all of {counted(len(verdicts), 'cell')} that somebody looked into."
+    said = "; ".join(dict.fromkeys(verdict.sentence for verdict in other))
+    return f"Not what was asked for in {len(other):,} of {counted(len(verdicts), 'cell')}: {said}."
 
 
 def _compiled(scope: Scope, row: Row) -> str:
