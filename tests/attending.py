@@ -3,7 +3,6 @@
 import math
 from dataclasses import dataclass
 from functools import cache
-from importlib.util import find_spec
 
 import torch
 from torch import Tensor
@@ -11,12 +10,8 @@ from torch import Tensor
 from windtunnel.attention.backend import Attend, Backend
 from windtunnel.attention.reference import Gradients, reference
 from windtunnel.errors import UnsupportedError
-from windtunnel.spec.tables import ATTENTION_BACKENDS
 
 PARTS = ("o", "dq", "dk", "dv")
-
-# TODO(0.1.0): all names, once each module of the table is there.
-NAMES = tuple(name for name, path in ATTENTION_BACKENDS.items() if find_spec(path.partition(":")[0]))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -6,9 +6,9 @@ from types import ModuleType
 import pytest
 import torch
 
-from attending import NAMES
 from windtunnel.attention.backend import ANY_FLOAT, HALF, WITHOUT_WINDOW, Backend, HeadSizes, load_backend
 from windtunnel.errors import SpecError, UnsupportedError
+from windtunnel.spec.tables import ATTENTION_BACKENDS
 
 ALL_DEVICES = {"cpu": torch.float32, "cuda": torch.float16}
 """Device types, each with a dtype that any backend there takes."""
@@ -45,7 +45,7 @@ def refusal_of(backend: Backend, **asked: object) -> str:
     return str(refusal.value)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ATTENTION_BACKENDS)
 def test_every_name_of_the_table_has_a_backend_with_a_device(name: str):
     backend = load_backend(name)
 
@@ -53,7 +53,7 @@ def test_every_name_of_the_table_has_a_backend_with_a_device(name: str):
     assert backend.dtypes
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ATTENTION_BACKENDS)
 @pytest.mark.parametrize("device_type", ALL_DEVICES)
 @pytest.mark.usefixtures("everything_is_there")
 def test_a_backend_takes_exactly_the_devices_that_it_declares(name: str, device_type: str):

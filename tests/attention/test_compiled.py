@@ -19,7 +19,11 @@ from windtunnel.records.pair import PairRecord
 from windtunnel.records.record import ColdCause, Record, Status
 from windtunnel.statistics.pairing import PairPlan
 
-pytestmark = pytest.mark.compile
+pytestmark = [
+    pytest.mark.compile,
+    # Dynamo asks each input for its gradient, and torch warns where that is the result of something (torch 2.13).
+    pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning"),
+]
 
 # Dynamo's objects too, not only torch's: or each cell's collections take a second.
 gc.collect()

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from attending import (
-    NAMES,
     Case,
     attend_with_gradients,
     budgets,
@@ -19,9 +18,10 @@ from attending import (
 )
 from windtunnel.attention import flash_eager
 from windtunnel.attention.backend import load_backend
+from windtunnel.spec.tables import ATTENTION_BACKENDS
 
 CPU = torch.device("cpu")
-BACKENDS = {name: load_backend(name) for name in NAMES}
+BACKENDS = {name: load_backend(name) for name in ATTENTION_BACKENDS}
 ON_CPU = [name for name, backend in BACKENDS.items() if "cpu" in backend.dtypes]
 PLAIN = [name for name in ON_CPU if not BACKENDS[name].is_compiled]
 COMPILED = [name for name in ON_CPU if BACKENDS[name].is_compiled]

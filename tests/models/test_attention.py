@@ -5,7 +5,6 @@ import torch
 import torch.nn.functional as F  # noqa: N812  # the name that every PyTorch text uses
 from torch import Tensor
 
-from attending import NAMES
 from windtunnel.attention.backend import load_backend
 from windtunnel.models.transformer import build_model
 from windtunnel.spec.model import ModelSpec
@@ -41,7 +40,7 @@ def test_a_step_with_flash_attention_is_a_step_with_eager_attention(name: str, n
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("name", [name for name in NAMES if name in {"flash-eager", "flash-triton"}])
+@pytest.mark.parametrize("name", ["flash-eager", "flash-triton"])
 @pytest.mark.parametrize("num_kv_heads", [4, 2], ids=["each", "grouped"])
 def test_a_step_in_bfloat16_on_a_gpu_is_one_with_eager_attention(name: str, num_kv_heads: int):
     """Within a few roundings: eager attention itself is as far from float32."""

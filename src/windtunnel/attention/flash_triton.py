@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from windtunnel.attention.backend import Backend
+from windtunnel.attention.backend import Backend, HeadSizes
 from windtunnel.attention.checks import check_inputs
 from windtunnel.errors import UnsupportedError
 
@@ -97,7 +97,13 @@ def attend(
     return FlashAttention2Triton.apply(q, k, v, is_causal, window)
 
 
-BACKEND = Backend(attend=attend, dtypes={"cuda": DTYPES})
+BACKEND = Backend(
+    attend=attend,
+    dtypes={"cuda": DTYPES},
+    d_heads={"cuda": HeadSizes(most=256)},
+    least_capability=(8, 0),
+    package="triton",
+)
 
 
 def _as_heads(tensor: Tensor) -> Tensor:
