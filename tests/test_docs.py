@@ -107,7 +107,7 @@ def sweeps(monkeypatch: pytest.MonkeyPatch) -> list[AnySweep]:
 
     monkeypatch.setattr("windtunnel.cli.measuring.describe_device", lambda _device: CPU)
     monkeypatch.setattr("windtunnel.cli.compare.compare_sweeps", note_both)
-    for command in ("windtunnel.cli.run", "windtunnel.cli.step"):
+    for command in ("windtunnel.cli.run", "windtunnel.cli.step", "windtunnel.cli.attention"):
         monkeypatch.setattr(f"{command}.run_and_report", note)
     return asked
 
@@ -122,7 +122,7 @@ def test_each_command_in_a_page_is_one(page: str, line: str, cli: CallCli, folde
     outcome = cli(*words)
 
     assert outcome.code == 0, f"{page}: {line}\n{outcome.err}"
-    if words[0] in {"run", "step", "compare"} and "--dry-run" not in words:
+    if words[0] in {"run", "step", "attention", "compare"} and "--dry-run" not in words:
         assert all(sweep.expand("cpu") for sweep in sweeps)
         assert len(sweeps) == 1
 
@@ -155,7 +155,7 @@ def test_each_sweep_file_in_a_page_is_valid(block: Block):
 
 def test_the_quickstart_counts_its_sweep_right():
     page = (_DOCS / "quickstart.md").read_text(encoding="utf-8")
-    (block,) = (block for block in blocks("toml") if block.page.name == "quickstart.md")
+    block = next(block for block in blocks("toml") if block.page.name == "quickstart.md")
     fields: dict[str, Any] = tomllib.loads(block.text)
 
     whole, kept = (len(make_sweep(given).expand("cpu")) for given in (fields | {"exclude": []}, fields))

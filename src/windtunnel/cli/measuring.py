@@ -1,5 +1,6 @@
 """What commands that measure a sweep share: options of a run, the run with its display, tables and report after it."""
 
+import time
 from pathlib import Path
 from typing import Annotated
 
@@ -87,16 +88,17 @@ def run_and_report(
                 soft_wrap=True,
             )
             raise typer.Exit(EXIT_INTERRUPTED) from None
-    everything, compared = load_results(store), ()
+    everything, compared, begin = load_results(store), (), time.monotonic()
     assert display.environment is not None  # a run that ended has begun
     if isinstance(measured[0], AttentionSweep) and measured[0].compare:
         compared = compare_backends(
             measured[0], display.environment, everything, store=store, fresh=fresh, timeout=timeout, console=console
         )
         everything = load_results(store)
+    comparing = time.monotonic() - begin if compared else 0.0
     results = _of_run(everything, display.tasks, display.environment, compared)
     console.print(render_terminal(build_document(results)))
-    _print_times(summary, console)
+    _print_times(summary, comparing, console)
     for path in write_report(everything, report or store / "report"):
         console.print(f"report: [bold]{path}[/]", soft_wrap=True)
     if any(not row.is_ok for row in results) or any(one.record.status is not Status.OK for one in compared):
@@ -112,14 +114,16 @@ def _of_run(
     return Results(rows=rows, runs=results.runs, comparisons=compared)
 
 
-def _print_times(summary: RunSummary, console: Console) -> None:
+def _print_times(summary: RunSummary, comparing: float, console: Console) -> None:
     table = Table(title="Where the time of this run went", title_justify="left", box=None, pad_edge=False)
     table.add_column("part")
     table.add_column("time", justify="right")
     table.add_column("share", justify="right")
-    for label, seconds in sorted(summary.seconds.items(), key=lambda item: -item[1]):
-        table.add_row(label, units.duration(seconds), units.percent(seconds / summary.wall_seconds))
-    table.add_row("[bold]all[/]", units.duration(summary.wall_seconds), "")
+    spent = {**summary.seconds, **({"comparing in pairs": comparing} if comparing else {})}
+    wall_seconds = summary.wall_seconds + comparing
+    for label, seconds in sorted(spent.items(), key=lambda item: -item[1]):
+        table.add_row(label, units.duration(seconds), units.percent(seconds / wall_seconds))
+    table.add_row("[bold]all[/]", units.duration(wall_seconds), "")
     console.print(table)
     console.print(
         f"{units.counted(summary.measured, 'measurement')} in "

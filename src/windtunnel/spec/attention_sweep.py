@@ -2,6 +2,7 @@
 
 import itertools
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
@@ -206,7 +207,7 @@ class AttentionSweep(MeasureFields):
         """Return the backends A and B of each comparison."""
         return tuple((a, b) for a, _, b in (text.partition(_BETWEEN_SIDES) for text in self.compare))
 
-    def axes(self) -> dict[str, tuple[object, ...]]:
+    def axes(self) -> Mapping[str, tuple[object, ...]]:
         """Return the values of each axis, in the order of AXES; those of shapes that are no grid are in it too."""
         parts = [part for parts in self._grid() for part in parts]
         return {axis: tuple(dict.fromkeys(part[axis] for part in parts if axis in part)) for axis in AXES}
@@ -232,7 +233,7 @@ class AttentionSweep(MeasureFields):
         """
         return in_each_process([task for _, task in self.points(device)], self.processes)
 
-    def _grid(self) -> list[list[Point]]:
+    def _grid(self) -> Sequence[Sequence[Point]]:
         """Return the values of each axis as parts of points; shapes that are no grid are one axis, and so are heads."""
         heads = [
             {"heads": heads, "kv_heads": kv_heads or heads}

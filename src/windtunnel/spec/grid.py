@@ -167,7 +167,7 @@ class MeasureFields(Frozen):
         )
 
 
-def points_of(axes: Sequence[Sequence[Point]], exclude: Sequence[ExcludedPoints], *, processes: int) -> list[Point]:
+def points_of(axes: Sequence[Sequence[Point]], exclude: Sequence[ExcludedPoints], *, processes: int) -> Sequence[Point]:
     """Return the points of the grid that are not left out; the last axis varies fastest.
 
     Args:

@@ -161,7 +161,7 @@ class Sweep(MeasureFields):
         name = f"d{given['d_model']}-l{given['num_layers']}-h{given['num_heads']}"
         return SizeTable.model_validate(given).named(name)
 
-    def axes(self) -> dict[str, tuple[object, ...]]:
+    def axes(self) -> Mapping[str, tuple[object, ...]]:
         """Return the values of each axis, in the order of AXES; a shape without a name is the one value of its axis."""
         return {axis: getattr(self, axis) for axis in AXES} | {"size": self.size or ("",)}
 

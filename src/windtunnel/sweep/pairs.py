@@ -291,10 +291,10 @@ class _Run:
         """Measure a cell in a process of its own; every failure of it becomes a _LostError."""
         plan = MeasurePlan(
             warmup=task.plan.warmup,
-            cache=task.plan.cache,
             target=_BLOCK_TARGET,
             max_samples=_MOST_BLOCK_SAMPLES,
             max_seconds=self._block_seconds,
+            cache=task.plan.cache,
         )
         try:
             self._stage(f"process {number}, {side.upper()}: start")
