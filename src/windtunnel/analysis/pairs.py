@@ -8,7 +8,7 @@ from windtunnel.records.environment import Environment
 from windtunnel.records.pair import PairRecord, PairSide
 from windtunnel.records.record import ClockName, Status
 from windtunnel.records.store import StoredComparison
-from windtunnel.statistics.paired import Side, Verdict, benjamini_hochberg
+from windtunnel.statistics.paired import Verdict, benjamini_hochberg
 from windtunnel.statistics.pairing import Finding
 from windtunnel.units import counted, percent
 
@@ -95,8 +95,7 @@ def effects_of(record: PairRecord) -> tuple[PhaseEffect, ...]:
 
 
 def _effect(record: PairRecord, phase: str | None) -> PhaseEffect:
-    has_device = phase and all(record.side(side).series(phase, ClockName.DEVICE) for side in Side)
-    clock = ClockName.DEVICE if has_device else ClockName.HOST
+    clock = record.clock(phase)
     pairs, null_pairs = record.differences(phase, clock)
     return PhaseEffect(
         phase=phase or record.a.total,

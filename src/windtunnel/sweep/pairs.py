@@ -249,6 +249,7 @@ class _Run:
             target=_BLOCK_TARGET,
             max_samples=_MOST_BLOCK_SAMPLES,
             max_seconds=self._block_seconds,
+            cache=task.plan.cache,
         )
         try:
             self._stage(f"process {number}, {side.upper()}: start")
