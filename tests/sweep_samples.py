@@ -26,7 +26,10 @@ VALID: tuple[dict[str, Any], ...] = (
 )
 
 SIZES = "known: 10B, 2.7B, 8B, large, medium, small, xl"
-BACKENDS = "known: eager, sdpa, sdpa-cudnn, sdpa-efficient, sdpa-flash, sdpa-math"
+BACKENDS = (
+    "known: compiled, eager, flash-attn, flash-attn-3, flash-attn-4, flash-eager, flash-triton, flex, "
+    "sdpa, sdpa-cudnn, sdpa-efficient, sdpa-flash, sdpa-math"
+)
 MODES = "known: forward, forward_backward, train_step"
 PRECISIONS = "known: bf16, bf16-pure, fp16, fp32, tf32"
 COMPILE = "known: default, max-autotune, max-autotune-no-cudagraphs, off, reduce-overhead"

@@ -17,7 +17,7 @@ def attend(
 ) -> Float[Tensor, "batch heads queries d_head"]:
     """Attend with one product, one softmax, one product; keeps P for backward.
 
-    Grouped key heads are repeated, so they cost as much as full ones. A query that sees no key gets NaN.
+    Grouped key heads are repeated, so they cost as much as full ones.
 
     Cost: 4 * batch * heads * queries * keys * d_head FLOPs, causal or not.
     Source: Vaswani et al. 2017 (arXiv:1706.03762), equation 1.

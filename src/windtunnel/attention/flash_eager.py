@@ -1,13 +1,15 @@
 """FlashAttention-2 as tiles of PyTorch operations: the algorithm for reading and for any device, not for speed."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
-from torch.autograd.function import FunctionCtx, once_differentiable
+from torch.autograd.function import once_differentiable
 
 from windtunnel.attention.backend import ANY_FLOAT, Backend
+from windtunnel.attention.checks import check_inputs
 
 Q_TILE = 256
 K_TILE = 256
@@ -29,15 +31,20 @@ class FlashAttention2Eager(torch.autograd.Function):
         is_causal: bool = False,
         window: int | None = None,
     ) -> Float[Tensor, "*lead queries d_head"]:
-        """Return O in the dtype of `q`; axis -3 is that of heads, where queries may have several for each of the keys.
+        """Return O in the dtype of `q`.
 
-        Scores, statistics and sums over tiles are in float32 for half types. A query that sees no key gets O = 0.
+        From four axes on the third last one counts heads, of which `k` and `v` may have fewer (grouped queries).
+        Scores, statistics and sums over tiles are in float32 for half types.
+
+        Raises:
+            SpecError: The inputs do not fit each other, or a query would see no key.
         """
         return super().apply(q, k, v, is_causal, window)  # torch's own takes no keywords
 
     @staticmethod
-    def forward(ctx: FunctionCtx, q: Tensor, k: Tensor, v: Tensor, is_causal: bool, window: int | None) -> Tensor:
+    def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, is_causal: bool, window: int | None) -> Tensor:
         """Compute O, and save it with L (natural log, in the shape of `q` without its last axis) for backward."""
+        check_inputs(q, k, v, is_causal=is_causal, window=window)
         o, L = _forward(_by_key_head(q, k), *_with_heads(k, v), is_causal=is_causal, window=window)
         o, L = o.reshape(q.shape), L.reshape(q.shape[:-1])
         ctx.save_for_backward(q, k, v, o, L)
@@ -46,7 +53,7 @@ class FlashAttention2Eager(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: FunctionCtx, dO: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, dO: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Compute dQ, dK and dV, each tile of scores once."""
         q, k, v, o, L = ctx.saved_tensors
         D = (dO.to(L.dtype) * o.to(L.dtype)).sum(-1)
@@ -76,15 +83,14 @@ def _forward(
         for columns in _visible_tiles(rows, k.shape[-2], is_causal=is_causal, window=window):
             scores = _scores(q_tile, k[..., columns, :], rows, columns, groups, is_causal=is_causal, window=window)
             found = torch.maximum(largest, scores.amax(-1, keepdim=True))
-            # A row that has seen no key yet has no largest score: -inf - -inf would be NaN.
+            # A row that has seen no key so far has no largest score: -inf - -inf would be NaN.
             shift = found.masked_fill(found.isneginf(), 0.0)
             P = torch.exp(scores - shift)
             correction = torch.exp(largest - shift)
             total = total * correction + P.sum(-1, keepdim=True)
             sums = sums * correction + P.to(v.dtype) @ v[..., columns, :]
             largest = found
-        is_empty = total == 0
-        _write_rows(o, rows, (sums / total.masked_fill(is_empty, 1.0)).to(o.dtype))
+        _write_rows(o, rows, (sums / total).to(o.dtype))
         _write_rows(L, rows, largest + total.log())
     return o, L
 
@@ -108,8 +114,6 @@ def _backward(
     groups, num_queries, d_head = q.shape[-3:]
     scale = d_head**-0.5
     dtype, exact = q.dtype, L.dtype
-    # Rows that see no key: P is exp(-inf - inf) = 0 there, and not exp(-inf - -inf).
-    L = L.masked_fill(L.isneginf(), float("inf"))
     dk, dv = (torch.zeros(k.shape, dtype=exact, device=k.device) for _ in range(2))
     dq = torch.empty_like(q, memory_format=torch.contiguous_format)
     for rows in _tiles(0, num_queries, Q_TILE):

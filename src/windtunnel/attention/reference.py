@@ -33,7 +33,7 @@ def reference(
     """Return O, dQ, dK and dV in float64, computed in blocks of whole rows on the device of the inputs.
 
     Memory grows with queries + keys. For some heads only, pass slices: key heads, and all query heads that share them.
-    A query that sees no key has O = 0 and gives no gradients.
+    Each query must see a key.
 
     Cost: 10 * batch * heads * queries * keys * d_head FLOPs in float64, about half when causal.
     Source: Vaswani et al. 2017 (arXiv:1706.03762), equation 1, and its derivatives.
@@ -55,7 +55,7 @@ def reference(
             distance = torch.arange(rows.start, rows.stop, device=q.device)[:, None] - key[seen]
             is_visible = distance >= 0 if window is None else (distance >= 0) & (distance < window)
             scores.masked_fill_(~is_visible, float("-inf"))
-        P = torch.softmax(scores, dim=-1).nan_to_num_(0.0) if window is not None else torch.softmax(scores, dim=-1)
+        P = torch.softmax(scores, dim=-1)
         o[..., rows, :] = P @ v[..., seen, :]
         dP = do[..., rows, :] @ v[..., seen, :].mT
         dS = scale * P * (dP - (P * dP).sum(-1, keepdim=True))
