@@ -95,7 +95,9 @@ def effects_of(record: PairRecord) -> tuple[PhaseEffect, ...]:
 
 
 def _effect(record: PairRecord, phase: str | None) -> PhaseEffect:
-    clock = record.clock(phase)
+    is_part = phase is not None or record.a.task.cell.is_attention
+    has_device = is_part and all(side.series(phase or side.total, ClockName.DEVICE) for side in map(record.side, Side))
+    clock = ClockName.DEVICE if has_device else ClockName.HOST
     pairs, null_pairs = record.differences(phase, clock)
     return PhaseEffect(
         phase=phase or record.a.total,

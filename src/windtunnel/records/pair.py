@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from pydantic import ConfigDict, TypeAdapter
 
-from windtunnel.records.record import ClockName, Failure, Samples, Status, whole_clock
+from windtunnel.records.record import ClockName, Failure, Samples, Status
 from windtunnel.spec.cell import Task
 from windtunnel.statistics.paired import Side
 from windtunnel.statistics.pairing import Differences, PairPlan, Turn, differences
@@ -54,10 +54,6 @@ class PairSide:
     def series(self, phase: str, clock: ClockName) -> Samples | None:
         """Return the samples of a phase on a clock, or None where there are none."""
         return next((s for s in self.samples if s.phase == phase and s.clock == clock), None)
-
-    def clocks(self, phase: str) -> set[ClockName]:
-        """Return the clocks that timed a phase."""
-        return {series.clock for series in self.samples if series.phase == phase}
 
     def medians(self, phase: str, clock: ClockName) -> Iterator[float]:
         """Yield the median of each turn in nanoseconds, at least 1."""
@@ -118,22 +114,8 @@ class PairRecord:
         """Return one of the two."""
         return self.a if side is Side.A else self.b
 
-    def clock(self, phase: str | None = None) -> ClockName:
-        """Return the clock by which both sides are judged: the device's for a phase, the host's for the whole steps.
-
-        Each only where both sides have it: else it is the other one.
-        """
-        clocks = set.intersection(*(self.side(side).clocks(phase or self.side(side).total) for side in Side))
-        if phase is not None and ClockName.DEVICE in clocks:
-            return ClockName.DEVICE
-        return whole_clock(clocks)
-
-    def differences(self, phase: str | None = None, clock: ClockName | None = None) -> Differences:
-        """Return the differences of the pairs in a phase, on the clock that it is judged by unless one is named.
-
-        By default those of the whole steps, whatever each side calls it.
-        """
-        clock = clock or self.clock(phase)
+    def differences(self, phase: str | None = None, clock: ClockName = ClockName.HOST) -> Differences:
+        """Return the differences of the pairs in a phase (default: the whole steps, whatever each side calls it)."""
         medians = {side: self.side(side).medians(phase or self.side(side).total, clock) for side in Side}
         return differences(self.turns, [next(medians[turn.side]) for turn in self.turns])
 
