@@ -31,19 +31,23 @@ class Case:
         mask = f"window {self.window}" if self.window else "causal" if self.is_causal else "full"
         return f"{self.queries}x{self.keys}-{self.heads}/{self.kv_heads}x{self.d_head}-{mask}"
 
+    def check(self, backend: Backend, name: str, device: torch.device, dtype: torch.dtype) -> None:
+        """Let `backend` say that it cannot do this, gradients apart."""
+        backend.check(
+            name,
+            device=device,
+            dtype=dtype,
+            d_head=self.d_head,
+            is_causal=self.is_causal,
+            window=self.window,
+            is_square=self.queries == self.keys,
+            is_grouped=self.heads != self.kv_heads,
+        )
+
     def is_taken_by(self, backend: Backend, device: torch.device, dtype: torch.dtype) -> bool:
-        """Whether `backend` says that it can do this, gradients apart."""
+        """Whether `backend` says that it can do this."""
         try:
-            backend.check(
-                "asked",
-                device=device,
-                dtype=dtype,
-                d_head=self.d_head,
-                is_causal=self.is_causal,
-                window=self.window,
-                is_square=self.queries == self.keys,
-                is_grouped=self.heads != self.kv_heads,
-            )
+            self.check(backend, "asked", device, dtype)
         except UnsupportedError:
             return False
         return True

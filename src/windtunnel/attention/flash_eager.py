@@ -1,11 +1,12 @@
 """FlashAttention-2 as tiles of PyTorch operations: the algorithm for reading and for any device, not for speed."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
-from torch.autograd.function import FunctionCtx, once_differentiable
+from torch.autograd.function import once_differentiable
 
 from windtunnel.attention.backend import ANY_FLOAT, Backend
 from windtunnel.attention.checks import check_inputs
@@ -41,7 +42,7 @@ class FlashAttention2Eager(torch.autograd.Function):
         return super().apply(q, k, v, is_causal, window)  # torch's own takes no keywords
 
     @staticmethod
-    def forward(ctx: FunctionCtx, q: Tensor, k: Tensor, v: Tensor, is_causal: bool, window: int | None) -> Tensor:
+    def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, is_causal: bool, window: int | None) -> Tensor:
         """Compute O, and save it with L (natural log, in the shape of `q` without its last axis) for backward."""
         check_inputs(q, k, v, is_causal=is_causal, window=window)
         o, L = _forward(_by_key_head(q, k), *_with_heads(k, v), is_causal=is_causal, window=window)
@@ -52,7 +53,7 @@ class FlashAttention2Eager(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: FunctionCtx, dO: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, dO: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Compute dQ, dK and dV, each tile of scores once."""
         q, k, v, o, L = ctx.saved_tensors
         D = (dO.to(L.dtype) * o.to(L.dtype)).sum(-1)

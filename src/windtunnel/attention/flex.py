@@ -1,5 +1,6 @@
 """FlexAttention of torch: a kernel generated for a mask that is given as a function of two positions."""
 
+from collections.abc import Callable
 from functools import cache
 
 import torch
@@ -57,11 +58,16 @@ def _attend_blocks(q: Tensor, k: Tensor, v: Tensor, blocks: BlockMask | None) ->
 
 
 def _block_mask(queries: int, keys: int, window: int | None, device: torch.device) -> BlockMask:
-    def is_past(batch: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
-        return query >= key
+    is_visible = _is_past if window is None else _is_within(window)
+    return create_block_mask(is_visible, B=None, H=None, Q_LEN=queries, KV_LEN=keys, device=device)
 
-    def is_in_window(batch: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
+
+def _is_past(batch: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
+    return query >= key
+
+
+def _is_within(window: int) -> Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]:
+    def is_visible(batch: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
         return (query >= key) & (query - key < window)
 
-    is_visible = is_past if window is None else is_in_window
-    return create_block_mask(is_visible, B=None, H=None, Q_LEN=queries, KV_LEN=keys, device=device)
+    return is_visible

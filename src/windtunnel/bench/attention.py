@@ -163,4 +163,4 @@ class _Step:
 
 def _is_finite(tensor: Tensor) -> bool:
     """Look at the extremes, which are nan if any number is: isfinite would need as much memory again."""
-    return bool(torch.stack(torch.aminmax(tensor)).isfinite().all())
+    return bool(torch.stack((tensor.amin(), tensor.amax())).isfinite().all())

@@ -35,6 +35,11 @@ def runs_needed(steps: Sequence[StepTimes]) -> int:
     return runs
 
 
+def warn_of_batches(runs: int) -> str:
+    """Say what a cold cache means where phases run several times in a row."""
+    return f"each sample is the mean of {runs} runs in a row; only the first finds a cold cache"
+
+
 class BatchClock:
     """A clock for steps that run each phase several times in a row: it reads the mean time of one run."""
 

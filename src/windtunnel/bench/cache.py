@@ -20,9 +20,10 @@ class CacheFlush:
     """A buffer of twice the size of the device's last cache, which is written to push everything else out."""
 
     def __init__(self, device: torch.device) -> None:
-        """Allocate the buffer."""
+        """Allocate the buffer and write it once: a CPU's memory is taken when it is written."""
         self.num_bytes = _FACTOR * last_cache_bytes(device)
-        self._buffer = torch.empty(self.num_bytes, dtype=torch.uint8, device=device)
+        self._buffer = torch.zeros(self.num_bytes, dtype=torch.uint8, device=device)
+        self.flush()
 
     def flush(self) -> None:
         """Write the buffer: on CUDA that is queued like any kernel."""

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 import torch
 
-from windtunnel.bench.batching import LOOK_STEPS, NOT_BATCHED, runs_needed
+from windtunnel.bench.batching import LOOK_STEPS, NOT_BATCHED, runs_needed, warn_of_batches
 from windtunnel.bench.build import build_workload
 from windtunnel.bench.cache import CacheFlush
 from windtunnel.bench.clock import Clock, StepTimes, make_clock
@@ -262,8 +262,9 @@ class _Attempt:
             return clock
         self.runs = runs
         workload.repeat(runs)
+        into.clear()  # a single run is another quantity: the warm-up begins anew
         if plan.cache == "cold":
-            self.warnings.append(f"each sample is the mean of {runs} runs in a row; only the first finds a cold cache")
+            self.warnings.append(warn_of_batches(runs))
         self.memory = self._meter.read()  # of single runs: those in a row keep what each has for backward
         return self._make_clock(workload, device)
 

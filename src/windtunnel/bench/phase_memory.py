@@ -39,10 +39,8 @@ def read_phase_memory(workload: Workload, meter: MemoryMeter) -> tuple[PhaseMemo
     )
 
 
-def _saved_bytes(workload: Workload) -> int | None:
-    """Return what the first phase keeps for the ones that follow; None for compiled code, which hooks would change."""
-    if workload.is_compiled:
-        return None
+def _saved_bytes(workload: Workload) -> int:
+    """Return what the first phase keeps for the ones that follow."""
     workload.reset()
     with _seeing_saved() as storages:
         _run(workload.phases[0])

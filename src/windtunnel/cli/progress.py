@@ -9,7 +9,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from windtunnel import units
 from windtunnel.records.environment import Environment
 from windtunnel.records.pair import PairRecord
-from windtunnel.records.record import ClockName, Record, Status
+from windtunnel.records.record import Record, Status
 from windtunnel.spec.cell import Task
 from windtunnel.statistics.interval import median_interval
 
@@ -176,7 +176,7 @@ def _make_bar(console: Console) -> Progress:
 
 
 def _outcome(record: Record) -> str:
-    series = record.series(record.total, ClockName.HOST)
+    series = record.whole_series()
     if record.status != Status.OK or not series:
         where = f" in {record.failure.stage}: {escape(record.failure.message)}" if record.failure else ""
         return f"[bold red]{record.status.value}[/]{where}"
