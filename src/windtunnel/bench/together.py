@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from windtunnel.bench.build import build_workload
 from windtunnel.bench.cell import MAX_WARMUP_SECONDS, MAX_WARMUP_STEPS
 from windtunnel.bench.clock import Clock, StepTimes, make_clock
 from windtunnel.bench.failing import explain_error
 from windtunnel.bench.loop import StepError, no_garbage_collection, run_steps, to_samples
 from windtunnel.bench.memory import MemoryMeter
-from windtunnel.bench.workload import Workload, build_workload
+from windtunnel.bench.workload import Workload
 from windtunnel.records.pair import Pairing, PairRecord, PairSide
 from windtunnel.records.record import ClockName, Failure, Status
 from windtunnel.spec.cell import Task
