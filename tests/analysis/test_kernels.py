@@ -218,7 +218,7 @@ def test_compiled_attention_that_was_matched_into_sdpa_is_named():
     assert verdict_of(row) == KernelVerdict(
         ran="cuDNN",
         is_as_asked=False,
-        sentence="asked for compiled, ran cudnn_generated_fort_native_sdpa_sm90_flash_fprop…: "
+        sentence="asked for compiled, ran cudnn_generated_fort_native_sdpa_sm90_flash_fprop_…: "
         "pattern-matched into cuDNN attention",
     )
 

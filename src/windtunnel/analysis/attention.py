@@ -14,7 +14,7 @@ from windtunnel.spec.attention import AttentionSpec
 from windtunnel.spec.tables import PRECISIONS
 
 SHORT_SECONDS = 0.3e-3
-"""Medians below this make no speed-up and no rank: what differs there is launching more often than attention."""
+"""Two medians below this make no speed-up and no rank: what differs there is launching more often than attention."""
 
 SMALLEST_LEAD = 0.01
 """Two medians less than 1 % apart are not told apart, however narrow their intervals are."""
@@ -201,7 +201,7 @@ def points_of(rows: Iterable[Row]) -> tuple[Point, ...]:
 class SpeedUp:
     """Time of a reference over that of another row: more than 1 where the other is faster.
 
-    `span` is that of `ratio_span`. Both are None where a median is so short that a ratio would say little.
+    `span` is that of `ratio_span`. Both are None where the two medians are so short that a ratio would say little.
     """
 
     ratio: float | None
@@ -215,7 +215,7 @@ def speed_up(reference: Row, row: Row, phase: str | None = None) -> SpeedUp | No
     old, new = reference.estimate(phase), row.estimate(phase)
     if old is None or new is None:
         return None
-    if min(old.value, new.value) < SHORT_SECONDS:
+    if max(old.value, new.value) < SHORT_SECONDS:
         return SpeedUp(ratio=None, span=None)
     return SpeedUp(ratio=old.value / new.value, span=ratio_span(old, new))
 
@@ -227,7 +227,7 @@ class Race:
     Attributes:
         wins: For each variant that was fastest somewhere, at how many points; most first.
         close: At how many points the first is not told apart from the second.
-        short: At how many points the median of the first is so short that it is not ranked.
+        short: At how many points the medians of the first two are so short that they are not ranked.
     """
 
     wins: dict[Variant, int]
@@ -252,7 +252,7 @@ def race(rows: Iterable[Row]) -> Race | None:
         if len(point.rows) < 2:
             continue
         best, *others = sorted(point.rows.values(), key=_median)
-        if _median(best) < SHORT_SECONDS:
+        if _median(others[0]) < SHORT_SECONDS:
             short += 1
         elif all(_is_behind(other, best) for other in others):
             wins[variant_of(best)] = wins.get(variant_of(best), 0) + 1

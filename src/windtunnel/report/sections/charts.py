@@ -78,7 +78,7 @@ def _times(scope: Scope, panel: Panel, axis: Axis) -> Figure:
         traces.append(figures.with_hover(figures.with_intervals(trace, ends), hovers))
     title = f"time of a step ({time.unit})"
     return Figure(
-        caption=caption_of(f"Time of a step by {axis.name}", panel, scope),
+        caption=_caption(f"Time of a step by {axis.name}", panel, scope),
         plotly=figures.chart(
             traces,
             x=_x_axis(scope, axis, panel.rows),
@@ -134,7 +134,7 @@ def _memory_of(scope: Scope, panel: Panel, axis: Axis) -> Figure:
     ordered = sorted((value, scope.label(row)) for row, value in peaks.items())
     title = f"peak memory ({scale.unit})"
     return Figure(
-        caption=caption_of(f"Peak memory by {axis.name}", panel, scope),
+        caption=_caption(f"Peak memory by {axis.name}", panel, scope),
         plotly=figures.chart(
             traces,
             x=_x_axis(scope, axis, panel.rows),
@@ -179,8 +179,7 @@ def _samples_of(scope: Scope, caption: str, rows: Sequence[Row]) -> Figure:
     )
 
 
-def caption_of(what: str, panel: Panel, scope: Scope) -> str:
-    """Return what a chart shows and which cells it leaves out."""
+def _caption(what: str, panel: Panel, scope: Scope) -> str:
     parts = [what, panel.title]
     if WARMUP in scope.axes:
         parts.append(f"cells with {scope.phrase(WARMUP, panel.rows[0])}")

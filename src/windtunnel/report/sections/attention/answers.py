@@ -52,7 +52,7 @@ def _listed(wins: list[str], found: Race) -> str:
     if found.close:
         parts.append(f"{found.close:,} with no backend told apart from the next")
     if found.short:
-        parts.append(f"{found.short:,} not ranked, as the fastest is below {duration(SHORT_SECONDS)}")
+        parts.append(f"{found.short:,} not ranked, as the fastest two are below {duration(SHORT_SECONDS)}")
     return "; ".join(parts)
 
 

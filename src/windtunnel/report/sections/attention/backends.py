@@ -23,8 +23,8 @@ def backends(scope: Scope) -> Section | None:
     said = (
         f"Medians of one run, not paired: time of {reference.name} over time of the other, above 1x where the other is "
         "faster. A drift of the machine between two cells is in their ratio; windtunnel compare measures such a "
-        "difference in pairs. Ranges are from the ends of the two intervals divided crosswise. short: a median below "
-        f"{duration(SHORT_SECONDS)}, where a ratio would rank launches and noise."
+        "difference in pairs. Ranges are from the ends of the two intervals divided crosswise. short: both medians "
+        f"below {duration(SHORT_SECONDS)}, where a ratio would rank launches and noise."
     )
     blocks: list[Block] = [Paragraph(text=said)]
     blocks += [_table(scope, points, reference, None) for points in _by_workload(scope)]

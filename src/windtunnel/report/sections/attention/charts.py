@@ -9,7 +9,7 @@ from windtunnel.report import figures
 from windtunnel.report.document import Figure, Section
 from windtunnel.report.measures import peak_bytes
 from windtunnel.report.scope import SEQ, Scope
-from windtunnel.report.sections.charts import caption_of, hover, most_warmed, samples_of_cells, scaled
+from windtunnel.report.sections.charts import hover, most_warmed, samples_of_cells, scaled
 from windtunnel.report.series import Panel, Series, panels_of
 from windtunnel.units import Scale, counted, duration, mebibytes_scale, memory, milliseconds_scale
 
@@ -105,7 +105,7 @@ def _figure(
     drawn = [value / scale.size for value in values.values()]
     title = f"{what.removesuffix(' by sequence length').lower()} ({scale.unit})"
     return Figure(
-        caption=caption_of(what, panel, scope),
+        caption=_caption(what, panel, scope),
         plotly=figures.chart(
             traces,
             x=figures.ticks_axis("sequence length (tokens)", lengths),
@@ -115,12 +115,19 @@ def _figure(
     )
 
 
+def _caption(what: str, panel: Panel, scope: Scope) -> str:
+    drawn = "" if len(panel.rows) == len(scope.rows) else f"{len(panel.rows):,} of {counted(len(scope.rows), 'cell')}"
+    return ", ".join(filter(None, (what, panel.title, drawn)))
+
+
 def _in_words(scope: Scope, panel: Panel, values: dict[Row, float], text_of: Callable[[float], str]) -> str:
     parts = ["Both axes are logarithmic."]
     if values:
         ordered = sorted((value, scope.label(row)) for row, value in values.items())
         (low, lowest), (high, highest) = ordered[0], ordered[-1]
         parts.append(f"From {text_of(low)} ({lowest}) to {text_of(high)} ({highest}).")
-    if out := [row for row in panel.rows if _is_out(row)]:
-        parts.append(f"A cross above all points: {counted(len(out), 'cell')} ran out of memory, listed under Failures.")
+    out = [(series.name, row.cell.context_length) for series in panel.series for row in series.rows if _is_out(row)]
+    if out:
+        ends = "; ".join(f"{name} at {length}" for name, length in out)
+        parts.append(f"Crosses above all points ran out of memory: {ends}.")
     return " ".join([*parts, "All numbers are in the tables."])

@@ -8,8 +8,11 @@ from windtunnel.records.record import Status
 from windtunnel.report.document import Block, Callout, CalloutKind, Cell, Column, Paragraph, Section, Table
 from windtunnel.report.measures import GAP, number_column
 from windtunnel.report.scope import WORKLOAD, Scope
-from windtunnel.units import NOT_KNOWN, counted, mebibytes_scale, ratio, significant
+from windtunnel.units import NOT_KNOWN, counted, mebibytes_scale, percent, ratio
 from windtunnel.units import memory as memory_text
+
+_LEAST_SHARE = 0.99
+"""A peak below this share of the least is a fault; the rest is for tensors that an allocator shares."""
 
 
 def memory(scope: Scope) -> Section | None:
@@ -121,13 +124,13 @@ def _below_least(scope: Scope, uses: dict[Row, MemoryUse]) -> str:
     below = [
         (share, row)
         for row, use in uses.items()
-        if (share := use.over_least) and "backward" in row.phases and share < 1
+        if (share := use.over_least) and "backward" in row.phases and share < _LEAST_SHARE
     ]
     if not below:
         return ""
     share, row = min(below, key=lambda found: found[0])
     others = f", and {counted(len(below) - 1, 'other cell')}" if len(below) > 1 else ""
     return (
-        f"A fault in the measurement or the declared precision: {scope.label(row)}{others} holds at most "
-        f"{significant(share, 2)} of the least that its tensors take."
+        f"A fault in the measurement or the declared precision: {scope.label(row)}{others} held at most "
+        f"{percent(share)} of what its inputs and results alone take."
     )
