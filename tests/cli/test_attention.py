@@ -184,6 +184,19 @@ def test_backends_are_compared_after_the_sweep_where_both_were_measured(cli: Cal
     assert len(load_results(tmp_path).comparisons) == 3
 
 
+def test_attention_is_measured_by_a_real_worker(cli: CallCli, tmp_path: Path) -> None:
+    arguments = ("--backend", "eager,sdpa", *SMALL, "--steps", "3", "--compare", "eager/sdpa", "--store", str(tmp_path))
+
+    outcome = cli("attention", *arguments)
+
+    assert outcome.code == 0, outcome.err
+    results = load_results(tmp_path)
+    points = [(row.cell.attention, row.cell.context_length) for row in results]
+    assert points == [("eager", 32), ("eager", 64), ("sdpa", 32), ("sdpa", 64)]
+    assert all(len(row.samples("backward")) == 3 for row in results)
+    assert [one.record.status for one in results.comparisons] == [Status.OK, Status.OK]
+
+
 def test_the_tables_of_the_run_have_its_comparisons(cli: CallCli, lab: Lab, tmp_path: Path) -> None:
     arguments = ("attention", *SMALL, "--compare", "eager/sdpa", "--store", str(tmp_path))
 
