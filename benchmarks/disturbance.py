@@ -23,11 +23,12 @@ from random import Random
 import torch
 
 from windtunnel.bench import telemetry
+from windtunnel.bench.build import build_workload
 from windtunnel.bench.clock import Clock, make_clock
 from windtunnel.bench.loop import no_garbage_collection, run_steps
 from windtunnel.bench.telemetry import CPU_PERIOD, Source, TelemetrySampler, open_source
 from windtunnel.bench.vitals import NotKnownError, own_cores
-from windtunnel.bench.workload import Phase, Workload, build_workload
+from windtunnel.bench.workload import Phase, Workload
 from windtunnel.records.record import ClockName, Telemetry
 from windtunnel.spec.cell import Cell
 from windtunnel.spec.model import ModelSpec

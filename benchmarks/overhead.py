@@ -19,9 +19,10 @@ from random import Random
 
 import torch
 
+from windtunnel.bench.build import build_workload
 from windtunnel.bench.clock import make_clock
 from windtunnel.bench.loop import no_garbage_collection, run_steps
-from windtunnel.bench.workload import Phase, Workload, build_workload
+from windtunnel.bench.workload import Phase, Workload
 from windtunnel.records.record import ClockName
 from windtunnel.spec.cell import Cell
 from windtunnel.spec.model import NAMED_SIZES, ModelSpec

@@ -53,5 +53,9 @@ class Event:
     def record(self, stream: object) -> None:
         self.at_ns = max(self.accelerator.free_at_ns, self.accelerator.host_ns)
 
+    def query(self) -> bool:
+        """Say whether the device has come to this mark."""
+        return self.accelerator.host_ns >= self.at_ns
+
     def elapsed_time(self, end: "Event") -> float:
         return (end.at_ns - self.at_ns) / 1e6

@@ -12,10 +12,12 @@ from torch import Tensor
 from factory import TINY, make_task
 from windtunnel.attention import eager
 from windtunnel.bench import cell as cell_module
+from windtunnel.bench import inspection as inspection_module
+from windtunnel.bench import model_step as model_step_module
 from windtunnel.bench import telemetry as telemetry_module
-from windtunnel.bench import workload as workload_module
-from windtunnel.bench.cell import MIN_PROBE_SECONDS, measure_cell
+from windtunnel.bench.cell import measure_cell
 from windtunnel.bench.clock import StepTimes
+from windtunnel.bench.inspection import MIN_PROBE_SECONDS
 from windtunnel.bench.loop import StepError
 from windtunnel.bench.memory import LEFTOVER_LIMIT_BYTES
 from windtunnel.bench.telemetry import Source, TelemetrySampler
@@ -110,9 +112,9 @@ def probed(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
         return (Probe(name=ProbeName.PLAIN, clock=ClockName.HOST, nanoseconds=(1, 2, 3)),)
 
     monkeypatch.setattr(cell_module, "make_clock", lambda device, *, num_phases, num_steps: clock)
-    monkeypatch.setattr(cell_module, "can_probe", lambda device: True)
-    monkeypatch.setattr(cell_module, "probe_steps", probe_steps)
-    monkeypatch.setattr(cell_module, "time_growth", lambda workload, clock: 100e-9)
+    monkeypatch.setattr(inspection_module, "can_probe", lambda device: True)
+    monkeypatch.setattr(inspection_module, "probe_steps", probe_steps)
+    monkeypatch.setattr(inspection_module, "time_growth", lambda workload, clock: 100e-9)
     return asked
 
 
@@ -163,7 +165,7 @@ def test_probes_come_after_the_samples_and_are_kept(probed: list[dict[str, Any]]
 
 
 def test_steps_that_take_long_are_not_probed(probed: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(cell_module, "LONGEST_PROBED_SECONDS", 2.5e-9)
+    monkeypatch.setattr(inspection_module, "LONGEST_PROBED_SECONDS", 2.5e-9)
 
     record = measure(warmup=0, steps=9)
 
@@ -191,7 +193,7 @@ def test_a_cpu_has_no_probes():
 def test_a_probe_that_fails_is_a_warning_and_a_reason_for_a_new_process(
     monkeypatch: pytest.MonkeyPatch, error: Exception
 ):
-    monkeypatch.setattr(cell_module, "probe_steps", raising(error))
+    monkeypatch.setattr(inspection_module, "probe_steps", raising(error))
 
     task = make_task(size=ONE_LAYER, warmup=1, steps=3)
     record, leftover = measure_cell(task, process=1, is_first_in_process=True, on_stage=lambda stage: None)
@@ -297,7 +299,7 @@ def test_a_gradient_that_is_not_finite_is_a_failure_though_the_loss_is_fine(own_
 
 
 def test_a_training_that_diverges_is_a_failure(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(workload_module, "LEARNING_RATE", 1e38)
+    monkeypatch.setattr(model_step_module, "LEARNING_RATE", 1e38)
 
     record = measure(workload="train_step", steps=5)
 

@@ -11,8 +11,8 @@ from torch._dynamo.utils import counters
 
 from factory import TINY, make_task
 from windtunnel.attention import eager
+from windtunnel.bench.build import build_workload
 from windtunnel.bench.cell import measure_cell
-from windtunnel.bench.workload import build_workload
 from windtunnel.records.record import ColdCause, Record, Status
 
 pytestmark = pytest.mark.compile

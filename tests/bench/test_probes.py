@@ -98,10 +98,11 @@ def test_waiting_after_each_phase_costs_what_could_have_been_launched_meanwhile(
 
 
 def test_the_spin_lasts_longer_than_the_host_takes_to_launch_a_step(accelerator: Spinning):
-    """On a device of 3 GHz, the fastest there can be: 1.5 times 100 µs, and a millisecond."""
+    """On a device of 3 GHz, the fastest there can be: 1.5 times the given 100 µs, or the 2 µs seen, and 1 ms."""
     probe(accelerator, 100)
 
-    assert set(accelerator.spun) == {round(3e9 * 1.15e-3)}
+    assert accelerator.spun[0] == round(3e9 * 1.15e-3)
+    assert set(accelerator.spun[1:]) == {round(3e9 * 1.003e-3)}
 
 
 def test_the_hosts_time_of_a_queued_step_is_left_out_as_it_holds_the_spin(accelerator: Spinning):
@@ -113,11 +114,11 @@ def test_the_hosts_time_of_a_queued_step_is_left_out_as_it_holds_the_spin(accele
     }
 
 
-@pytest.mark.parametrize(("seconds", "rounds"), [(0.0, 3), (1.0, MOST_ROUNDS), (4.6e-3 * 4.5, 5)])
+@pytest.mark.parametrize(("seconds", "rounds"), [(0.0, 3), (1.0, MOST_ROUNDS), (4.2e-3 * 4.5, 5)])
 def test_rounds_end_with_the_time_but_not_before_the_third_nor_after_the_eighth(
     accelerator: Spinning, seconds: float, rounds: int
 ):
-    """A round takes 3.45 ms of spinning and 0.9 to 1.2 ms of steps."""
+    """A round takes 3.2 ms of spinning and 0.9 to 1.2 ms of steps."""
     probes = probe(accelerator, *[10_000] * 18, seconds=seconds)
 
     assert {len(probe.nanoseconds) for probe in probes.values()} == {rounds}

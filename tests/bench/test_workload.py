@@ -10,7 +10,8 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from factory import TINY, make_task
-from windtunnel.bench.workload import Workload, build_workload
+from windtunnel.bench.build import build_workload
+from windtunnel.bench.workload import Workload
 from windtunnel.errors import SpecError, UnsupportedError
 from windtunnel.spec.tables import ATTENTION_BACKENDS, PRECISIONS, STEP_WORKLOADS
 
@@ -245,7 +246,7 @@ def test_tf32_is_refused_where_there_are_no_tensor_cores():
 
 
 def test_each_step_has_its_own_precision_where_two_take_turns(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("windtunnel.bench.workload._check_precision", lambda cell, device: None)
+    monkeypatch.setattr("windtunnel.bench.model_step.check_precision", lambda cell, device: None)
     sides = [build(precision="tf32"), build(precision="fp32")]
     seen: list[str] = []
 

@@ -36,6 +36,7 @@ _POINT = {
     "warmup": ("plan.warmup",),
     "steps": ("plan.steps", "plan.target", "plan.max_samples", "plan.max_seconds"),
     "processes": ("plan.processes",),
+    "cache": ("plan.cache",),
     "device": ("cell.device",),
     "seed": ("cell.seed",),
     "machine": ("machine",),
@@ -160,7 +161,8 @@ def cold_starts(rows: Iterable[Row]) -> tuple[ColdStart, ...]:
 
 def shows_cold_start(row: Row) -> bool:
     """Tell whether the first sample of a row is the first step of its process, with others to compare it with."""
-    is_first = row.plan.is_cold and row.record.is_first_in_process and row.cell.compile == "off"
+    is_compiled = row.cell.compile != "off" or "compile" in row.record.stages  # an attention may compile itself
+    is_first = row.plan.is_cold and row.record.is_first_in_process and not is_compiled
     return is_first and min(map(len, row.samples_by_process()), default=0) > 1
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from windtunnel.records.record import ClockName, Record, Telemetry
+from windtunnel.records.record import Record, Telemetry
 from windtunnel.records.throttling import CHOSEN_REASONS, THROTTLE_REASONS
 from windtunnel.statistics.series import count_slow_start
 from windtunnel.statistics.steady import WINDOW, is_steady
@@ -200,8 +200,8 @@ def levels_of(record: Record) -> Levels | None:
 
 
 def _totals(record: Record, *, is_warmup: bool = False) -> tuple[int, ...]:
-    """Return the times of whole steps on the host's clock, which is the one that tables show."""
-    series = record.series(record.total, ClockName.HOST)
+    """Return the times of whole steps on the clock that tables show."""
+    series = record.whole_series()
     if series is None:
         return ()
     return series.warmup_nanoseconds if is_warmup else series.nanoseconds

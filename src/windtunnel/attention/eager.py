@@ -1,7 +1,7 @@
 """Attention that materialises its scores: the baseline that every published table starts from."""
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from windtunnel.attention.backend import ANY_FLOAT, Backend
@@ -13,6 +13,7 @@ def attend(
     v: Float[Tensor, "batch kv_heads keys d_head"],
     *,
     is_causal: bool,
+    window: int | None = None,
 ) -> Float[Tensor, "batch heads queries d_head"]:
     """Attend with one product, one softmax, one product; keeps P for backward.
 
@@ -27,9 +28,16 @@ def attend(
     # Scaling Q instead of the scores saves a pass over queries * keys elements.
     scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)  # [batch, heads, queries, keys]
     if is_causal:
-        future = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).triu_(1)
-        scores = scores.masked_fill_(future, float("-inf"))  # in place: the product's gradient does not need it
+        # In place: the product's gradient does not need it.
+        scores = scores.masked_fill_(hidden_keys(*scores.shape[-2:], window=window, device=q.device), float("-inf"))
     return torch.softmax(scores, dim=-1).to(v.dtype) @ v
+
+
+def hidden_keys(queries: int, keys: int, *, window: int | None, device: torch.device) -> Bool[Tensor, "queries keys"]:
+    """Return where a query does not see a key: after it, and before the last `window` up to it."""
+    ones = torch.ones(queries, keys, dtype=torch.bool, device=device)
+    future = ones.triu(1)
+    return future if window is None else future | ones.tril(-window)
 
 
 BACKEND = Backend(attend=attend, dtypes={"cpu": ANY_FLOAT, "cuda": ANY_FLOAT})

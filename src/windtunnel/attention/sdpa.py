@@ -1,6 +1,8 @@
-"""torch's scaled_dot_product_attention: as torch chooses, and pinned to each of its backends."""
+"""torch's scaled_dot_product_attention: as torch chooses, and pinned to each of its backends.
 
-from collections.abc import Mapping
+All of them align causal masks at the top left. A window is a mask of queries * keys booleans, made in each call; only
+the backends that take such a mask have it.
+"""
 
 import torch
 import torch.nn.functional as F  # noqa: N812  # the name that every PyTorch text uses
@@ -8,7 +10,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from windtunnel.attention.backend import ANY_FLOAT, HALF, Attend, Backend
+from windtunnel.attention.backend import ANY_FLOAT, HALF, WITHOUT_WINDOW, Attend, Backend, HeadSizes
+from windtunnel.attention.eager import hidden_keys
 from windtunnel.errors import UnsupportedError
 
 _NO_KERNEL = ("No available kernel", "No viable backend")
@@ -21,9 +24,14 @@ def attend(
     v: Float[Tensor, "batch kv_heads keys d_head"],
     *,
     is_causal: bool,
+    window: int | None = None,
 ) -> Float[Tensor, "batch heads queries d_head"]:
     """Attend with whichever backend torch chooses for this call."""
-    return F.scaled_dot_product_attention(q, k, v, is_causal=is_causal, enable_gqa=k.shape[1] != q.shape[1])
+    is_grouped = k.shape[1] != q.shape[1]
+    if window is None:
+        return F.scaled_dot_product_attention(q, k, v, is_causal=is_causal, enable_gqa=is_grouped)
+    visible = ~hidden_keys(q.shape[2], k.shape[2], window=window, device=q.device)
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=visible, enable_gqa=is_grouped)
 
 
 def _pinned(backend: SDPBackend) -> Attend:
@@ -33,11 +41,12 @@ def _pinned(backend: SDPBackend) -> Attend:
         v: Float[Tensor, "batch kv_heads keys d_head"],
         *,
         is_causal: bool,
+        window: int | None = None,
     ) -> Float[Tensor, "batch heads queries d_head"]:
         """Attend with one backend of torch, or raise UnsupportedError: torch must not choose another."""
         with sdpa_kernel(backend):
             try:
-                return attend(q, k, v, is_causal=is_causal)
+                return attend(q, k, v, is_causal=is_causal, window=window)
             except RuntimeError as error:
                 if str(error).startswith(_NO_KERNEL):
                     raise UnsupportedError(
@@ -48,12 +57,27 @@ def _pinned(backend: SDPBackend) -> Attend:
     return attend_pinned
 
 
-def _pinned_backend(backend: SDPBackend, dtypes: Mapping[str, tuple[torch.dtype, ...]]) -> Backend:
-    return Backend(attend=_pinned(backend), dtypes=dtypes)
-
-
 SDPA = Backend(attend=attend, dtypes={"cpu": ANY_FLOAT, "cuda": ANY_FLOAT})
-SDPA_FLASH = _pinned_backend(SDPBackend.FLASH_ATTENTION, {"cpu": ANY_FLOAT, "cuda": HALF})
-SDPA_EFFICIENT = _pinned_backend(SDPBackend.EFFICIENT_ATTENTION, {"cuda": (torch.float32, *HALF)})
-SDPA_CUDNN = _pinned_backend(SDPBackend.CUDNN_ATTENTION, {"cuda": HALF})
-SDPA_MATH = _pinned_backend(SDPBackend.MATH, {"cpu": ANY_FLOAT, "cuda": ANY_FLOAT})
+# What the kernels take on CUDA: aten/src/ATen/native/transformers/cuda/sdp_utils.cpp, torch 2.11 to 2.13. Flash there
+# takes no mask, and neither it nor any other kernel asks for d_head % 8 that torch pads for it.
+SDPA_FLASH = Backend(
+    attend=_pinned(SDPBackend.FLASH_ATTENTION),
+    dtypes={"cpu": ANY_FLOAT, "cuda": HALF},
+    d_heads={"cuda": HeadSizes(most=256)},
+    masks=WITHOUT_WINDOW,
+    least_capability=(8, 0),
+)
+SDPA_EFFICIENT = Backend(
+    attend=_pinned(SDPBackend.EFFICIENT_ATTENTION),
+    dtypes={"cuda": (torch.float32, *HALF)},
+    d_heads={"cuda": HeadSizes(multiple_bytes=16)},
+    has_grouped=False,
+)
+SDPA_CUDNN = Backend(
+    attend=_pinned(SDPBackend.CUDNN_ATTENTION),
+    dtypes={"cuda": HALF},
+    d_heads={"cuda": HeadSizes(most=256, multiple_bytes=16)},
+    masks=WITHOUT_WINDOW,
+    least_capability=(8, 0),
+)
+SDPA_MATH = Backend(attend=_pinned(SDPBackend.MATH), dtypes={"cpu": ANY_FLOAT, "cuda": ANY_FLOAT})

@@ -1,6 +1,5 @@
 """Measure one cell and make its record, whatever happens on the way."""
 
-import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -9,15 +8,19 @@ from datetime import UTC, datetime
 
 import torch
 
+from windtunnel.bench.batching import LOOK_STEPS, NOT_BATCHED, runs_needed, warn_of_batches
+from windtunnel.bench.build import build_workload
+from windtunnel.bench.cache import CacheFlush
 from windtunnel.bench.clock import Clock, StepTimes, make_clock
-from windtunnel.bench.failing import explain_error, printable
+from windtunnel.bench.failing import explain_error
+from windtunnel.bench.inspection import Findings, Inspection, Look, Sampled
 from windtunnel.bench.loop import StepError, no_garbage_collection, run_steps, to_samples
 from windtunnel.bench.memory import LEFTOVER_LIMIT_BYTES, MemoryMeter
-from windtunnel.bench.probes import can_probe, probe_steps, time_growth
+from windtunnel.bench.spinning import make_attention_clock, warn_of_gaps
 from windtunnel.bench.telemetry import TelemetrySampler
-from windtunnel.bench.workload import Workload, build_workload
+from windtunnel.bench.workload import Workload
 from windtunnel.cost.step import cost_of
-from windtunnel.records.record import ClockName, ColdCause, Failure, Memory, Probe, Record, Samples, Status, Telemetry
+from windtunnel.records.record import ColdCause, Failure, Memory, Record, Samples, Status, Telemetry
 from windtunnel.spec.cell import FEWEST_SAMPLES, Task
 from windtunnel.spec.tables import WORKLOADS
 from windtunnel.statistics.steady import WINDOW, is_steady
@@ -27,31 +30,30 @@ MAX_WARMUP_STEPS = 500
 MAX_WARMUP_SECONDS = 30.0
 """What ends an automatic warm-up that finds no steady state."""
 
-PROBE_SHARE = 0.3
-MIN_PROBE_SECONDS = 0.5
-MAX_PROBE_SECONDS = 5.0
-"""Probes take this share of the time of warm-up and samples, within these limits, or the fewest rounds they need."""
-
-LONGEST_PROBED_SECONDS = 5.0
-"""Longer steps are not probed: the fewest rounds are nine steps, which must not cost a cell its time limit."""
-
 OnStage = Callable[[str], None]
 
 
 def measure_cell(
-    task: Task, *, process: int, is_first_in_process: bool, on_stage: OnStage, with_probes: bool = True
+    task: Task,
+    *,
+    process: int,
+    is_first_in_process: bool,
+    on_stage: OnStage,
+    with_probes: bool = True,
+    look: Look | None = None,
 ) -> tuple[Record, int]:
     """Build, warm up and sample the cell of `task`; return its record and the bytes it left on the device.
 
     Every failure becomes a record with its stage; the samples that were complete before it are kept.
-    `on_stage` is told the name of each stage as it begins, never while a step runs. Probes come after the samples,
-    and only where the device can be probed.
+    `on_stage` is told the name of each stage as it begins, never while a step runs. Probes come after the samples:
+    of a whole model only where the device can be probed, and `look` among them.
     """
-    attempt = _Attempt(task, on_stage, with_probes)
+    attempt = _Attempt(task, on_stage, with_probes, look)
     started_at = datetime.now(UTC).isoformat(timespec="milliseconds")
     status, failure = attempt.run()
     leftover = 0
-    if attempt.is_probe_broken:  # so may be the context: its process has to go, as after a leak
+    findings = attempt.findings
+    if findings.is_broken:  # so may be the context: its process has to go, as after a leak
         leftover = LEFTOVER_LIMIT_BYTES["cuda"] + 1
     elif status == Status.OK:  # after a failure the whole process goes; a broken context could not be cleaned
         with attempt.stage("clean"):
@@ -78,8 +80,12 @@ def measure_cell(
         began_nanoseconds=attempt.began,
         warmup_began_nanoseconds=attempt.warmup_began,
         telemetry=attempt.telemetry,
-        probes=attempt.probes,
-        cold_causes=attempt.cold_causes,
+        probes=findings.probes,
+        cold_causes=attempt.cold_causes | findings.cold_causes,
+        calls_per_sample=attempt.runs,
+        phase_memory=findings.phase_memory,
+        kernels=findings.kernels,
+        errors=findings.errors,
     )
     return record, leftover
 
@@ -91,6 +97,7 @@ class _Attempt:
     task: Task
     on_stage: OnStage
     with_probes: bool
+    look: Look | None
     stages: dict[str, float] = field(default_factory=dict)
     samples: tuple[Samples, ...] = ()
     memory: Memory | None = None
@@ -100,10 +107,12 @@ class _Attempt:
     began: tuple[int, ...] = ()
     warmup_began: tuple[int, ...] = ()
     telemetry: Telemetry | None = None
-    probes: tuple[Probe, ...] = ()
     cold_causes: dict[str, float] = field(default_factory=dict)
-    is_probe_broken: bool = False
+    runs: int = 1
+    findings: Findings = field(default_factory=Findings)
+    _flush: CacheFlush | None = None
     _meter: MemoryMeter | None = None
+    _is_compiled: bool = False
     _stage: str = "start"
 
     @contextmanager
@@ -129,7 +138,7 @@ class _Attempt:
 
     def clean(self) -> int:
         """Free the cell and return how many bytes it left behind."""
-        if self.task.cell.compile != "off":
+        if self._is_compiled:
             torch.compiler.reset()  # compiled code holds the memory of its CUDA graphs
         return self._meter.leftover() if self._meter else 0
 
@@ -141,12 +150,15 @@ class _Attempt:
                 self._open(device)
             self._meter = MemoryMeter(device)
             workload = build_workload(cell)
-            at_once = (WINDOW if plan.warmup == "auto" else plan.warmup, 1 if plan.target else plan.steps)
-            clock = make_clock(device, num_phases=len(workload.phases), num_steps=max(at_once))
+            self._is_compiled = workload.is_compiled
+            if plan.cache == "cold":
+                self._flush = CacheFlush(device)
+                self._meter.set_apart(self._flush.num_bytes)
+            clock = self._make_clock(workload, device)
             if device.type == "cuda":
                 torch.cuda.synchronize(device)
         watch = None
-        if cell.compile != "off":
+        if workload.is_compiled:
             from windtunnel.bench.compiling import CompileWatch  # here: importing Dynamo takes seconds
 
             with self.stage("compile"):
@@ -158,16 +170,28 @@ class _Attempt:
         workload.reset()
         self._meter.mark_built()
         self._sample(workload, clock, watch.graphs if watch else lambda: 0)
+        if self._flush:
+            self._flush.free()
         if watch:
             self.warnings += watch.warnings()
         fault = workload.fault()
         if fault:
             count = len(self.samples[0].nanoseconds)
             return Status.BAD_NUMERICS, Failure(stage="measure", message=f"{fault} after {count} timed steps")
-        if self.with_probes and can_probe(device):
-            with self.stage("probe"):
-                self._probe(workload, clock, device)
+        if self.with_probes:
+            self._inspect(workload, clock)
         return Status.OK, None
+
+    def _make_clock(self, workload: Workload, device: torch.device) -> Clock:
+        """Return the clock of the cell, for as many steps as are run between two looks at it."""
+        plan = self.task.plan
+        at_once = (WINDOW if plan.warmup == "auto" else plan.warmup, 1 if plan.target else plan.steps)
+        num_phases, num_steps = len(workload.phases), max(at_once)
+        if not self.task.cell.is_attention:
+            return make_clock(device, num_phases=num_phases, num_steps=num_steps)
+        return make_attention_clock(
+            device, num_phases=num_phases, num_steps=num_steps, runs=self.runs, flush=self._flush
+        )
 
     def _open(self, device: torch.device) -> None:
         """Make the device the current one; where this process has not used it yet, time what its context takes."""
@@ -179,30 +203,25 @@ class _Attempt:
         if is_new:
             self.cold_causes[ColdCause.CONTEXT] = time.perf_counter() - begin
 
-    def _probe(self, workload: Workload, clock: Clock, device: torch.device) -> None:
-        """Run steps in other ways; as the samples are good, whatever goes wrong here is a warning only."""
-        cell, plan = self.task.cell, self.task.plan
-        times = {s.clock: s.nanoseconds for s in self.samples if s.phase == workload.total}
-        if statistics.median(times[ClockName.HOST]) * 1e-9 > LONGEST_PROBED_SECONDS:
+    def _inspect(self, workload: Workload, clock: Clock) -> None:
+        """Look after the samples for what they cannot show, where there is anything."""
+        assert self._meter is not None
+        sampled = Sampled(
+            task=self.task,
+            workload=workload,
+            clock=clock,
+            meter=self._meter,
+            samples=self.samples,
+            spent_seconds=self.stages["warmup"] + self.stages["measure"],
+        )
+        inspection = Inspection(sampled, self.look, self.findings)
+        if not inspection.passes():
             return
-        spent = self.stages["warmup"] + self.stages["measure"]
-        try:
-            if plan.is_cold and cell.compile == "off" and (others := times[ClockName.HOST][1:]):
-                rest = statistics.median(others) * 1e-9
-                self.cold_causes[ColdCause.ALLOCATOR] = time_growth(workload, clock) - rest
-            self.probes = probe_steps(
-                workload,
-                clock,
-                device,
-                enqueue_seconds=statistics.median(times[ClockName.ENQUEUE]) * 1e-9,
-                seconds=min(MAX_PROBE_SECONDS, max(MIN_PROBE_SECONDS, PROBE_SHARE * spent)),
-                seed=cell.seed,
-            )
-        except (StepError, RuntimeError) as error:  # a broken device is in its events too
-            cause = error.__cause__ or error
-            text = printable(f"{type(cause).__name__}: {cause}")
-            self.warnings.append(f"the samples are complete, but a probe after them failed: {text}")
-            self.is_probe_broken = True
+        if workload.repeat:
+            workload.repeat(1)
+        with self.stage("probe"):
+            inspection.run()
+        self.warnings += self.findings.warnings
 
     def _sample(self, workload: Workload, clock: Clock, graphs: Callable[[], int]) -> None:
         warmup: list[StepTimes] = []
@@ -212,10 +231,12 @@ class _Attempt:
         sampler.start()
         try:
             with self.stage("warmup"):
+                if self.task.cell.is_attention:
+                    clock = self._begin_warmup(workload, clock, warmup)
                 if plan.warmup == "auto":
                     self.warmed_by = self._warm_up(workload, clock, warmup, graphs)
                 else:
-                    _take(workload, clock, plan.warmup, warmup)
+                    _take(workload, clock, plan.warmup - len(warmup), warmup)
             with self.stage("measure"):
                 if plan.target is None:
                     _take(workload, clock, plan.steps, timed)
@@ -224,9 +245,28 @@ class _Attempt:
         finally:
             assert self._meter is not None
             self._note_telemetry(sampler, warmup, timed)
-            self.memory = self._meter.read()
-            self.warnings += self._meter.warnings()
+            self.memory = self.memory or self._meter.read()
+            self.warnings += (*self._meter.warnings(), *warn_of_gaps(timed))
             self.samples = to_samples(workload, warmup=warmup, timed=timed)
+
+    def _begin_warmup(self, workload: Workload, clock: Clock, into: list[StepTimes]) -> Clock:
+        """Run the first steps, and run phases that are too short several times in a row from then on."""
+        assert self._meter is not None
+        plan, device = self.task.plan, torch.device(self.task.cell.device)
+        _take(workload, clock, LOOK_STEPS if plan.warmup == "auto" else min(LOOK_STEPS, plan.warmup), into)
+        runs = runs_needed(into)
+        if runs == 1:
+            return clock
+        if workload.repeat is None:
+            self.warnings.append(NOT_BATCHED)
+            return clock
+        self.runs = runs
+        workload.repeat(runs)
+        into.clear()  # a single run is another quantity: the warm-up begins anew
+        if plan.cache == "cold":
+            self.warnings.append(warn_of_batches(runs))
+        self.memory = self._meter.read()  # of single runs: those in a row keep what each has for backward
+        return self._make_clock(workload, device)
 
     def _note_telemetry(self, sampler: TelemetrySampler, warmup: list[StepTimes], timed: list[StepTimes]) -> None:
         """Keep what the sensors said and when each step began, both in time since the first step of all."""
@@ -282,4 +322,4 @@ def _take(workload: Workload, clock: Clock, count: int, into: list[StepTimes]) -
 
 
 def _totals(steps: Sequence[StepTimes]) -> list[int]:
-    return [step.total[ClockName.HOST] for step in steps]
+    return [step.whole for step in steps]

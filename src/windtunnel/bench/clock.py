@@ -8,19 +8,26 @@ from typing import Protocol, runtime_checkable
 
 import torch
 
-from windtunnel.records.record import ClockName
+from windtunnel.records.record import ClockName, whole_clock
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StepTimes:
     """One step: nanoseconds of each phase in order, by clock, and of the whole step.
 
-    `began` is when it began, on the host's monotonic clock (perf_counter_ns).
+    `began` is when it began, on the host's monotonic clock (perf_counter_ns). `is_gap_hidden` says whether the host
+    had launched the whole step before the device began it; None where the clock does not see to that.
     """
 
     began: int
     phases: dict[ClockName, tuple[int, ...]]
     total: dict[ClockName, int]
+    is_gap_hidden: bool | None = None
+
+    @property
+    def whole(self) -> int:
+        """The whole step on the clock that it is judged by: the host's, or the device's where that holds it alone."""
+        return self.total[whole_clock(self.total)]
 
 
 @runtime_checkable  # tests check types as the code runs
@@ -153,6 +160,10 @@ class CudaClock:
             )
         self._step = -1
         return tuple(steps)
+
+    def has_begun(self) -> bool:
+        """Say whether the device has come to the first phase of this step."""
+        return self._events[self._step][0].query()
 
     def _record(self) -> None:
         self._events[self._step][self._mark].record(self._stream)

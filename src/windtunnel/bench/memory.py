@@ -29,10 +29,15 @@ class MemoryMeter:
         self._built: int | None = None
         self._retries = 0
         self._has_peak = True
+        self._apart = 0
+
+    def set_apart(self, num_bytes: int) -> None:
+        """Leave so many bytes, allocated since, out of what is read of the cell: they are not its own."""
+        self._apart = num_bytes
 
     def mark_built(self) -> None:
         """Note the level of the built cell, and start looking for the peak."""
-        self._built = self._level()
+        self._built = self._level() - self._apart
         self._retries = self._all_retries()
         if self._device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self._device)
@@ -55,18 +60,30 @@ class MemoryMeter:
         if self._device.type == "cuda":
             return Memory(
                 built_bytes=self._built,
-                peak_bytes=torch.cuda.max_memory_allocated(self._device),
-                peak_reserved_bytes=torch.cuda.max_memory_reserved(self._device),
+                peak_bytes=torch.cuda.max_memory_allocated(self._device) - self._apart,
+                peak_reserved_bytes=torch.cuda.max_memory_reserved(self._device) - self._apart,
                 capacity_bytes=torch.cuda.get_device_properties(self._device).total_memory,
                 source="CUDA caching allocator",
             )
+        peak = _resident_peak() if self._has_peak else None
         return Memory(
             built_bytes=self._built,
-            peak_bytes=_resident_peak() if self._has_peak else None,
+            peak_bytes=None if peak is None else peak - self._apart,
             peak_reserved_bytes=None,
             capacity_bytes=psutil.virtual_memory().total,
             source="resident set of the worker process",
         )
+
+    def begin_phase(self) -> None:
+        """Start looking for the peak anew."""
+        if self._device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(self._device)
+
+    def end_phase(self) -> tuple[int, int] | None:
+        """Return the bytes held now, and the most since `begin_phase`, both beyond the start; None on a CPU."""
+        if self._device.type != "cuda":
+            return None
+        return self._level() - self._start, torch.cuda.max_memory_allocated(self._device) - self._start
 
     def leftover(self) -> int:
         """Free what can be freed and return how many bytes more than at the start are still held."""

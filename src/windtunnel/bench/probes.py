@@ -8,21 +8,15 @@ from random import Random
 
 import torch
 
-from windtunnel.bench.clock import Clock, StepTimes
+from windtunnel.bench.clock import Clock, CudaClock, StepTimes
 from windtunnel.bench.loop import no_garbage_collection, run_steps
+from windtunnel.bench.spinning import SpinningClock
 from windtunnel.bench.workload import Phase, Workload
 from windtunnel.records.record import ClockName, Probe, ProbeName
 
 LEAST_ROUNDS = 3
 MOST_ROUNDS = 8
 """Six paired rounds are the fewest that have a 95 % interval; the interval of eight does not end at the extremes."""
-
-LONGEST_SPIN_SECONDS = 1.0
-"""A host that takes longer to launch a step is one that waits for the device inside it, and no spin helps."""
-
-_FASTEST_CLOCK_HZ = 3e9  # no NVIDIA GPU is faster, so a spin of so many cycles lasts at least as long as is asked
-_SPIN_FACTOR = 1.5
-_SPIN_MARGIN_SECONDS = 1e-3
 
 
 def can_probe(device: torch.device) -> bool:
@@ -56,11 +50,11 @@ def probe_steps(
     Raises:
         StepError: A step failed.
     """
-    spin_seconds = min(LONGEST_SPIN_SECONDS, _SPIN_FACTOR * enqueue_seconds + _SPIN_MARGIN_SECONDS)
+    assert isinstance(clock, CudaClock)
     ways: dict[ProbeName, tuple[Workload, Clock]] = {
         ProbeName.PLAIN: (workload, clock),
         ProbeName.SYNCHRONISED: (_synchronised(workload, device), clock),
-        ProbeName.QUEUED: (workload, _SpinningClock(clock, round(spin_seconds * _FASTEST_CLOCK_HZ))),
+        ProbeName.QUEUED: (workload, SpinningClock(clock, enqueue_seconds=enqueue_seconds)),
     }
     steps: dict[ProbeName, list[StepTimes]] = {name: [] for name in ways}
     deadline = time.perf_counter() + seconds
@@ -76,7 +70,6 @@ def probe_steps(
         Probe(name=name, clock=kept, nanoseconds=tuple(step.total[kept] for step in taken))
         for name, taken in steps.items()
         for kept in taken[0].total
-        if not (name == ProbeName.QUEUED and kept == ClockName.HOST)
     )
 
 
@@ -114,16 +107,3 @@ def _synchronised(workload: Workload, device: torch.device) -> Workload:
         return Phase(name=phase.name, run=run)
 
     return replace(workload, phases=tuple(map(waiting, workload.phases)))
-
-
-class _SpinningClock:
-    """A clock that gives the device something to do between the start of a step and its first phase."""
-
-    def __init__(self, clock: Clock, cycles: int) -> None:
-        self._clock = clock
-        self._cycles = cycles
-        self.begin, self.end, self.stop, self.read = clock.begin, clock.end, clock.stop, clock.read
-
-    def start(self) -> None:
-        self._clock.start()
-        torch.cuda._sleep(self._cycles)  # pyright: ignore[reportPrivateUsage]  # the only kernel of torch that spins

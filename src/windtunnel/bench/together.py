@@ -9,14 +9,18 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from windtunnel.bench.batching import LOOK_STEPS, NOT_BATCHED, runs_needed, warn_of_batches
+from windtunnel.bench.build import build_workload
+from windtunnel.bench.cache import CacheFlush
 from windtunnel.bench.cell import MAX_WARMUP_SECONDS, MAX_WARMUP_STEPS
 from windtunnel.bench.clock import Clock, StepTimes, make_clock
 from windtunnel.bench.failing import explain_error
 from windtunnel.bench.loop import StepError, no_garbage_collection, run_steps, to_samples
 from windtunnel.bench.memory import MemoryMeter
-from windtunnel.bench.workload import Workload, build_workload
+from windtunnel.bench.spinning import make_attention_clock, warn_of_gaps
+from windtunnel.bench.workload import Workload
 from windtunnel.records.pair import Pairing, PairRecord, PairSide
-from windtunnel.records.record import ClockName, Failure, Status
+from windtunnel.records.record import Failure, Status, whole_clock
 from windtunnel.spec.cell import Task
 from windtunnel.spec.tables import WORKLOADS
 from windtunnel.statistics.paired import Side
@@ -56,6 +60,7 @@ def compare_cells(a: Task, b: Task, *, plan: PairPlan, seed: int, on_stage: OnSt
         failure=failure,
         failed_side=attempt.side if failure else None,
         block_seconds=None,
+        calls_per_sample=attempt.runs,
         warnings=tuple(attempt.warnings),
         started_at=started_at,
         run_started_at=started_at,
@@ -71,13 +76,40 @@ class _Half:
     task: Task
     workload: Workload | None = None
     clock: Clock | None = None
+    flush: CacheFlush | None = None
     warmup: list[StepTimes] = field(default_factory=list)
     timed: list[StepTimes] = field(default_factory=list)
 
     def build(self, device: torch.device) -> None:
         """Build the cell, and the clock for one step at a time."""
         self.workload = build_workload(self.task.cell)
-        self.clock = make_clock(device, num_phases=len(self.workload.phases), num_steps=1)
+        if self.task.plan.cache == "cold":
+            self.flush = CacheFlush(device)
+        self.clock = self._make_clock(device, runs=1)
+
+    def repeat(self, device: torch.device, runs: int) -> None:
+        """Run each phase so often in a row from the next step on, and forget the steps so far."""
+        assert self.workload is not None
+        assert self.workload.repeat is not None
+        self.workload.repeat(runs)
+        self.warmup.clear()  # a single run is another quantity: the warm-up begins anew
+        self.clock = self._make_clock(device, runs=runs)
+
+    def free(self) -> None:
+        """Give up what was built."""
+        self.workload = self.clock = self.flush = None
+
+    def _make_clock(self, device: torch.device, *, runs: int) -> Clock:
+        assert self.workload is not None
+        num_phases = len(self.workload.phases)
+        if not self.task.cell.is_attention:
+            return make_clock(device, num_phases=num_phases, num_steps=1)
+        return make_attention_clock(device, num_phases=num_phases, num_steps=1, runs=runs, flush=self.flush)
+
+    @property
+    def is_compiled(self) -> bool:
+        """Whether there is something in it that is compiled in its first step."""
+        return self.workload is not None and self.workload.is_compiled
 
     def step(self) -> StepTimes:
         """Run one step and return its times."""
@@ -109,6 +141,7 @@ class _Attempt:
     on_stage: OnStage
     turns: list[Turn] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    runs: int = 1
     side: Side | None = None
     """Whose code runs now; None while it is both sides' matter."""
     _meter: MemoryMeter | None = None
@@ -130,9 +163,10 @@ class _Attempt:
     def clean(self) -> int:
         """Free both cells and return how many bytes they left behind."""
         self.on_stage("clean")
+        is_compiled = self._compiled()
         for half in self.halves.values():
-            half.workload = None
-        if self._compiled():
+            half.free()
+        if is_compiled:
             torch.compiler.reset()  # compiled code holds the memory of its CUDA graphs
         return self._meter.leftover() if self._meter else 0
 
@@ -146,11 +180,14 @@ class _Attempt:
         watch = self._compile()
         with no_garbage_collection():
             self._begin("warmup")
+            self._batch(device)
             self._warm_up(watch)
             self._begin("measure")
             self._take_pairs()
         if watch:
             self.warnings += watch.warnings()
+        for side, half in self.halves.items():
+            self.warnings += (f"{side.upper()}: {warning}" for warning in warn_of_gaps(half.timed))
         for half in self._each():
             half.step()  # compiled steps of the other side may have overwritten what this one left
             assert half.workload is not None
@@ -168,17 +205,41 @@ class _Attempt:
         self._begin("compile")
         watch = CompileWatch()
         for half in self._each():
-            if half.task.cell.compile != "off":
+            if half.is_compiled:
                 half.step()
                 watch.check_compiled()
         return watch
+
+    def _batch(self, device: torch.device) -> None:
+        """Take the first steps of attention alone, and run phases that are too short several times in a row.
+
+        Both sides run theirs equally often: a cache that is warm from the run before must be so on both.
+        """
+        halves = tuple(self.halves.values())
+        if not all(half.task.cell.is_attention for half in halves):
+            return
+        for half in self._each():
+            wanted = half.task.plan.warmup
+            for _ in range(LOOK_STEPS if wanted == "auto" else min(LOOK_STEPS, wanted)):
+                half.warmup.append(half.step())
+        runs = max(runs_needed(half.warmup) for half in halves)
+        if runs == 1:
+            return
+        if any(half.workload is None or half.workload.repeat is None for half in halves):
+            self.warnings.append(NOT_BATCHED)
+            return
+        self.runs = runs
+        for half in self._each():
+            half.repeat(device, runs)
+        if any(half.task.plan.cache == "cold" for half in halves):
+            self.warnings.append(warn_of_batches(runs))
 
     def _warm_up(self, watch: "CompileWatch | None") -> None:
         """Warm up both sides in turn: exact counts one by one, automatic ones by windows until nothing changes."""
         assert self._meter is not None
         deadline = time.perf_counter() + MAX_WARMUP_SECONDS
         state = None
-        cold = list(Side)
+        cold = [side for side in Side if self._wants_more(self.halves[side])]
         while cold:
             before, state = state, (self._meter.settled_bytes(), watch.graphs() if watch else 0)
             for side in cold:
@@ -189,12 +250,17 @@ class _Attempt:
             is_late = time.perf_counter() > deadline
             cold = [side for side in cold if not self._is_warm(side, has_settled=state == before, is_late=is_late)]
 
+    def _wants_more(self, half: _Half) -> bool:
+        """Whether the warm-up of a side is not over with the steps that `_batch` took."""
+        wanted = half.task.plan.warmup
+        return wanted == "auto" or not half.warmup or len(half.warmup) < wanted
+
     def _is_warm(self, side: Side, *, has_settled: bool, is_late: bool) -> bool:
         half = self.halves[side]
         wanted, num_steps = half.task.plan.warmup, len(half.warmup)
         if wanted != "auto":
             return num_steps >= wanted
-        if has_settled and is_steady([step.total[ClockName.HOST] for step in half.warmup]):
+        if has_settled and is_steady([step.whole for step in half.warmup]):
             return True
         if num_steps < MAX_WARMUP_STEPS and not is_late:
             return False
@@ -214,7 +280,9 @@ class _Attempt:
                 self.turns.append(turn)
 
         def read() -> Differences:
-            times = {side: (step.total[ClockName.HOST] for step in half.timed) for side, half in self.halves.items()}
+            clocks = [set(half.timed[0].total) for half in self.halves.values() if half.timed]
+            clock = whole_clock(set.intersection(*clocks))  # the same on both sides
+            times = {side: (step.total[clock] for step in half.timed) for side, half in self.halves.items()}
             return differences(self.turns, [max(1, next(times[turn.side])) for turn in self.turns])
 
         taken = take_pairs(
@@ -228,7 +296,7 @@ class _Attempt:
         self.warnings += taken.warnings
 
     def _compiled(self) -> bool:
-        return any(half.task.cell.compile != "off" for half in self.halves.values())
+        return any(half.is_compiled for half in self.halves.values())
 
     def _begin(self, stage: str) -> None:
         self._stage = stage

@@ -1,24 +1,9 @@
-"""What is measured: a cell built on its device, as phases to run in order and a reset between steps."""
+"""What is measured: a step as phases to run in order, and what can be asked of it between steps."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
-from types import FunctionType, MethodType
-from zlib import crc32
 
-import torch
-import torch.nn.functional as F  # noqa: N812  # the name that every PyTorch text uses
 from torch import Tensor
-
-from windtunnel.attention.backend import load_backend
-from windtunnel.errors import UnsupportedError
-from windtunnel.models.transformer import build_model
-from windtunnel.spec.cell import Cell
-from windtunnel.spec.model import ModelSpec
-from windtunnel.spec.tables import PRECISIONS, WORKLOADS
-
-LEARNING_RATE = 1e-4
-"""Small enough that no number of steps on one random batch diverges."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,208 +20,17 @@ class Workload:
 
     `reset` runs before each step, outside of any timed region, and sets what is global to the process as this step
     needs it, so that the steps of two workloads may take turns. `fault` says what is wrong with the numbers of
-    the last step (a loss that is not finite), or None. `total` names the whole step.
+    the last step (a loss that is not finite), or None. `total` names the whole step. `is_compiled` says that the
+    first step runs torch.compile, for the model or inside of its attention.
+
+    Attention alone has two more. `repeat` sets how often later steps run each phase in a row; None where a phase can
+    run only once a step. `tensors` returns the inputs and, after a step, its results by name; None for whole models.
     """
 
     phases: tuple[Phase, ...]
     total: str
     reset: Callable[[], None]
     fault: Callable[[], str | None]
-
-
-def build_workload(cell: Cell) -> Workload:
-    """Build the model, the batch and the optimizer of `cell` on its device.
-
-    Raises:
-        UnsupportedError: The device, the precision or the attention backend cannot do it.
-    """
-    device = torch.device(cell.device)
-    assert isinstance(cell.model, ModelSpec)
-    _check_precision(cell, device)
-    precision = PRECISIONS[cell.precision]
-    backend = load_backend(cell.attention)
-    product_dtype = _dtype(precision.autocast or precision.weights)
-    backend.check(cell.attention, device_type=device.type, dtype=product_dtype)
-    model = build_model(
-        cell.model,
-        backend.attend,
-        context_length=cell.context_length,
-        device=device,
-        dtype=_dtype(precision.weights),
-        seed=cell.seed,
-    )
-    generator = torch.Generator(device).manual_seed(cell.seed)
-    tokens = torch.randint(
-        cell.model.vocab_size, (cell.batch_size, cell.context_length + 1), generator=generator, device=device
-    )
-    autocast = torch.autocast(device.type, dtype=product_dtype, enabled=precision.autocast is not None)
-    run_model: Callable[[Tensor], Tensor] = model
-    if cell.compile != "off":
-        # fullgraph: a graph break is an error instead of a silently slower mixture.
-        run_model = torch.compile(_with_own_code(model, cell), mode=cell.compile, fullgraph=True)
-    inputs, targets = tokens[:, :-1].contiguous(), tokens[:, 1:].contiguous()
-    begin_step = partial(_begin_step, uses_tf32=precision.tf32, is_compiled=cell.compile != "off")
-    if cell.workload == "forward":
-        return _Inference(run_model, autocast, inputs, begin_step=begin_step).workload()
-    uses_scaler = cell.workload == "train_step" and precision.autocast == "float16"
-    training = _Training(
-        run_model,
-        autocast,
-        inputs,
-        targets,
-        begin_step=begin_step,
-        optimizer=torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, fused=True),
-        scaler=torch.amp.GradScaler(device.type, enabled=uses_scaler),
-    )
-    return training.workload(cell.workload)
-
-
-def _begin_step(*, uses_tf32: bool, is_compiled: bool) -> None:
-    """Set what is global to the process as this cell wants it; cells of two precisions may take turns."""
-    # "high" is the documented switch for TF32 products.
-    torch.set_float32_matmul_precision("high" if uses_tf32 else "highest")
-    if is_compiled:  # else it would import Inductor and its CUDA graphs for nothing
-        torch.compiler.cudagraph_mark_step_begin()  # the outputs of the step before are no longer needed
-
-
-def _with_own_code(model: torch.nn.Module, cell: Cell) -> torch.nn.Module:
-    """Give the model a copy of its forward's code, by which Dynamo keeps what it compiled.
-
-    Two compiled cells that take turns in one process would else share one list: the second to be compiled would be
-    compiled for any shape (or not at all, if it is the same), and each step would first try the other's guards.
-    """
-    forward = type(model).forward
-    assert isinstance(forward, FunctionType)
-    # What Dynamo knows of shapes goes by name, file and line: so the name must differ where shapes do.
-    name = f"forward_{crc32(cell.model_dump_json().encode()):08x}"
-    copied = FunctionType(
-        forward.__code__.replace(co_name=name), forward.__globals__, name, forward.__defaults__, forward.__closure__
-    )
-    model.forward = MethodType(copied, model)
-    return model
-
-
-def _dtype(name: str) -> torch.dtype:
-    dtype = getattr(torch, name)
-    assert isinstance(dtype, torch.dtype), name
-    return dtype
-
-
-def _check_precision(cell: Cell, device: torch.device) -> None:
-    """Refuse what the device would emulate or ignore: that would be another precision than the one asked for."""
-    if cell.precision == "tf32" and device.type != "cuda":
-        raise UnsupportedError(f"precision 'tf32' is a mode of NVIDIA tensor cores; {device.type} has none: use fp32")
-    if device.type != "cuda":
-        return
-    major, minor = torch.cuda.get_device_capability(device)
-    if cell.precision in {"tf32", "bf16", "bf16-pure"} and major < 8:
-        raise UnsupportedError(
-            f"precision {cell.precision!r} needs compute capability 8.0; {cell.device} has {major}.{minor}"
-        )
-
-
-class _Inference:
-    """The forward workload: the state of one step is its logits."""
-
-    def __init__(
-        self,
-        run_model: Callable[[Tensor], Tensor],
-        autocast: torch.autocast,
-        inputs: Tensor,
-        *,
-        begin_step: Callable[[], None],
-    ) -> None:
-        self._run_model = run_model
-        self._autocast = autocast
-        self._inputs = inputs
-        self._begin_step = begin_step
-        self._logits: Tensor | None = None
-
-    def workload(self) -> Workload:
-        return Workload(
-            phases=(Phase(name="forward", run=self._forward),),
-            total=WORKLOADS["forward"].total,
-            reset=self._reset,
-            fault=self._fault,
-        )
-
-    def _reset(self) -> None:
-        self._logits = None  # so that a step never holds two sets of logits
-        self._begin_step()
-
-    def _forward(self) -> None:
-        with torch.no_grad(), self._autocast:
-            self._logits = self._run_model(self._inputs)
-
-    def _fault(self) -> str | None:
-        assert self._logits is not None
-        return None if bool(self._logits.isfinite().all()) else "the logits are not all finite"
-
-
-class _Training:
-    """The workloads with gradients: the state of one step is its logits, until the loss is known, and its loss."""
-
-    def __init__(
-        self,
-        run_model: Callable[[Tensor], Tensor],
-        autocast: torch.autocast,
-        inputs: Tensor,
-        targets: Tensor,
-        *,
-        begin_step: Callable[[], None],
-        optimizer: torch.optim.Optimizer,
-        scaler: torch.amp.GradScaler,
-    ) -> None:
-        self._run_model = run_model
-        self._autocast = autocast
-        self._inputs = inputs
-        self._targets = targets.flatten()
-        self._begin_step = begin_step
-        self._optimizer = optimizer
-        self._scaler = scaler
-        self._logits: Tensor | None = None
-        self._loss: Tensor | None = None
-
-    def workload(self, name: str) -> Workload:
-        phases = [
-            Phase(name="forward", run=self._forward),
-            Phase(name="loss", run=self._find_loss),
-            Phase(name="backward", run=self._backward),
-        ]
-        if name == "train_step":
-            phases.append(Phase(name="optimizer", run=self._update))
-        return Workload(phases=tuple(phases), total=WORKLOADS[name].total, reset=self._reset, fault=self._fault)
-
-    def _reset(self) -> None:
-        self._logits = self._loss = None
-        self._optimizer.zero_grad(set_to_none=True)
-        self._begin_step()
-
-    def _forward(self) -> None:
-        with self._autocast:
-            self._logits = self._run_model(self._inputs)  # [batch, seq, vocab]
-
-    def _find_loss(self) -> None:
-        assert self._logits is not None
-        # Given up here: held through backward, they would be in the peak of memory.
-        logits, self._logits = self._logits, None
-        with self._autocast:
-            self._loss = F.cross_entropy(logits.flatten(0, 1), self._targets)
-
-    def _backward(self) -> None:
-        assert self._loss is not None
-        self._scaler.scale(self._loss).backward()
-
-    def _update(self) -> None:
-        self._scaler.step(self._optimizer)
-        self._scaler.update()
-
-    def _fault(self) -> str | None:
-        assert self._loss is not None
-        if not self._loss.isfinite():
-            return f"the loss is {self._loss.item()}"
-        if self._scaler.is_enabled():
-            return None  # scaled gradients overflow now and then; the scaler skips such an update
-        gradients = [p.grad for group in self._optimizer.param_groups for p in group["params"] if p.grad is not None]
-        bad = sum(not bool(gradient.isfinite().all()) for gradient in gradients)
-        return f"{bad} of {len(gradients)} gradients are not finite" if bad else None
+    is_compiled: bool = False
+    repeat: Callable[[int], None] | None = None
+    tensors: Callable[[], Mapping[str, Tensor]] | None = None

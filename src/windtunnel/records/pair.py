@@ -80,6 +80,7 @@ class PairRecord:
         failure: Why it has no or not all pairs; None where it has.
         failed_side: Whose failure it is; None where there is none, or where it is that of both together.
         block_seconds: How long each process sampled at least; None where both sides share one.
+        calls_per_sample: How often either side ran each phase in a row for one step, whose time is that of one run.
         warnings: What a reader should know before trusting the numbers.
         started_at: UTC, ISO 8601.
         run_started_at: The same of the command; comparisons of one command are one family of tests.
@@ -101,6 +102,7 @@ class PairRecord:
     warnings: tuple[str, ...]
     started_at: str
     run_started_at: str
+    calls_per_sample: int = 1
 
     @property
     def is_same(self) -> bool:

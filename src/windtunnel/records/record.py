@@ -1,6 +1,6 @@
 """One measured cell: what was asked, what happened, and every raw sample."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import ClassVar
@@ -31,6 +31,14 @@ class ClockName(StrEnum):
     """Events in the device's own stream, at the phase boundaries, without waiting in between."""
     ENQUEUE = "enqueue"
     """Wall clock of the host without waiting: how long the host took to launch the work."""
+
+
+def whole_clock(clocks: Collection[ClockName]) -> ClockName:
+    """Return the clock by which a whole step is judged, of those that timed it: the host's, else the device's.
+
+    Attention alone on an accelerator has none of the host: what the host waits for there is no part of it.
+    """
+    return ClockName.HOST if ClockName.HOST in clocks or not clocks else ClockName.DEVICE
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -229,6 +237,11 @@ class Record:
             if series.phase == phase and series.clock == clock:
                 return series
         return None
+
+    def whole_series(self) -> Samples | None:
+        """Return the samples of the whole step on the clock by which it is judged, or None where there are none."""
+        clocks = {series.clock for series in self.samples if series.phase == self.total}
+        return self.series(self.total, whole_clock(clocks))
 
 
 _ADAPTER = TypeAdapter(Record)

@@ -135,13 +135,20 @@ PRECISIONS = {
 
 ATTENTION_BACKENDS = {
     "eager": "windtunnel.attention.eager:BACKEND",
+    "compiled": "windtunnel.attention.compiled:make_backend",
     "sdpa": "windtunnel.attention.sdpa:SDPA",
     "sdpa-flash": "windtunnel.attention.sdpa:SDPA_FLASH",
     "sdpa-efficient": "windtunnel.attention.sdpa:SDPA_EFFICIENT",
     "sdpa-cudnn": "windtunnel.attention.sdpa:SDPA_CUDNN",
     "sdpa-math": "windtunnel.attention.sdpa:SDPA_MATH",
+    "flex": "windtunnel.attention.flex:make_backend",
+    "flash-eager": "windtunnel.attention.flash_eager:BACKEND",
+    "flash-triton": "windtunnel.attention.flash_triton:BACKEND",
+    "flash-attn": "windtunnel.attention.flash_packages:FLASH_ATTN",
+    "flash-attn-3": "windtunnel.attention.flash_packages:FLASH_ATTN_3",
+    "flash-attn-4": "windtunnel.attention.flash_packages:FLASH_ATTN_4",
 }
-"""Backend name to `module:attr`, imported by the worker only."""
+"""Backend name to `module:attr`, imported by the worker only: a `Backend`, or a function that makes one."""
 
 COMPILE_MODES = ("off", "default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs")
 """`off`, or a mode of `torch.compile`."""

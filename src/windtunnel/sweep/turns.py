@@ -30,7 +30,7 @@ class Sides:
 
     def add(self, turn: Turn, block: Record) -> None:
         """Add a turn and the record that came of it."""
-        series = block.series(block.total, ClockName.HOST)
+        series = block.whole_series()
         assert series is not None  # a record that is ok has samples
         self._medians.append(max(1.0, median(series.nanoseconds)))
         self._blocks[turn.side].append(block)
@@ -44,7 +44,7 @@ class Sides:
             self.warnings.append(warning)
 
     def differences(self) -> Differences:
-        """Return the differences of the whole steps so far, host clock."""
+        """Return the differences of the whole steps so far, each on the clock that it is judged by."""
         return differences(self.turns, self._medians)
 
     def complete(self, side: Side) -> PairSide:

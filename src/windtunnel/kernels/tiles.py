@@ -1,0 +1,90 @@
+"""Which tile each kernel takes, by architecture, dtype, mask and head size."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import torch
+
+from windtunnel.errors import UnsupportedError
+
+MAX_D_HEAD = 256
+
+
+class Tile(NamedTuple):
+    """How one kernel is cut: rows of queries and keys a step, warps a program, tiles in flight.
+
+    `precision` is how float32 operands are multiplied, and is of no effect for others: "ieee" in float32, "tf32x3" in
+    three TF32 products with the error of float32, "tf32" in one.
+    """
+
+    q_tile: int
+    k_tile: int
+    num_warps: int
+    num_stages: int
+    precision: str = "tf32"
+
+
+class Tiles(NamedTuple):
+    """The tiles of the three kernels."""
+
+    forward: Tile
+    dq: Tile
+    dkdv: Tile
+
+
+def pad_d_head(d_head: int) -> int:
+    """Return the power of two that a head is padded to: tensor cores take no fewer than 16 columns."""
+    return max(16, 1 << (d_head - 1).bit_length())
+
+
+class TileKey(NamedTuple):
+    """What a row of the table is for: an architecture, "half" or "float32", and "full" or "causal"."""
+
+    architecture: str
+    kind: str
+    mask: str
+
+
+_SMALL = Tiles(Tile(64, 64, 4, 2), Tile(64, 64, 4, 2), Tile(64, 64, 4, 2))
+
+TILES: Mapping[TileKey, Mapping[int, Tiles]] = {
+    TileKey(architecture, kind, mask): {16: _SMALL, 32: _SMALL, 64: _SMALL, 128: _SMALL, 256: _SMALL}
+    for architecture in ("sm_80", "sm_90", "sm_100")
+    for kind in ("half", "float32")
+    for mask in ("full", "causal")
+}
+
+
+def architecture_row(capability: tuple[int, int]) -> str:
+    """Return the architecture whose tiles a GPU takes: the nearest one below with as much shared memory.
+
+    8.x, and 12.x, which has the shared memory (99 KiB) and the kind of tensor cores of 8.6: sm_80, whose tiles are
+    small enough for these. 9.x: sm_90. 10.x and 11.x: sm_100.
+
+    Raises:
+        UnsupportedError: The GPU is older than 8.0.
+    """
+    major = capability[0]
+    if major < 8:
+        raise UnsupportedError(
+            f"compute capability {major}.{capability[1]} is not supported by the flash kernels; they need 8.0 or later"
+        )
+    if major == 8 or major >= 12:
+        return "sm_80"
+    return "sm_90" if major == 9 else "sm_100"
+
+
+def tiles_for(
+    capability: tuple[int, int], dtype: torch.dtype, d_head: int, *, is_causal: bool, allows_tf32: bool
+) -> Tiles:
+    """Return the tiles of the table's row for a GPU, as `architecture_row` names it.
+
+    Raises:
+        UnsupportedError: The GPU is older than 8.0.
+    """
+    kind = "float32" if dtype == torch.float32 else "half"
+    mask = "causal" if is_causal else "full"
+    tiles = TILES[TileKey(architecture_row(capability), kind, mask)][pad_d_head(d_head)]
+    if kind == "float32" and allows_tf32:
+        return Tiles(*(tile._replace(precision="tf32") for tile in tiles))
+    return tiles
