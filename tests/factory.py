@@ -312,7 +312,9 @@ def make_attention_record(
             source="CUDA caching allocator",
         ),
         failure=failure,
-        phase_memory=tuple(held[: 1 + trains]) if status is Status.OK and (peak or saved or allocated) else (),
+        phase_memory=tuple(held[: 1 + trains])
+        if status is Status.OK and (peak or saved is not None or allocated)
+        else (),
         errors=tuple(
             TensorError(tensor=tensor, relative_error=error, num_heads=1)
             for tensor, error in zip(("O", "dQ", "dK", "dV"), errors, strict=False)

@@ -135,6 +135,10 @@ def test_memory_that_nobody_looked_at_is_not_known():
     assert memory_use(row()) is None
 
 
+def test_what_autograd_saved_without_backward_is_nothing_to_show():
+    assert memory_use(memory_row(workload="attention_forward", saved=0)) is None
+
+
 def test_of_several_processes_the_most_counts():
     records = [
         make_attention_record(

@@ -133,14 +133,15 @@ class MemoryUse:
 
 def memory_use(row: Row) -> MemoryUse | None:
     """Return what a cell holds by phase, of several processes the most; None where no phase's memory is known."""
-    allocated, saved = _most(row, "forward", "allocated_bytes"), _most(row, "forward", "saved_bytes")
+    trains = "backward" in row.phases
+    allocated = _most(row, "forward", "allocated_bytes") if trains else None
+    saved = _most(row, "forward", "saved_bytes") if trains else None
     forward, backward = _most(row, "forward", "peak_bytes"), _most(row, "backward", "peak_bytes")
     if all(value is None for value in (allocated, saved, forward, backward)):
         return None
-    trains = "backward" in row.phases
     return MemoryUse(
-        before_backward=allocated if trains else None,
-        saved=saved if trains else None,
+        before_backward=allocated,
+        saved=saved,
         forward_peak=forward,
         backward_peak=backward,
         least=cost_of(row.cell).floor_bytes,

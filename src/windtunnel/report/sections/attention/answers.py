@@ -119,8 +119,9 @@ def _highest_rate(scope: Scope) -> str:
     if not rates:
         return ""
     best = max(rates, key=lambda row: rates[row])
-    share = fraction_of(scope, best)
-    whole = "that this machine reached in calibration" if is_calibrated(scope) else "of the datasheet"
+    of_ceiling = is_calibrated(scope)
+    share = fraction_of(best, of_ceiling=of_ceiling)
+    whole = "that this machine reached in calibration" if of_ceiling else "of the datasheet"
     of = f", {percent(share)} of the rate {whole} for its precision" if share else ""
     return f"{rate(rates[best])}{of}: {scope.label(best)}."
 

@@ -13,8 +13,9 @@ from windtunnel.report.sections.charts import hover, most_warmed, samples_of_cel
 from windtunnel.report.series import Panel, Series, panels_of
 from windtunnel.units import Scale, counted, duration, mebibytes_scale, memory, milliseconds_scale
 
-_ABOVE = 1.6
-"""How far above the highest point the crosses of what ran out of memory stand, as a factor."""
+_ABOVE = 1.5
+"""How far above the highest point the crosses of what ran out of memory stand, each line's above the last, as a factor.
+"""
 
 
 def attention_charts(scope: Scope) -> Section | None:
@@ -91,12 +92,13 @@ def _figure(
     text_of: Callable[[float], str],
 ) -> Figure:
     traces: list[figures.Json] = []
-    top = max(values.values(), default=scale.size) / scale.size * _ABOVE
+    top = max(values.values(), default=scale.size) / scale.size
     for series in panel.series:
         rows = sorted(series.rows, key=lambda row: row.cell.context_length)
         if members := [row for row in rows if row in values]:
             traces.append(trace_of(series, members))
         if out := [row for row in rows if _is_out(row)]:
+            top *= _ABOVE  # crosses of two lines at one length would hide one another
             crosses = figures.crosses(
                 series.name, [row.cell.context_length for row in out], [top] * len(out), place=series.color
             )

@@ -1,5 +1,6 @@
 """Which kernels ran for each backend, and whether they are what was asked for."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -70,7 +71,7 @@ def _table(scope: Scope, rows: Iterable[Row]) -> Table:
         for phase in dict.fromkeys(kernel.phase for kernel in row.record.kernels):
             seen = _seen(row, phase)
             of = tuple(axis.get(row) for axis in axes)
-            groups.setdefault((*of, phase, seen.kinds, seen.main.name), []).append((row, seen))
+            groups.setdefault((*of, phase, seen.kinds), []).append((row, seen))
     return Table(
         caption="Kernels by backend and phase",
         columns=(
@@ -80,7 +81,7 @@ def _table(scope: Scope, rows: Iterable[Row]) -> Table:
             Column(name="kinds", description="Of all kernels of the phase, by their names."),
             number_column("launches", description="Of all kernels of the phase, in one call."),
             number_column("main", "%", "Time of the main kernel over that of the phase."),
-            Column(name="main kernel", description="The one with the most time."),
+            Column(name="main kernel", description="The one with the most time in most of the cells."),
         ),
         rows=tuple(_entries(scope, members, axes) for members in groups.values()),
     )
@@ -88,6 +89,7 @@ def _table(scope: Scope, rows: Iterable[Row]) -> Table:
 
 def _entries(scope: Scope, members: Sequence[tuple[Row, _Seen]], axes: Sequence[Axis]) -> tuple[Cell, ...]:
     row, seen = members[0]
+    (main, _), *others = Counter(one.main.name for _, one in members).most_common()
     launches, shares = ([getattr(one, field) for _, one in members] for field in ("launches", "share"))
     return (
         *(Cell(text=scope.value(axis, row)) for axis in axes),
@@ -96,7 +98,7 @@ def _entries(scope: Scope, members: Sequence[tuple[Row, _Seen]], axes: Sequence[
         Cell(text=seen.kinds),
         _range([f"{count:,}" for count in (min(launches), max(launches))], sort=max(launches)),
         _range([percent(share, 0).removesuffix(" %") for share in (min(shares), max(shares))], sort=max(shares)),
-        Cell(text=_short(seen.main.name)),
+        Cell(text=f"{_short(main)}, elsewhere {counted(len(others), 'other')}" if others else _short(main)),
     )
 
 

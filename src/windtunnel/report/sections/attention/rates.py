@@ -34,9 +34,9 @@ def rates(scope: Scope) -> Section | None:
     return Section(heading="Rates", blocks=tuple(blocks))
 
 
-def fraction_of(scope: Scope, row: Row, phase: str | None = None) -> float | None:
-    """Return the share of the ceiling that a row reaches: the calibrated one where the scope has any."""
-    return row.ceiling_fraction(phase) if is_calibrated(scope) else row.peak_fraction(phase)
+def fraction_of(row: Row, phase: str | None = None, *, of_ceiling: bool) -> float | None:
+    """Return the share that a row reaches of the calibrated ceiling, or else of the datasheet's peak."""
+    return row.ceiling_fraction(phase) if of_ceiling else row.peak_fraction(phase)
 
 
 def is_calibrated(scope: Scope) -> bool:
@@ -55,10 +55,11 @@ def _of_what(scope: Scope) -> str:
 def _table(scope: Scope, rows: list[Row]) -> Table:
     phases = rows[0].phases
     speeds = {(row, phase): row.flops_per_second(phase) for row in rows for phase in phases}
-    shares = {(row, phase): fraction_of(scope, row, phase) for row in rows for phase in phases}
+    of_ceiling = is_calibrated(scope)
+    shares = {(row, phase): fraction_of(row, phase, of_ceiling=of_ceiling) for row in rows for phase in phases}
     has_shares = any(share is not None for share in shares.values())
     speed, share = rate_scale(speeds.values()), percent_scale(shares.values())
-    whole = "ceiling" if is_calibrated(scope) else "peak"
+    whole = "ceiling" if of_ceiling else "peak"
     columns = list(scope.columns(without=(WORKLOAD,)))
     for phase in phases:
         columns.append(number_column(phase_name(rows[0], phase), speed.unit, "FLOPs over the median."))
@@ -81,11 +82,12 @@ def _table(scope: Scope, rows: list[Row]) -> Table:
 
 def _above(scope: Scope) -> str:
     """Say which cell is furthest above what the machine can do; empty when none is."""
+    of_ceiling = is_calibrated(scope)
     shares: Mapping[tuple[Row, str], float] = {
         (row, phase): share
         for row in scope.measured
         for phase in row.phases
-        if (share := fraction_of(scope, row, phase)) and share > _MOST_OF_CEILING
+        if (share := fraction_of(row, phase, of_ceiling=of_ceiling)) and share > _MOST_OF_CEILING
     }
     if not shares:
         return ""
