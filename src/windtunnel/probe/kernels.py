@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 
 import torch
-from torch.autograd import DeviceType
+from torch.autograd import DeviceType  # pyright: ignore[reportPrivateImportUsage]  # torch names no other place
 from torch.profiler import ProfilerActivity, profile
 
 from windtunnel.errors import RunError
@@ -79,7 +79,7 @@ def _operators(run: Callable[[], None]) -> Seen:
         run()
     return [
         (event.name, round(event.self_cpu_time_total * 1e3))
-        for event in seen.events()
+        for event in seen.events() or ()
         if event.name.startswith(_COMPILED_CALL) or ("::" in event.name and not event.name.startswith(_ENGINE))
     ]
 
@@ -105,7 +105,7 @@ def _look_at_cuda(phases: Phases, device: torch.device) -> list[Seen]:
         torch.cuda.synchronize(device)
     ran = [
         event
-        for event in seen.events()
+        for event in seen.events() or ()
         if event.device_type == DeviceType.CUDA and not event.is_user_annotation  # ranges that the host named
     ]
     ran.sort(key=lambda event: event.time_range.start)
