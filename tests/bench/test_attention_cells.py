@@ -270,7 +270,8 @@ def raising(error: BaseException) -> Callable[..., Tensor]:
 
 
 OUT_OF_MEMORY = torch.OutOfMemoryError(
-    "CUDA out of memory. Tried to allocate 20.00 GiB. GPU 0 has a total capacity of 139.80 GiB of which 1.25 GiB is free."
+    "CUDA out of memory. Tried to allocate 20.00 GiB. "
+    "GPU 0 has a total capacity of 139.80 GiB of which 1.25 GiB is free."
 )
 
 

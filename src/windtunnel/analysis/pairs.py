@@ -8,7 +8,7 @@ from windtunnel.records.environment import Environment
 from windtunnel.records.pair import PairRecord, PairSide
 from windtunnel.records.record import ClockName, Status
 from windtunnel.records.store import StoredComparison
-from windtunnel.statistics.paired import Verdict, benjamini_hochberg
+from windtunnel.statistics.paired import Side, Verdict, benjamini_hochberg
 from windtunnel.statistics.pairing import Finding
 from windtunnel.units import counted, percent
 
