@@ -125,8 +125,8 @@ def test_a_side_under_cuda_graphs_keeps_both_from_running_in_a_row(monkeypatch: 
 
 
 def test_both_sides_leave_nothing_behind():
-    large = task(context_length=512, d_head=64, batch_size=64, workload="attention_forward", attention="sdpa")
-    inputs_bytes = 3 * 4 * 64 * 4 * 512 * 64
+    large = task(context_length=64, d_head=64, batch_size=512, workload="attention_forward", attention="sdpa")
+    inputs_bytes = 3 * 4 * 512 * 4 * 64 * 64
 
     plan = PairPlan(max_pairs=8, max_seconds=0.1)
     _, leftover = compare_cells(large, large, plan=plan, seed=0, on_stage=lambda stage: None)
