@@ -20,7 +20,7 @@ from windtunnel.bench.memory import MemoryMeter
 from windtunnel.bench.spinning import make_attention_clock, warn_of_gaps
 from windtunnel.bench.workload import Workload
 from windtunnel.records.pair import Pairing, PairRecord, PairSide
-from windtunnel.records.record import Failure, Status, whole_clock
+from windtunnel.records.record import Failure, Status
 from windtunnel.spec.cell import Task
 from windtunnel.spec.tables import WORKLOADS
 from windtunnel.statistics.paired import Side
@@ -280,9 +280,7 @@ class _Attempt:
                 self.turns.append(turn)
 
         def read() -> Differences:
-            clocks = [set(half.timed[0].total) for half in self.halves.values() if half.timed]
-            clock = whole_clock(set.intersection(*clocks))  # the same on both sides
-            times = {side: (step.total[clock] for step in half.timed) for side, half in self.halves.items()}
+            times = {side: (step.whole for step in half.timed) for side, half in self.halves.items()}
             return differences(self.turns, [max(1, next(times[turn.side])) for turn in self.turns])
 
         taken = take_pairs(
