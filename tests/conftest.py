@@ -25,7 +25,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--rewrite-goldens", action="store_true", help="write the golden files instead of comparing")
 
 
+def checks_shapes(config: pytest.Config) -> bool:
+    """Whether this run checks shapes as the code runs; torch.compile cannot trace through that."""
+    return not config.getoption("markexpr").startswith("compile")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Skip what runs torch.compile where it cannot."""
+    for item in items:
+        if checks_shapes(config) and item.get_closest_marker("compile"):
+            item.add_marker(pytest.mark.skip(reason="runs torch.compile: start it with pytest -m compile"))
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Check shapes and types of every call in the rooms with tensors, but not where torch.compile traces them."""
-    if not config.getoption("markexpr").startswith("compile"):
+    if checks_shapes(config):
         install_import_hook([f"windtunnel.{room}" for room in SHAPED_ROOMS], "beartype.beartype")

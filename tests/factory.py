@@ -10,10 +10,23 @@ from windtunnel.analysis.results import Results, Row, load_results
 from windtunnel.cost.step import cost_of
 from windtunnel.records.environment import Environment
 from windtunnel.records.pair import Pairing, PairRecord, PairSide
-from windtunnel.records.record import ClockName, Failure, Memory, Record, Samples, Status, Telemetry
+from windtunnel.records.record import (
+    ClockName,
+    Failure,
+    Kernel,
+    Memory,
+    PhaseMemory,
+    Record,
+    Samples,
+    Status,
+    Telemetry,
+    TensorError,
+)
 from windtunnel.records.store import StoredComparison, StoredRecord, open_store
+from windtunnel.spec.attention import AttentionSpec
 from windtunnel.spec.cell import Cell, MeasurePlan, Task
 from windtunnel.spec.model import NAMED_SIZES, ModelSpec
+from windtunnel.spec.tables import WORKLOADS
 from windtunnel.statistics.paired import Side
 from windtunnel.statistics.pairing import PairPlan, draw_samples
 
@@ -41,16 +54,12 @@ CPU = replace(
     GPU, device="cpu", device_name="A CPU", device_memory_bytes=128 * 2**30, driver=None, cuda=None, cudnn=None
 )
 
-PHASES = {
-    "forward": ("forward",),
-    "forward_backward": ("forward", "loss", "backward", "forward_backward"),
-    "train_step": ("forward", "loss", "backward", "optimizer", "step"),
-}
+PHASES = {name: tuple(kind.timed) for name, kind in WORKLOADS.items()}
 
 
 def make_task(
     *,
-    size: str | ModelSpec = TINY,
+    size: str | ModelSpec | AttentionSpec = TINY,
     workload: str = "forward",
     context_length: int = 16,
     batch_size: int = 4,
@@ -156,10 +165,12 @@ def make_pair(
         count = steps * sum(turn.side is name for turn in turns)
         whole = [1e7 * (ratio if name is Side.B else 1) * (1 + noise * draws.gauss(0, 1)) for _ in range(count)]
         inner = ClockName.DEVICE if task.cell.device.startswith("cuda") else ClockName.HOST
-        series = [(phase, inner, share) for phase, share in zip(parts, (0.3, 0.02, 0.6, 0.075), strict=False)]
+        shares = (0.3, 0.7) if task.cell.is_attention else (0.3, 0.02, 0.6, 0.075)
+        series = [(phase, inner, share) for phase, share in zip(parts, shares, strict=False)]
+        whole_clock = inner if task.cell.is_attention else ClockName.HOST
         samples = tuple(
             Samples(phase=phase, clock=clock, nanoseconds=tuple(round(share * value) for value in whole))
-            for phase, clock, share in [*series, (total, ClockName.HOST, 1.0)]
+            for phase, clock, share in [*series, (total, whole_clock, 1.0)]
         )
         num_turns = sum(turn.side is name for turn in turns)
         return PairSide(task=task, total=total, samples=samples, steps=(steps,) * num_turns, warmup_steps=(5,))
@@ -214,3 +225,105 @@ def make_row_of(*records: Record, environment: Environment = GPU) -> Row:
     return Row(
         *(StoredRecord(key=record.task.key(), repeat=0, record=record, environment=environment) for record in records)
     )
+
+
+ATTENTION_STEPS = 20
+
+
+def make_attention_task(
+    *,
+    seq: int = 256,
+    d: int = 64,
+    heads: int = 1,
+    kv_heads: int | None = None,
+    mask: str = "full",
+    workload: str = "attention_forward_backward",
+    backend: str = "eager",
+    batch: int = 8,
+    precision: str = "fp32",
+    compile: str = "off",
+    steps: int = ATTENTION_STEPS,
+    device: str = "cuda:0",
+    **plan_fields: object,
+) -> Task:
+    """Return a task of attention alone; everything not named is as in a course's grid."""
+    cell = Cell(
+        model=AttentionSpec(num_heads=heads, num_kv_heads=kv_heads, d_head=d, mask=mask),
+        workload=workload,
+        batch_size=batch,
+        context_length=seq,
+        precision=precision,
+        attention=backend,
+        compile=compile,
+        device=device,
+    )
+    return Task(cell=cell, plan=MeasurePlan(warmup=5, steps=steps, **plan_fields))
+
+
+def make_attention_record(
+    task: Task,
+    *,
+    forward: float = 1.0,
+    backward: float = 2.5,
+    noise: float = 0.002,
+    allocated: int | None = None,
+    forward_peak: int | None = None,
+    backward_peak: int | None = None,
+    saved: int | None = None,
+    errors: Sequence[float] = (),
+    kernels: Sequence[Kernel] = (),
+    failure: Failure | None = None,
+    **fields: object,
+) -> Record:
+    """Return a record with phases of so many milliseconds; with a failure, one that ran out of memory.
+
+    `errors` are those of O, dQ, dK and dV, as many as there are. On CUDA all times are on the device's clock.
+    """
+    trains = task.cell.workload == "attention_forward_backward"
+    phases = {"forward": forward} | ({"backward": backward, "forward_backward": forward + backward} if trains else {})
+    total = "forward_backward" if trains else "forward"
+    is_cuda = task.cell.device.startswith("cuda")
+    factors = [1 + noise * ((7 * place) % 11 - 5) / 5 for place in range(task.plan.steps)]
+
+    def series(phase: str, clock: ClockName) -> Samples:
+        nanoseconds = tuple(round(phases[phase] * factor * 1e6) for factor in factors)
+        return Samples(phase=phase, clock=clock, nanoseconds=nanoseconds)
+
+    samples = [series(phase, ClockName.DEVICE if is_cuda else ClockName.HOST) for phase in phases]
+    held = [
+        PhaseMemory(phase="forward", allocated_bytes=allocated, peak_bytes=forward_peak, saved_bytes=saved),
+        PhaseMemory(phase="backward", allocated_bytes=None, peak_bytes=backward_peak, saved_bytes=None),
+    ]
+    peak = max((value for value in (forward_peak, backward_peak) if value is not None), default=None)
+    status = fields.pop("status", Status.OUT_OF_MEMORY if failure else Status.OK)
+    record = Record(
+        task=task,
+        status=status,
+        total=total,
+        timed=WORKLOADS[task.cell.workload].timed,
+        flops=cost_of(task.cell).flops,
+        parameters=0,
+        samples=tuple(samples) if status is Status.OK else (),
+        memory=Memory(
+            built_bytes=0,
+            peak_bytes=peak,
+            peak_reserved_bytes=None,
+            capacity_bytes=GPU.device_memory_bytes,
+            source="CUDA caching allocator",
+        ),
+        failure=failure,
+        phase_memory=tuple(held[: 1 + trains])
+        if status is Status.OK and (peak or saved is not None or allocated)
+        else (),
+        errors=tuple(
+            TensorError(tensor=tensor, relative_error=error, num_heads=1)
+            for tensor, error in zip(("O", "dQ", "dK", "dV"), errors, strict=False)
+        ),
+        kernels=tuple(kernels),
+        stages={"build": 0.01, "warmup": 0.02, "measure": 0.05},
+        warnings=(),
+        process=1,
+        is_first_in_process=False,
+        started_at="2026-01-02T03:04:05+00:00",
+    )
+    return replace(record, **fields)

@@ -1,6 +1,11 @@
 """Finding the parts of a document, for tests that make a claim about one of them."""
 
+import io
+
+from rich.console import Console
+
 from windtunnel.report.document import Document, Section, Table
+from windtunnel.report.terminal import render_terminal
 
 
 def section_of(document: Document, heading: str) -> Section:
@@ -28,3 +33,11 @@ def headings_of(document: Document) -> list[str]:
 def texts_of(section: Section) -> str:
     """Return the running text of a section."""
     return " ".join(getattr(block, "text", "") for block in section.blocks)
+
+
+def printed(document: Document, *, width: int = 100, **options: int) -> str:
+    """Return what a terminal without colours shows, without the padding at the end of lines."""
+    console = Console(file=io.StringIO(), width=width, color_system=None)
+    console.print(render_terminal(document, **options))
+    assert isinstance(console.file, io.StringIO)
+    return "\n".join(line.rstrip() for line in console.file.getvalue().splitlines()) + "\n"

@@ -2,7 +2,10 @@
 
 from typing import Any
 
+ATTENTION: dict[str, Any] = {"kind": "attention"}
 OWN: dict[str, Any] = {"d_model": 64, "num_layers": 2, "num_heads": 4}
+
+SHAPE_OF_HEADS: dict[str, Any] = {"batch": 1, "heads": 2, "seq": 64, "d": 16}
 
 VALID: tuple[dict[str, Any], ...] = (
     {"size": "small"},
@@ -23,6 +26,21 @@ VALID: tuple[dict[str, Any], ...] = (
             {"context": [256], "batch": 4, "reason": "b"},
         ],
     },
+    {"kind": "step", "size": "small"},
+    ATTENTION,
+    ATTENTION | {"backend": "my.kernels:flash", "seq": [64, 128], "mask": ["full", "window:64"], "cache": "warm"},
+    ATTENTION | {"heads": [8, 16], "kv_heads": [4, 8], "d": [16, 256], "batch": 2, "phase": "forward"},
+    ATTENTION | {"backend": ["eager", "sdpa", "a.b:c"], "compare": ["eager/sdpa", "eager/a.b:c"], "target": "1%"},
+    ATTENTION | {"backend": ["eager", "sdpa"], "compare": "sdpa/eager", "steps": 5},
+    ATTENTION | {"shapes": [SHAPE_OF_HEADS, SHAPE_OF_HEADS | {"kv_heads": 1, "mask": "full"}], "processes": 3},
+    ATTENTION | {"exclude": [{"backend": "sdpa", "mask": "causal", "seq": [1024], "reason": "known"}]},
+    ATTENTION | {"heads": 6, "kv_heads": [2, 4], "exclude": [{"heads": 6, "kv_heads": 4, "reason": "no divisor"}]},
+    ATTENTION
+    | {
+        "backend": ["eager", "compiled"],
+        "compile": ["off", "default"],
+        "exclude": [{"backend": "compiled", "compile": "default", "reason": "compiled twice"}],
+    },
 )
 
 SIZES = "known: 10B, 2.7B, 8B, large, medium, small, xl"
@@ -34,6 +52,8 @@ MODES = "known: forward, forward_backward, train_step"
 PRECISIONS = "known: bf16, bf16-pure, fp16, fp32, tf32"
 COMPILE = "known: default, max-autotune, max-autotune-no-cudagraphs, off, reduce-overhead"
 EXCLUSION = "known: attention, batch, compile, context, mode, precision, reason, size, warmup"
+MASKS = "known: full, causal, window:N with N from 1 (causal, the last N keys)"
+PHASES = "known: forward, forward_backward"
 SHAPE = "known: d_ff, d_model, num_heads, num_kv_heads, num_layers, rope_theta, vocab_size"
 
 
@@ -107,6 +127,27 @@ FAULTS_OF_FORM: tuple[tuple[dict[str, Any], str], ...] = (
         {"size": ["small", "small"]},
         "size: small is named more than once: name each value once",
     ),
+    (ATTENTION | {"mask": "half"}, f"unknown mask 'half'; {MASKS}"),
+    (ATTENTION | {"mask": ["full", "window:0"]}, f"unknown mask 'window:0'; {MASKS}"),
+    (ATTENTION | {"d": [64, 257]}, "d is 257; allowed: at most 256"),
+    (ATTENTION | {"phase": "backward"}, f"unknown phase 'backward'; {PHASES}; did you mean 'forward_backward'?"),
+    (
+        ATTENTION | {"precision": ["bf16", "bf16-pure"]},
+        "precision: bf16-pure differs from bf16 in its weights, and attention alone has none: name bf16",
+    ),
+    (ATTENTION | {"cache": "hot"}, "cache is 'hot': input should be 'cold' or 'warm'"),
+    (ATTENTION | {"compare": "eager"}, "compare is 'eager'; allowed: two backends with a slash, as eager/sdpa"),
+    (ATTENTION | {"seq": []}, "seq: an axis without a value makes a sweep without cells: name at least one value"),
+    (ATTENTION | {"shapes": [{"batch": 1, "heads": 2, "d": 16}]}, "shapes.0.seq is missing"),
+    (
+        ATTENTION | {"shapes": [SHAPE_OF_HEADS | {"hads": 2}]},
+        "unknown field of shapes.0 'hads'; known: batch, d, heads, kv_heads, mask, seq; did you mean 'heads'?",
+    ),
+    (
+        ATTENTION | {"exclude": [{"size": "small", "reason": "known"}]},
+        "unknown field of exclude.0 'size'; known: backend, batch, compile, d, heads, kv_heads, mask, phase, "
+        "precision, reason, seq, warmup; did you mean 'seq'?",
+    ),
 )
 """Faults that an editor can see too: the JSON schema refuses these sweeps as well."""
 
@@ -169,5 +210,39 @@ FAULTS_OF_SENSE: tuple[tuple[dict[str, Any], str], ...] = (
         {"size": "small", "context": 10**9},
         "context is 1000000000; allowed: at most 100,000,000",
     ),
+    (ATTENTION | {"backend": "spda"}, f"unknown backend 'spda'; {BACKENDS}; did you mean 'sdpa'?"),
+    (
+        ATTENTION | {"heads": [6, 8], "kv_heads": 4},
+        "kv_heads 4 does not divide heads 6: each key head serves the same number of query heads; leave these points "
+        "out with a reason, or name the shapes one by one in `shapes`",
+    ),
+    (
+        ATTENTION | {"shapes": [SHAPE_OF_HEADS | {"heads": 8, "kv_heads": 3}]},
+        "shapes: kv heads 3 do not divide heads 8: each key head serves the same number of query heads",
+    ),
+    (
+        ATTENTION | {"shapes": [SHAPE_OF_HEADS], "seq": 64, "d": 16},
+        "shapes and d, seq both say which shapes: give one of them",
+    ),
+    (
+        ATTENTION | {"shapes": [SHAPE_OF_HEADS, SHAPE_OF_HEADS | {"kv_heads": 2}]},
+        "shapes names mask causal, batch 1, heads 2, kv_heads 2, d 16, seq 64 more than once: name each shape once",
+    ),
+    (
+        ATTENTION | {"backend": ["flex", "sdpa"], "compile": ["off", "default"]},
+        "backend 'flex' compiles itself, so compile 'default' has no meaning for it: leave compile off, or leave these "
+        "points out with a reason",
+    ),
+    (
+        ATTENTION | {"compare": "eager/flex"},
+        "compare is 'eager/flex'; this sweep does not measure flex: its backends are eager, sdpa",
+    ),
+    (
+        ATTENTION | {"compare": "eager/eager"},
+        "compare is 'eager/eager'; allowed: two backends with a slash, as eager/sdpa",
+    ),
+    (ATTENTION | {"target": "1%", "steps": 10}, "steps and target both say how many samples: give one of them"),
+    ({"kind": "atention"}, "unknown kind 'atention'; known: attention, step; did you mean 'attention'?"),
+    ({"kind": ["attention"]}, "unknown kind ['attention']; known: attention, step; did you mean 'attention'?"),
 )
 """Faults that only the program sees: they need other fields, or what the user's machine has."""

@@ -18,7 +18,7 @@ from windtunnel.records.record import Status
 from windtunnel.records.store import DEFAULT_STORE, StoredComparison
 from windtunnel.spec.presets import CPU_PRESET, CUDA_PRESET, find_sweep, preset_names
 from windtunnel.spec.sides import match_sides
-from windtunnel.spec.sweep import Sweep, load_sweep, make_sweep
+from windtunnel.spec.sweep import AnySweep, load_sweep, make_sweep
 from windtunnel.spec.tables import WORKLOADS
 from windtunnel.sweep.engine import ChooseSweep
 
@@ -93,27 +93,27 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def sweeps(monkeypatch: pytest.MonkeyPatch) -> list[Sweep]:
+def sweeps(monkeypatch: pytest.MonkeyPatch) -> list[AnySweep]:
     """The sweeps that would have been measured: here nothing is."""
-    asked: list[Sweep] = []
+    asked: list[AnySweep] = []
 
-    def note_both(a: Sweep, b: Sweep, **_: object) -> tuple[StoredComparison, ...]:
+    def note_both(a: AnySweep, b: AnySweep, **_: object) -> tuple[StoredComparison, ...]:
         pairs = match_sides(a, b, "cpu")
         asked.append(a)
         return compared(*(make_pair(*pair) for pair in pairs))
 
-    def note(sweep: Sweep | ChooseSweep, **_: object) -> None:
-        asked.append(sweep if isinstance(sweep, Sweep) else sweep(CPU))
+    def note(sweep: AnySweep | ChooseSweep, **_: object) -> None:
+        asked.append(sweep if isinstance(sweep, AnySweep) else sweep(CPU))
 
     monkeypatch.setattr("windtunnel.cli.measuring.describe_device", lambda _device: CPU)
     monkeypatch.setattr("windtunnel.cli.compare.compare_sweeps", note_both)
-    for command in ("windtunnel.cli.run", "windtunnel.cli.step"):
+    for command in ("windtunnel.cli.run", "windtunnel.cli.step", "windtunnel.cli.attention"):
         monkeypatch.setattr(f"{command}.run_and_report", note)
     return asked
 
 
 @pytest.mark.parametrize(("page", "line"), COMMANDS)
-def test_each_command_in_a_page_is_one(page: str, line: str, cli: CallCli, folder: Path, sweeps: list[Sweep]):
+def test_each_command_in_a_page_is_one(page: str, line: str, cli: CallCli, folder: Path, sweeps: list[AnySweep]):
     key = make_task().key()
     words = shlex.split(line.replace("KEY", key), comments=True)[1:]
     words = list(itertools.takewhile(lambda word: word not in {">", "|"}, words))
@@ -122,7 +122,7 @@ def test_each_command_in_a_page_is_one(page: str, line: str, cli: CallCli, folde
     outcome = cli(*words)
 
     assert outcome.code == 0, f"{page}: {line}\n{outcome.err}"
-    if words[0] in {"run", "step", "compare"} and "--dry-run" not in words:
+    if words[0] in {"run", "step", "attention", "compare"} and "--dry-run" not in words:
         assert all(sweep.expand("cpu") for sweep in sweeps)
         assert len(sweeps) == 1
 
@@ -155,7 +155,7 @@ def test_each_sweep_file_in_a_page_is_valid(block: Block):
 
 def test_the_quickstart_counts_its_sweep_right():
     page = (_DOCS / "quickstart.md").read_text(encoding="utf-8")
-    (block,) = (block for block in blocks("toml") if block.page.name == "quickstart.md")
+    block = next(block for block in blocks("toml") if block.page.name == "quickstart.md")
     fields: dict[str, Any] = tomllib.loads(block.text)
 
     whole, kept = (len(make_sweep(given).expand("cpu")) for given in (fields | {"exclude": []}, fields))

@@ -36,6 +36,26 @@ def test_importing_loads_nothing_that_is_slow():
     assert loaded == "[]"
 
 
+def test_importing_the_room_of_attention_loads_neither_torch_nor_triton():
+    program = "import sys, windtunnel.attention; print([name for name in ('torch', 'triton') if name in sys.modules])"
+
+    assert run_fresh(program) == "[]"
+
+
+@pytest.mark.parametrize("name", ["FlashAttention2Eager", "FlashAttention2Triton"])
+def test_the_room_of_attention_hands_out_its_own_flash_attention_without_loading_triton(name: str):
+    program = f"import sys, windtunnel.attention as room; print(room.{name}.__name__, 'triton' in sys.modules)"
+
+    assert run_fresh(program) == f"{name} False"
+
+
+def test_another_name_in_the_room_of_attention_is_an_attribute_error():
+    import windtunnel.attention
+
+    with pytest.raises(AttributeError, match=r"module 'windtunnel\.attention' has no attribute 'FlashAttention3'"):
+        _ = windtunnel.attention.FlashAttention3
+
+
 def test_every_public_name_but_those_that_measure_here_resolves_without_torch():
     """The parent of a sweep holds no torch; only what times a callable of this very process needs it."""
     program = (

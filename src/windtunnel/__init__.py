@@ -9,6 +9,7 @@ import importlib
 __version__ = "0.1.0"
 
 _EXPORTS = {
+    "AttentionSweep": "windtunnel.spec.attention_sweep",
     "Cell": "windtunnel.spec.cell",
     "MeasurePlan": "windtunnel.spec.cell",
     "ModelSpec": "windtunnel.spec.model",

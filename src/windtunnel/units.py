@@ -111,6 +111,11 @@ def span(ends: tuple[float, float] | None, decimals: int = 2) -> str:
     return NOT_KNOWN if ends is None else f"{ratio(ends[0], decimals)} to {ratio(ends[1], decimals)}"
 
 
+def scientific(value: float | None, digits: int = 2) -> str:
+    """Write a number that may be very small: 0.000312 becomes '3.1e-04'."""
+    return NOT_KNOWN if value is None else f"{value:.{digits - 1}e}"
+
+
 _FIXED = tuple(f",.{decimals}f" for decimals in range(7))  # a large report asks half a million times
 
 
@@ -155,6 +160,18 @@ def time_scale(seconds: Iterable[float | None]) -> Scale:
     known = _known(seconds)
     size, name = time_unit(*known)
     return Scale(size=size, unit=name, decimals=_decimals(known, size, digits=4, at_most=4))
+
+
+def milliseconds_scale(seconds: Iterable[float | None]) -> Scale:
+    """Choose the decimals of a column in milliseconds, the unit of tables of kernels, whose times span decades."""
+    return Scale(size=1e-3, unit="ms", decimals=max(2, _decimals(_known(seconds), 1e-3, digits=3, at_most=4)))
+
+
+def mebibytes_scale(byte_counts: Iterable[float | None]) -> Scale:
+    """Choose the decimals of a column in MiB, or GiB where nothing is smaller: the smallest entry has to be seen."""
+    known = _known(byte_counts)
+    size, name = (2**30, "GiB") if min(known, default=0) >= 2**30 else (2**20, "MiB")
+    return Scale(size=size, unit=name, decimals=max(1, _decimals(known, size, digits=2, at_most=2)))
 
 
 def memory_scale(byte_counts: Iterable[float | None]) -> Scale:

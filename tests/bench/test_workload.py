@@ -3,6 +3,7 @@
 import dataclasses
 import weakref
 from itertools import pairwise
+from typing import Any
 
 import pytest
 import torch
@@ -10,10 +11,14 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from factory import TINY, make_task
+from windtunnel.attention import eager
+from windtunnel.attention.backend import Backend, HeadSizes
 from windtunnel.bench.build import build_workload
 from windtunnel.bench.workload import Workload
 from windtunnel.errors import SpecError, UnsupportedError
 from windtunnel.spec.tables import ATTENTION_BACKENDS, PRECISIONS, STEP_WORKLOADS
+
+GROUPED = TINY.model_copy(update={"num_kv_heads": 2})
 
 
 @pytest.fixture
@@ -266,6 +271,33 @@ def test_a_backend_that_the_device_lacks_is_refused_before_anything_is_built(bui
         build(attention=name)
 
     assert built.models == []
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "asked", "what"),
+    [
+        ({"has_grouped": False}, {"size": GROUPED}, "takes no grouped heads"),
+        ({"d_heads": {"cpu": HeadSizes(least=16)}}, {}, "does not take d_head 8 in float32; it takes at least 16"),
+        ({"forward_only": ("cpu",)}, {"workload": "forward_backward"}, "has no backward"),
+        ({"masks": ("full",)}, {}, "has no causal mask"),
+    ],
+    ids=["grouped", "d_head", "backward", "mask"],
+)
+def test_what_the_model_needs_and_the_backend_does_not_declare_is_refused_before_anything_is_built(
+    built, own_attention, capabilities: dict[str, Any], asked: dict[str, Any], what: str
+):
+    backend = Backend(attend=eager.attend, dtypes={"cpu": (torch.float32,)}, **capabilities)
+
+    with pytest.raises(UnsupportedError, match=what):
+        build(attention=own_attention(backend), **asked)
+
+    assert built.models == []
+
+
+def test_a_backend_without_backward_will_do_for_inference(own_attention):
+    backend = Backend(attend=eager.attend, dtypes={"cpu": (torch.float32,)}, forward_only=("cpu",))
+
+    run_step(build(attention=own_attention(backend), workload="forward"))
 
 
 def test_attention_that_cannot_be_loaded_is_refused():

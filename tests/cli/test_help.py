@@ -42,11 +42,14 @@ def test_version_is_that_of_the_package(cli: CallCli) -> None:
     assert outcome.out.strip() == f"windtunnel {windtunnel.__version__}"
 
 
-def test_schema_is_json_that_names_every_field_of_a_sweep(cli: CallCli) -> None:
+def test_schema_is_json_that_names_every_field_of_sweeps_of_both_kinds(cli: CallCli) -> None:
     import json
 
+    from windtunnel.spec.attention_sweep import AttentionSweep
     from windtunnel.spec.sweep import Sweep
 
     outcome = cli("schema")
 
-    assert set(json.loads(outcome.out)["properties"]) == set(Sweep.model_fields)
+    definitions = json.loads(outcome.out)["$defs"]
+    assert set(definitions["Sweep"]["properties"]) == set(Sweep.model_fields)
+    assert set(definitions["AttentionSweep"]["properties"]) == set(AttentionSweep.model_fields)

@@ -141,6 +141,14 @@ def test_seed_003_has_60_cells_of_which_20_are_cold() -> None:
     assert sum(task.plan.is_cold for task in tasks) == 20
 
 
+def test_seed_004_has_the_grid_of_its_report_for_three_backends_in_two_precisions() -> None:
+    tasks = load_sweep(Path("src/windtunnel/presets/seed-004.toml")).expand("cuda:0")
+
+    shapes = {(task.cell.batch_size, task.cell.model, task.cell.context_length) for task in tasks}
+    assert (len(shapes), len(tasks)) == (20, 120)
+    assert {batch_size for batch_size, _, _ in shapes} == {8}
+
+
 def test_several_processes_measure_a_cell_and_share_a_row(cli: CallCli, tmp_path: Path) -> None:
     arguments = ("step", *SHAPE, "--mode", "forward", "--steps", "6", "--processes", "3", "--store", str(tmp_path))
 

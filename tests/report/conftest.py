@@ -6,10 +6,19 @@ from pathlib import Path
 
 import pytest
 
-from factory import GPU, TINY, make_record, make_results, make_task
+from factory import (
+    GPU,
+    TINY,
+    make_attention_record,
+    make_attention_task,
+    make_pair,
+    make_record,
+    make_results,
+    make_task,
+)
 from windtunnel.analysis.results import Results, load_results
 from windtunnel.records.environment import Environment
-from windtunnel.records.record import Failure, Record, Status
+from windtunnel.records.record import Failure, Kernel, Record, Status
 from windtunnel.records.store import Run, open_store
 from windtunnel.report.build import build_document
 from windtunnel.report.document import Document
@@ -107,3 +116,94 @@ def golden(pytestconfig: pytest.Config) -> Callable[[str, str], None]:
         assert text == path.read_text(encoding="utf-8"), f"{path} differs; pytest --rewrite-goldens writes it anew"
 
     return check
+
+
+COURSE_MILLISECONDS = {
+    (16, 1024): (0.391, 0.771),
+    (16, 8192): (6.044, 17.166),
+    (128, 1024): (0.701, 1.163),
+    (128, 8192): (12.178, 28.37),
+}
+"""Forward and backward of compiled eager attention, batch 8, one head, by d and seq: as measured by a student."""
+
+
+def attention_record(backend: str, compile: str, d: int, seq: int, workload: str) -> Record:
+    """Return a record of the course's grid: eager holds two matrices for backward, sdpa-efficient none."""
+    task = make_attention_task(seq=seq, d=d, backend=backend, compile=compile, workload=workload)
+    slow = {"eager": 1.8 if compile == "off" else 1.0, "sdpa-efficient": 0.5}[backend]
+    matrix, tensor = 8 * seq * seq * 4, 8 * seq * d * 4
+    trains = workload == "attention_forward_backward"
+    if backend == "eager" and seq == 16384:
+        failure = Failure(
+            stage="warmup",
+            phase="backward" if trains and d == 16 else "forward",
+            message="CUDA out of memory.",
+            requested_bytes=matrix,
+            free_bytes=3 * 2**30,
+        )
+        return make_attention_record(task, failure=failure)
+    forward, backward = COURSE_MILLISECONDS.get((d, seq), (24.0 * d / 16, 70.0 * d / 16))
+    held = (2 if backend == "eager" else 0) * matrix + 5 * tensor + 8 * seq * 4
+    return make_attention_record(
+        task,
+        forward=forward * slow * (1 if trains else 0.9),
+        backward=backward * slow,
+        allocated=held if trains else 4 * tensor,
+        saved=held - 2 * tensor if trains else 0,
+        forward_peak=held + matrix if backend == "eager" else held,
+        backward_peak=(held + 2 * matrix if backend == "eager" else held + 4 * tensor) if trains else None,
+        errors=(3e-7, 4e-7, 5e-7, 3.5e-7) if trains else (3e-7,),
+        kernels=kernels_of(backend, compile, d, *(("forward", "backward") if trains else ("forward",))),
+        calls_per_sample=8 if seq == 1024 else 1,
+    )
+
+
+def kernels_of(backend: str, compile: str, d: int, *phases: str) -> list[Kernel]:
+    """Return what ran: products and a softmax, Triton's where compiled, or one fused kernel; once a wrong one."""
+    if backend == "sdpa-efficient":
+        names = {
+            "forward": "fmha_cutlassF_f32_aligned_64x64_rf_sm80",
+            "backward": "fmha_cutlassB_f32_aligned_64x64_sm80",
+        }
+        return [Kernel(phase=phase, name=names[phase], launches=1, nanoseconds=900_000) for phase in phases]
+    softmax = "triton_per_fused__softmax_mul_0" if compile != "off" and d == 16 else "cunn_SoftMaxForward<4, float>"
+    return [
+        Kernel(phase=phase, name=name, launches=launches, nanoseconds=nanoseconds)
+        for phase in phases
+        for name, launches, nanoseconds in (("sm80_xmma_gemm_f32f32_tn", 2, 600_000), (softmax, 1, 400_000))
+    ]
+
+
+@pytest.fixture
+def attention_results(tmp_path: Path) -> Results:
+    """Eager attention, compiled and not, and a fused kernel, of two widths and three lengths; one length is too long.
+
+    Pairs of eager against compiled stand beside them.
+    """
+    variants = (("eager", "off"), ("eager", "default"), ("sdpa-efficient", "off"))
+    with open_store(tmp_path / "attention") as store:
+        run = store.begin_run(
+            Run(
+                started_at="2026-01-02T03:04:05+00:00",
+                sweep={"name": "attention-alone", "description": "A course's grid."},
+                machine=GPU.machine(),
+                summary=None,
+            )
+        )
+        for backend, compile in variants:
+            for d in (16, 128):
+                for seq in (1024, 8192, 16384):
+                    store.add(attention_record(backend, compile, d, seq, "attention_forward_backward"), GPU)
+        for seq in (1024, 8192, 16384):
+            store.add(attention_record("eager", "off", 16, seq, "attention_forward"), GPU)
+        for d in (16, 128):
+            for seq in (1024, 8192):
+                sides = [make_attention_task(seq=seq, d=d, compile=compile) for compile in ("off", "default")]
+                store.add_comparison(make_pair(*sides, ratio=0.55), GPU, GPU)
+        store.end_run(run, {"seconds": {"start": 4.0, "measure": 2.5}})
+    return load_results(tmp_path / "attention")
+
+
+@pytest.fixture
+def attention_document(attention_results: Results) -> Document:
+    return build_document(attention_results)

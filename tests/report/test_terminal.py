@@ -1,18 +1,7 @@
-import io
 from collections.abc import Callable
 
-from rich.console import Console
-
+from reading import printed
 from windtunnel.report.document import Cell, Column, ColumnKind, Document, Section, Table
-from windtunnel.report.terminal import render_terminal
-
-
-def printed(document: Document, *, width: int = 100, **options: int) -> str:
-    """Return what a terminal without colours shows, without the padding at the end of lines."""
-    console = Console(file=io.StringIO(), width=width, color_system=None)
-    console.print(render_terminal(document, **options))
-    assert isinstance(console.file, io.StringIO)
-    return "\n".join(line.rstrip() for line in console.file.getvalue().splitlines()) + "\n"
 
 
 def test_the_output_is_as_it_was(document: Document, golden: Callable[[str, str], None]):

@@ -1,13 +1,15 @@
 """The JSON schema that editors use says the same as the program, as far as a schema can."""
 
+import re
 from typing import Any
 
 import pytest
 
 from sweep_samples import FAULTS_OF_FORM, VALID
-from windtunnel.spec.sweep import Sweep
+from windtunnel.spec.attention_sweep import AttentionSweep
+from windtunnel.spec.sweep import Sweep, sweep_schema
 
-SCHEMA = Sweep.model_json_schema()
+SCHEMA = sweep_schema()
 ANNOTATIONS = {"title", "description", "default", "$defs"}
 TYPES: dict[str, type | tuple[type, ...]] = {
     "string": str,
@@ -26,13 +28,15 @@ def accepts(schema: dict[str, Any], value: Any) -> bool:
         "anyOf": lambda choices: any(accepts(choice, value) for choice in choices),
         "type": lambda name: isinstance(value, TYPES[name]) and not isinstance(value, bool),
         "enum": lambda known: value in known,
+        "const": lambda only: value == only,
+        "pattern": lambda pattern: re.search(pattern, value) is not None,
         "minimum": lambda bound: value >= bound,
         "maximum": lambda bound: value <= bound,
         "exclusiveMinimum": lambda bound: value > bound,
         "exclusiveMaximum": lambda bound: value < bound,
         "minLength": lambda bound: len(value) >= bound,
         "minItems": lambda bound: len(value) >= bound,
-        "uniqueItems": lambda _: len(set(value)) == len(value),
+        "uniqueItems": lambda _: len(set(map(str, value))) == len(value),
         "items": lambda inner: all(accepts(inner, item) for item in value),
         "required": lambda names: all(name in value for name in names),
         "properties": lambda inner: all(accepts(inner[name], item) for name, item in value.items() if name in inner),
@@ -59,6 +63,9 @@ def test_the_schema_refuses_a_field_that_does_not_exist():
     assert not accepts(SCHEMA, {"size": "small", "contxt": 5})
 
 
-@pytest.mark.parametrize("field", Sweep.model_fields)
-def test_the_schema_explains_every_field(field: str):
-    assert SCHEMA["properties"][field]["description"]
+@pytest.mark.parametrize("model", [Sweep, AttentionSweep])
+def test_the_schema_explains_every_field(model: type[Sweep] | type[AttentionSweep]):
+    properties = SCHEMA["$defs"][model.__name__]["properties"]
+
+    assert properties.keys() == model.model_fields.keys()
+    assert all(inner["description"] for inner in properties.values())

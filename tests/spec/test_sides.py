@@ -5,14 +5,15 @@ from typing import Any
 import pytest
 
 from windtunnel.errors import SpecError
+from windtunnel.spec.attention_sweep import AttentionSweep
 from windtunnel.spec.cell import Task
-from windtunnel.spec.sides import match_sides
-from windtunnel.spec.sweep import Sweep, make_sweep
+from windtunnel.spec.sides import match_backends, match_sides
+from windtunnel.spec.sweep import AnySweep, make_sweep
 
 BASE: dict[str, Any] = {"size": "small", "mode": "forward", "context": 8}
 
 
-def sweep(**fields: Any) -> Sweep:
+def sweep(**fields: Any) -> AnySweep:
     return make_sweep(BASE | fields)
 
 
@@ -92,3 +93,58 @@ def test_a_point_that_one_side_leaves_out_is_named():
 
 def test_a_cold_start_has_no_pairs():
     assert refused({"warmup": [0, 5]}, {"warmup": [0, 5]}).startswith("side A asks for warm-up 0, the cold start")
+
+
+def attention(**fields: Any) -> AttentionSweep:
+    made = make_sweep({"kind": "attention", "seq": 8, "heads": 2, "d": 16} | fields)
+    assert isinstance(made, AttentionSweep)
+    return made
+
+
+def test_two_sweeps_of_attention_match_at_each_point_that_they_share():
+    a, b = (attention(backend=backend, seq=[8, 16], heads=[2, 4]) for backend in ("eager", "sdpa"))
+
+    pairs = match_sides(a, b, "cpu")
+
+    assert [(of_a.cell.model.num_heads, of_a.cell.context_length) for of_a, _ in pairs] == [
+        (2, 8),
+        (2, 16),
+        (4, 8),
+        (4, 16),
+    ]
+    assert all(of_b.cell == of_a.cell.model_copy(update={"attention": "sdpa"}) for of_a, of_b in pairs)
+
+
+def test_the_cache_is_kept_on_both_sides():
+    ((a, b),) = match_sides(attention(backend="eager"), attention(backend="sdpa", cache="warm"), "cpu")
+
+    assert (a.plan.cache, b.plan.cache) == ("cold", "warm")
+
+
+def test_a_step_of_a_model_does_not_match_attention_alone():
+    with pytest.raises(SpecError, match="A is a sweep of kind 'step' and B of 'attention'"):
+        match_sides(sweep(), attention(), "cpu")
+
+
+def test_backends_are_compared_at_each_point_that_both_have():
+    grid = attention(
+        backend=["eager", "sdpa", "flex"],
+        compare=["eager/sdpa", "flex/eager"],
+        seq=[8, 16],
+        exclude=[{"backend": "flex", "seq": 8, "reason": "known"}],
+    )
+
+    pairs = match_backends(grid, "cpu")
+
+    assert [(a.cell.attention, b.cell.attention, a.cell.context_length, b.cell.context_length) for a, b in pairs] == [
+        ("eager", "sdpa", 8, 8),
+        ("eager", "sdpa", 16, 16),
+        ("flex", "eager", 16, 16),
+    ]
+    assert {task.key() for pair in pairs for task in pair} <= {task.key() for task in grid.expand("cpu")}
+
+
+def test_a_cold_start_is_left_out_of_the_comparisons_of_a_sweep():
+    pairs = match_backends(attention(compare="eager/sdpa", warmup=[0, 3]), "cpu")
+
+    assert [a.plan.warmup for a, _ in pairs] == [3]

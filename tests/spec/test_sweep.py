@@ -5,8 +5,9 @@ import pytest
 
 from windtunnel.errors import SpecError
 from windtunnel.spec.cell import Task
+from windtunnel.spec.grid import MAX_TASKS
 from windtunnel.spec.model import NAMED_SIZES
-from windtunnel.spec.sweep import MAX_TASKS, load_sweep, make_sweep
+from windtunnel.spec.sweep import load_sweep, make_sweep
 
 OWN_SIZE = {"d_model": 64, "num_layers": 2, "num_heads": 4}
 

@@ -14,12 +14,12 @@ from windtunnel.records.environment import Environment
 from windtunnel.records.pair import Pairing, PairRecord
 from windtunnel.records.record import Failure, Status
 from windtunnel.records.store import StoredComparison, read_store
-from windtunnel.spec.cell import Task
+from windtunnel.spec.cell import MeasurePlan, Task
 from windtunnel.spec.sweep import Sweep, make_sweep
 from windtunnel.statistics.paired import Side
 from windtunnel.statistics.pairing import PairPlan
 from windtunnel.sweep.launch import Answer, OnStage, PairAnswer, Place, WorkerLostError
-from windtunnel.sweep.pairs import compare_sweeps
+from windtunnel.sweep.pairs import compare_sweeps, compare_tasks
 
 LOST = WorkerLostError(Status.TIMED_OUT, Failure(stage="warmup", message="no answer"))
 A_PLACE, B_PLACE = Place(project="."), Place(project="..")
@@ -355,3 +355,26 @@ def test_files_that_name_two_devices_are_refused(tmp_path: Path):
 
     with pytest.raises(SpecError, match="A asks for device 'cpu' and B for 'cuda:0': name one device"):
         compare_sweeps(a, b, plan=PairPlan(max_pairs=8, max_seconds=1.0), store=tmp_path, launch=Lab().launch)
+
+
+def test_matched_tasks_are_compared_in_one_worker_as_one_run_without_their_counts(tmp_path: Path):
+    lab = Lab()
+    sweeps = (
+        make_sweep({"kind": "attention", "seq": [8, 16], "backend": one, "steps": 7}) for one in ("eager", "sdpa")
+    )
+    pairs = tuple(zip(*(sweep.expand("cpu") for sweep in sweeps), strict=True))
+
+    done = compare_tasks(pairs, plan=PairPlan(max_pairs=8, max_seconds=1.0), store=tmp_path, launch=lab.launch)
+
+    assert len(lab.workers) == 1
+    assert [(a.cell.context_length, b.cell.attention) for a, b in lab.compared] == [(8, "sdpa"), (16, "sdpa")]
+    assert {task.plan for pair in lab.compared for task in pair} == {MeasurePlan(cache="cold")}
+    assert len({one.record.run_started_at for one in done}) == 1
+    assert len(stored(tmp_path)) == 2
+
+
+def test_no_tasks_to_compare_need_no_worker(tmp_path: Path):
+    lab = Lab()
+
+    assert compare_tasks((), plan=PairPlan(max_pairs=8, max_seconds=1.0), store=tmp_path, launch=lab.launch) == ()
+    assert not lab.workers

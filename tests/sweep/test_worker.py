@@ -13,10 +13,13 @@ from types import SimpleNamespace
 import psutil
 import pytest
 
+from factory import make_row, make_task
+from windtunnel.analysis.kernels import verdict_of
 from windtunnel.errors import RunError, SpecError
 from windtunnel.records.environment import Environment
 from windtunnel.records.record import Record, Status
 from windtunnel.records.store import read_store
+from windtunnel.spec.attention import AttentionSpec
 from windtunnel.spec.cell import Task
 from windtunnel.spec.sweep import Sweep, make_sweep
 from windtunnel.sweep import launch as launch_module
@@ -267,6 +270,20 @@ def test_an_answer_tells_its_stages_and_leaves_no_memory_behind(worker: WorkerPr
 
     assert (answer.record.status, answer.leaked_bytes) == (Status.OK, 0)
     assert told == list(answer.record.stages)
+
+
+@pytest.mark.parametrize(
+    ("attention", "ran"), [("sdpa-flash", "flash"), ("sdpa-math", "math"), ("compiled", "Inductor")]
+)
+def test_a_record_of_attention_holds_the_kernels_that_ran(worker: WorkerProcess, attention: str, ran: str):
+    heads = AttentionSpec(num_heads=2, d_head=16)
+    task = make_task(size=heads, workload="attention_forward_backward", attention=attention, warmup=3, steps=2)
+
+    record = worker.measure(task, timeout=100, on_stage=ignore).record
+
+    verdict = verdict_of(make_row(record))
+    assert (verdict.ran, verdict.is_as_asked) == (ran, True)
+    assert {kernel.phase for kernel in record.kernels} == {"forward", "backward"}
 
 
 def test_a_record_names_the_process_that_made_it(worker: WorkerProcess):

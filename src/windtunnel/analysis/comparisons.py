@@ -36,6 +36,7 @@ _POINT = {
     "warmup": ("plan.warmup",),
     "steps": ("plan.steps", "plan.target", "plan.max_samples", "plan.max_seconds"),
     "processes": ("plan.processes",),
+    "cache": ("plan.cache",),
     "device": ("cell.device",),
     "seed": ("cell.seed",),
     "machine": ("machine",),

@@ -3,6 +3,7 @@
 from enum import StrEnum
 
 from windtunnel.analysis.comparisons import shows_cold_start
+from windtunnel.analysis.kernels import verdict_of
 from windtunnel.analysis.results import Row
 from windtunnel.records.record import Record
 from windtunnel.statistics.series import SlowStart
@@ -23,6 +24,8 @@ class Mark(StrEnum):
     """The samples rise or fall in their order."""
     IMPRECISE = "imprecise"
     """The median has no interval, or one wider than was asked for."""
+    OTHER_KERNELS = "other kernels"
+    """What ran is not the attention that was asked for, or not compiled although it was to be."""
     STEP = "step"
     """The level changes once."""
     THROTTLED = "throttled"
@@ -44,6 +47,7 @@ def marks_of(row: Row) -> tuple[Mark, ...]:
         Mark.COLD: shows_cold_start(row) or slow_start_of(row) is not None,
         Mark.DRIFTING: found.trend is not None,
         Mark.IMPRECISE: _is_imprecise(row),
+        Mark.OTHER_KERNELS: (verdict := verdict_of(row)) is not None and not verdict.is_as_asked,
         Mark.STEP: found.step is not None,
         Mark.THROTTLED: any(seen.is_throttled for seen in row.conditions),
         Mark.TWO_STATES: found.two_states is not None,

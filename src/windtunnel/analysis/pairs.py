@@ -135,7 +135,7 @@ def describe_sides(stored: StoredComparison) -> Sides:
     return Sides(shared=tuple(a[name] for name in _NAMED if name not in differing and a[name]), a=of_a, b=of_b)
 
 
-_NAMED = ("size", "workload", "context", "batch", "precision", "attention", "compile", "warm-up")
+_NAMED = ("size", "workload", "context", "batch", "precision", "attention", "compile", "warm-up", "cache")
 """What a cell is called by; the other phrases are said only where the sides differ."""
 
 _SURROUNDINGS = ("python", "torch", "cuda", "cudnn", "triton", "driver", "device_name", "host_cpu")
@@ -147,12 +147,13 @@ def _phrases(side: PairSide, environment: Environment) -> dict[str, str]:
     named = {
         "size": cell.model.name,
         "workload": cell.workload,
-        "context": f"context {cell.context_length}",
+        "context": f"{'seq' if cell.is_attention else 'context'} {cell.context_length}",
         "batch": f"batch {cell.batch_size}",
         "precision": cell.precision,
         "attention": f"attention {cell.attention}",
         "compile": "" if cell.compile == "off" else f"compile {cell.compile}",
         "warm-up": f"warm-up {side.task.plan.warmup}",
+        "cache": "" if side.task.plan.cache == "warm" else f"{side.task.plan.cache} cache",
         "seed": f"seed {cell.seed}",
         "project": f"project {side.project}" if side.project else "",
         "commit": f"commit {side.commit}" if side.commit else "",

@@ -35,9 +35,8 @@ def attend(
 
 def hidden_keys(queries: int, keys: int, *, window: int | None, device: torch.device) -> Bool[Tensor, "queries keys"]:
     """Return where a query does not see a key: after it, and before the last `window` up to it."""
-    ones = torch.ones(queries, keys, dtype=torch.bool, device=device)
-    future = ones.triu(1)
-    return future if window is None else future | ones.tril(-window)
+    future = torch.ones(queries, keys, dtype=torch.bool, device=device).triu_(1)
+    return future if window is None else future.logical_or_(torch.ones_like(future).tril_(-window))
 
 
 BACKEND = Backend(attend=attend, dtypes={"cpu": ANY_FLOAT, "cuda": ANY_FLOAT})

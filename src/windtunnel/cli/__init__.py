@@ -33,6 +33,7 @@ class _Entry:
 _COMMANDS = {
     "run": _Entry(panel="Measure", summary="Measure a whole sweep: a TOML file, a preset, or this machine's default."),
     "step": _Entry(panel="Measure", summary="Measure one cell or a small grid, given by flags."),
+    "attention": _Entry(panel="Measure", summary="Measure attention alone: backends, shapes, masks, precisions."),
     "compare": _Entry(panel="Measure", summary="Measure two configurations against each other, in pairs."),
     "report": _Entry(panel="Results", summary="Write the report of a store: terminal, Markdown and HTML."),
     "list": _Entry(panel="Results", summary="List what a store holds."),

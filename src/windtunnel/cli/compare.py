@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,7 +12,7 @@ from windtunnel.analysis.pairs import Compared, describe_sides, judge_grid
 from windtunnel.analysis.results import Results
 from windtunnel.cli import EXIT_INTERRUPTED, EXIT_NO
 from windtunnel.cli.console import make_console
-from windtunnel.cli.flags import COUNT_FLAGS, DeviceOption, parse_cell_flags, takes_cell_flags
+from windtunnel.cli.flags import CELL_FLAGS, COUNT_FLAGS, DeviceOption, parse_cell_flags, takes_flags
 from windtunnel.cli.measuring import DEFAULT_TIMEOUT, StoreOption
 from windtunnel.cli.progress import PairDisplay
 from windtunnel.errors import SpecError, unknown_name
@@ -22,7 +21,7 @@ from windtunnel.records.store import DEFAULT_STORE
 from windtunnel.report.build import build_document
 from windtunnel.report.terminal import render_terminal
 from windtunnel.spec.quantities import parse_fraction, parse_seconds
-from windtunnel.spec.sweep import Sweep, load_sweep, make_sweep
+from windtunnel.spec.sweep import AnySweep, load_sweep, make_sweep
 from windtunnel.statistics.paired import Side, Verdict
 from windtunnel.statistics.pairing import DEFAULT_DELTA, PairPlan
 from windtunnel.sweep.launch import Place
@@ -34,7 +33,7 @@ _LIMITS = {Pairing.TOGETHER: (128, 60.0), Pairing.PROCESS: (8, 3600.0)}
 _HOW = "How to compare"
 
 
-@partial(takes_cell_flags, without=COUNT_FLAGS)
+@takes_flags({name: flag for name, flag in CELL_FLAGS.items() if name not in COUNT_FLAGS})
 def command(
     fields: dict[str, Any],
     files: Annotated[
@@ -141,7 +140,7 @@ def command(
         max_seconds=most_seconds if max_time is None else _quantity("max-time", max_time, parse_seconds),
     )
     console = Console(stderr=True) if as_json else make_console()
-    idle = [name for name in COUNT_FLAGS if any(name in sweep.model_fields_set for sweep in sweeps)]
+    idle = [name for name in (*COUNT_FLAGS, "compare") if any(name in sweep.model_fields_set for sweep in sweeps)]
     if idle:
         console.print(f"{', '.join(idle)} in the files: no effect here, pairs are taken until there is a verdict")
     with PairDisplay(console) as display:
@@ -176,7 +175,7 @@ def command(
 
 def _sides(
     files: list[Path], fields: dict[str, Any], a: str | None, b: str | None
-) -> tuple[tuple[Sweep, Sweep], tuple[Place, Place]]:
+) -> tuple[tuple[AnySweep, AnySweep], tuple[Place, Place]]:
     """Return the two sweeps and where each side runs.
 
     Raises:
@@ -188,7 +187,7 @@ def _sides(
         return (load_sweep(files[0]), load_sweep(files[1])), (Place(), Place())
     if a is None and b is None:
         raise SpecError("no sides: say in what they differ, as --a '--attention eager' --b '--attention sdpa'")
-    sweeps: list[Sweep] = []
+    sweeps: list[AnySweep] = []
     places: list[Place] = []
     faults: dict[str, list[str]] = {}
     for side, text in (("A", a), ("B", b)):

@@ -1,5 +1,6 @@
-"""What `run` and `step` share: options of a run, the run with its display, the tables and the report after it."""
+"""What commands that measure a sweep share: options of a run, the run with its display, tables and report after it."""
 
+import time
 from pathlib import Path
 from typing import Annotated
 
@@ -10,16 +11,23 @@ from rich.table import Table
 from windtunnel import units
 from windtunnel.analysis.results import Results, load_results
 from windtunnel.cli import EXIT_INTERRUPTED, EXIT_NO
+from windtunnel.cli.comparing import PLAN, compare_backends
 from windtunnel.cli.console import make_console
 from windtunnel.cli.progress import Display, is_repeated, tasks_text
 from windtunnel.cost.devices import peaks_of
 from windtunnel.cost.step import cost_of
 from windtunnel.errors import SpecError
+from windtunnel.records.environment import Environment
+from windtunnel.records.record import Status
+from windtunnel.records.store import StoredComparison
 from windtunnel.report.build import build_document
 from windtunnel.report.terminal import render_terminal
 from windtunnel.report.write import write_report
+from windtunnel.spec.attention_sweep import AttentionSweep
+from windtunnel.spec.cell import Task
 from windtunnel.spec.quantities import parse_seconds
-from windtunnel.spec.sweep import Sweep
+from windtunnel.spec.sides import match_backends
+from windtunnel.spec.sweep import AnySweep
 from windtunnel.spec.tables import PRECISIONS
 from windtunnel.sweep.engine import ChooseSweep, RunSummary, measure_sweep
 from windtunnel.sweep.launch import describe_device
@@ -54,17 +62,24 @@ def parse_timeout(text: str) -> float:
 
 
 def run_and_report(
-    sweep: Sweep | ChooseSweep, *, device: str | None, store: Path, fresh: bool, timeout: float, report: Path | None
+    sweep: AnySweep | ChooseSweep, *, device: str | None, store: Path, fresh: bool, timeout: float, report: Path | None
 ) -> None:
-    """Measure with a live display, print the tables, write the report, and end with its path.
+    """Measure with a live display, compare what the sweep says, print the tables, write the report, end with its path.
 
     Raises:
-        typer.Exit: With 1 when a cell failed, with 130 when Ctrl-C stopped the run.
+        typer.Exit: With 1 when a cell or a comparison failed, with 130 when Ctrl-C stopped the run.
     """
     console = make_console()
+    measured: list[AnySweep] = []
+
+    def choose(environment: Environment) -> AnySweep:
+        measured.append(sweep if isinstance(sweep, AnySweep) else sweep(environment))
+        return measured[-1]
+
+    device = device or (sweep.device if isinstance(sweep, AnySweep) else "auto")
     with Display(console) as display:
         try:
-            summary = measure_sweep(sweep, device=device, store=store, fresh=fresh, timeout=timeout, observer=display)
+            summary = measure_sweep(choose, device=device, store=store, fresh=fresh, timeout=timeout, observer=display)
         except KeyboardInterrupt:
             what = "measurements" if is_repeated(display.tasks) else "cells"
             console.print(
@@ -73,32 +88,42 @@ def run_and_report(
                 soft_wrap=True,
             )
             raise typer.Exit(EXIT_INTERRUPTED) from None
-    everything = load_results(store)
-    results = _of_run(everything, display)
+    everything, compared, begin = load_results(store), (), time.monotonic()
+    assert display.environment is not None  # a run that ended has begun
+    if isinstance(measured[0], AttentionSweep) and measured[0].compare:
+        compared = compare_backends(
+            measured[0], display.environment, everything, store=store, fresh=fresh, timeout=timeout, console=console
+        )
+        everything = load_results(store)
+    comparing = time.monotonic() - begin if compared else 0.0
+    results = _of_run(everything, display.tasks, display.environment, compared)
     console.print(render_terminal(build_document(results)))
-    _print_times(summary, console)
+    _print_times(summary, comparing, console)
     for path in write_report(everything, report or store / "report"):
         console.print(f"report: [bold]{path}[/]", soft_wrap=True)
-    if any(not row.is_ok for row in results):
+    if any(not row.is_ok for row in results) or any(one.record.status is not Status.OK for one in compared):
         raise typer.Exit(EXIT_NO)
 
 
-def _of_run(results: Results, display: Display) -> Results:
-    """Keep the rows that this run asked for, measured now or before; the store may hold more."""
-    assert display.environment is not None  # a run that ended has begun
-    keys, machine = {task.key() for task in display.tasks}, display.environment.machine()
+def _of_run(
+    results: Results, tasks: tuple[Task, ...], environment: Environment, compared: tuple[StoredComparison, ...]
+) -> Results:
+    """Keep what this run asked for, measured now or before; the store may hold more."""
+    keys, machine = {task.key() for task in tasks}, environment.machine()
     rows = tuple(row for row in results if row.key in keys and row.machine == machine)
-    return Results(rows=rows, runs=results.runs)
+    return Results(rows=rows, runs=results.runs, comparisons=compared)
 
 
-def _print_times(summary: RunSummary, console: Console) -> None:
+def _print_times(summary: RunSummary, comparing: float, console: Console) -> None:
     table = Table(title="Where the time of this run went", title_justify="left", box=None, pad_edge=False)
     table.add_column("part")
     table.add_column("time", justify="right")
     table.add_column("share", justify="right")
-    for label, seconds in sorted(summary.seconds.items(), key=lambda item: -item[1]):
-        table.add_row(label, units.duration(seconds), units.percent(seconds / summary.wall_seconds))
-    table.add_row("[bold]all[/]", units.duration(summary.wall_seconds), "")
+    spent = {**summary.seconds, **({"comparing in pairs": comparing} if comparing else {})}
+    wall_seconds = summary.wall_seconds + comparing
+    for label, seconds in sorted(spent.items(), key=lambda item: -item[1]):
+        table.add_row(label, units.duration(seconds), units.percent(seconds / wall_seconds))
+    table.add_row("[bold]all[/]", units.duration(wall_seconds), "")
     console.print(table)
     console.print(
         f"{units.counted(summary.measured, 'measurement')} in "
@@ -107,16 +132,19 @@ def _print_times(summary: RunSummary, console: Console) -> None:
     )
 
 
-def print_plan(sweep: Sweep | ChooseSweep, device: str) -> None:
+def print_plan(sweep: AnySweep | ChooseSweep, device: str) -> None:
     """Print the cells of `sweep` on a device, with what each must cost at least."""
     environment = describe_device(device)
-    sweep = sweep if isinstance(sweep, Sweep) else sweep(environment)
+    sweep = sweep if isinstance(sweep, AnySweep) else sweep(environment)
     console = make_console()
     tasks = sweep.expand(environment.device)
     peaks = peaks_of(environment.device_name)
     table = Table(title=f"{sweep.name}: {tasks_text(tasks)} on {environment.device_name}", title_justify="left")
-    for name in ("cell", "parameters", "FLOPs a step", "memory, at least", "time, at least"):
-        table.add_column(name, justify="left" if name == "cell" else "right")
+    columns = ("cell", "parameters", "FLOPs a step", "memory, at least", "time, at least")
+    has_parameters = sweep.kind == "step"
+    for name in columns:
+        if name != "parameters" or has_parameters:
+            table.add_column(name, justify="left" if name == "cell" else "right")
     total = 0.0
     for task in (task for task in tasks if task.replica == 0):
         cost = cost_of(task.cell)
@@ -125,7 +153,7 @@ def print_plan(sweep: Sweep | ChooseSweep, device: str) -> None:
         total += seconds or 0.0
         table.add_row(
             task.cell_label(),
-            units.count(cost.parameters),
+            *([units.count(cost.parameters)] if has_parameters else []),
             units.count(cost.step_flops, "FLOP"),
             units.memory(cost.floor_bytes),
             units.duration(seconds),
@@ -133,6 +161,12 @@ def print_plan(sweep: Sweep | ChooseSweep, device: str) -> None:
     console.print(table)
     for exclusion in sweep.exclude:
         console.print(f"left out: {exclusion.reason}", style="dim")
+    if isinstance(sweep, AttentionSweep) and sweep.compare:
+        pairs = units.counted(len(match_backends(sweep, environment.device)), "comparison")
+        console.print(
+            f"Then {', '.join(f'{a} against {b}' for a, b in sweep.comparisons())}: {pairs} in pairs, each for at most "
+            f"{units.duration(PLAN.max_seconds)}, building and warm-up not counted."
+        )
     if peaks:
         console.print(
             f"All steps at the datasheet's peak: {units.duration(total)}. Real steps take longer, and each cell adds "

@@ -13,6 +13,9 @@ from windtunnel.records.record import Record, Status
 from windtunnel.spec.cell import Task
 from windtunnel.statistics.interval import median_interval
 
+_BETWEEN = " · "
+"""Stands between the parts of a cell's label."""
+
 
 class Display:
     """Prints each record when it is stored; on a terminal the bar below names the present cell and stage."""
@@ -109,7 +112,7 @@ class PairDisplay:
 
     def began(self, a: Task, b: Task) -> None:
         """Name the cells on the bar."""
-        self._label = a.label() if a == b else f"{a.label()} against {b.label()}"
+        self._label = _label_of_pair(a, b)
         self._begin = time.monotonic()
         self._bar.update(self._line, description=self._label)
 
@@ -131,6 +134,16 @@ class PairDisplay:
         self._console.print(
             f"{counter} {escape(self._label)}  {outcome} [dim]({took})[/]", soft_wrap=True, highlight=False
         )
+
+
+def _label_of_pair(a: Task, b: Task) -> str:
+    """Return what both cells share, then what each has alone."""
+    of_a, of_b = (task.label().split(_BETWEEN) for task in (a, b))
+    if of_a == of_b:
+        return a.label()
+    alone = (_BETWEEN.join(part for part in one if part not in other) for one, other in ((of_a, of_b), (of_b, of_a)))
+    shared = [part for part in of_a if part in of_b]
+    return _BETWEEN.join([*shared, " against ".join(text or "the same" for text in alone)])
 
 
 def tasks_text(tasks: tuple[Task, ...]) -> str:

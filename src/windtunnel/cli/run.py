@@ -19,7 +19,7 @@ from windtunnel.cli.measuring import (
 from windtunnel.records.environment import Environment
 from windtunnel.records.store import DEFAULT_STORE
 from windtunnel.spec.presets import default_preset, find_sweep
-from windtunnel.spec.sweep import Sweep, load_sweep
+from windtunnel.spec.sweep import AnySweep, load_sweep
 
 
 def command(
@@ -48,12 +48,12 @@ def command(
     """
     seconds = parse_timeout(timeout)
     chosen = load_sweep(find_sweep(sweep)) if sweep else _preset_of_machine
-    device = device or (chosen.device if isinstance(chosen, Sweep) else "auto")
+    device = device or (chosen.device if isinstance(chosen, AnySweep) else "auto")
     if dry_run:
         print_plan(chosen, device)
     else:
         run_and_report(chosen, device=device, store=store, fresh=fresh, timeout=seconds, report=report)
 
 
-def _preset_of_machine(environment: Environment) -> Sweep:
+def _preset_of_machine(environment: Environment) -> AnySweep:
     return load_sweep(find_sweep(default_preset(environment.device)))

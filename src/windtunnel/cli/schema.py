@@ -4,11 +4,11 @@ import json
 
 import typer
 
-from windtunnel.spec.sweep import Sweep
+from windtunnel.spec.sweep import sweep_schema
 
 
 def command() -> None:
-    """Print the JSON Schema of a sweep file.
+    """Print the JSON Schema of a sweep file, of steps or (with `kind = "attention"`) of attention alone.
 
     Editors complete and check TOML by it: save it, and put [cyan]#:schema sweep.schema.json[/] on top of a sweep.
 
@@ -16,4 +16,4 @@ def command() -> None:
 
     windtunnel schema > sweep.schema.json
     """
-    typer.echo(json.dumps(Sweep.model_json_schema(), indent=2, ensure_ascii=False))
+    typer.echo(json.dumps(sweep_schema(), indent=2, ensure_ascii=False))

@@ -97,8 +97,12 @@ def _facts(stored: StoredRecord) -> Iterator[tuple[str, str]]:
             )
         if failure.details:
             yield "details", failure.details
-    yield "model", ", ".join(f"{name} {value}" for name, value in model.model_dump(exclude_none=True).items())
-    yield "parameters", f"{record.parameters:,}"
+    shape = ", ".join(f"{name} {value}" for name, value in model.model_dump(exclude_none=True).items())
+    if cell.is_attention:
+        yield "attention alone", shape
+    else:
+        yield "model", shape
+        yield "parameters", f"{record.parameters:,}"
     yield "cell", ", ".join(f"{name} {value}" for name, value in cell.model_dump(exclude={"model"}).items())
     yield "plan", _plan(record)
     yield (
@@ -148,4 +152,5 @@ def _plan(record: Record) -> str:
         f"{name} ended by {how}" for name, how in (("warm-up", record.warmed_by), ("samples", record.stopped_by)) if how
     ]
     processes = [name] if (name := record.task.process_name) else []
-    return "; ".join([f"asked: warm-up {plan.warmup}, {asked}{used}", *ends, *processes])
+    cache = [] if plan.cache == "warm" else [f"{plan.cache} cache"]
+    return "; ".join([f"asked: warm-up {plan.warmup}, {asked}{used}", *ends, *cache, *processes])

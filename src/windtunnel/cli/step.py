@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from windtunnel.cli.flags import DeviceOption, takes_cell_flags
+from windtunnel.cli.flags import CELL_FLAGS, DeviceOption, takes_flags
 from windtunnel.cli.measuring import (
     DEFAULT_TIMEOUT,
     DryRunOption,
@@ -18,7 +18,7 @@ from windtunnel.records.store import DEFAULT_STORE
 from windtunnel.spec.sweep import make_sweep
 
 
-@takes_cell_flags
+@takes_flags(CELL_FLAGS)
 def command(
     fields: dict[str, Any],
     device: DeviceOption = None,

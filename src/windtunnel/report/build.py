@@ -6,6 +6,14 @@ from dataclasses import replace
 from windtunnel.analysis.results import Results
 from windtunnel.report.document import Document, Paragraph, Section
 from windtunnel.report.scope import Scope, scopes_of
+from windtunnel.report.sections.attention.backends import backends, backends_by_phase
+from windtunnel.report.sections.attention.charts import attention_charts
+from windtunnel.report.sections.attention.errors import errors, every_error
+from windtunnel.report.sections.attention.frontier import frontier
+from windtunnel.report.sections.attention.kernels import kernels
+from windtunnel.report.sections.attention.memory import memory
+from windtunnel.report.sections.attention.rates import rates
+from windtunnel.report.sections.attention.results import results as attention_results
 from windtunnel.report.sections.charts import charts
 from windtunnel.report.sections.cold import cold
 from windtunnel.report.sections.compare import compare
@@ -41,19 +49,44 @@ SECTIONS: tuple[Callable[[Scope], Section | None], ...] = (
     method,
     machine,
 )
-"""Every section in its order; one with nothing to say returns None."""
+"""Every section of steps of models in its order; one with nothing to say returns None."""
+
+ATTENTION_SECTIONS: tuple[Callable[[Scope], Section | None], ...] = (
+    overview,
+    attention_charts,
+    compare,
+    backends,
+    attention_results,
+    rates,
+    memory,
+    frontier,
+    errors,
+    kernels,
+    processes,
+    cold,
+    failures,
+    warnings,
+    noise,
+    backends_by_phase,
+    every_error,
+    conditions,
+    method,
+    machine,
+)
+"""The same of attention alone."""
 
 
 def build_document(results: Results, *, title: str | None = None) -> Document:
-    """Return the report of `results`: all sections of one machine, then all of the next.
+    """Return the report of `results`: all sections of one scope, then all of the next.
 
-    Rows of different machines never share a table; with several machines every heading names its own.
+    Rows of different machines never share a table, nor do steps of models and attention alone; with several scopes
+    every heading names its own.
     """
     scopes = scopes_of(results)
     sections = [
         section if len(scopes) == 1 else replace(section, heading=f"{section.heading}, {scope.name}")
         for scope in scopes
-        for make in (SECTIONS if scope.rows else (compare,))
+        for make in _sections_of(scope)
         if (section := make(scope))
     ]
     if not scopes:
@@ -61,10 +94,18 @@ def build_document(results: Results, *, title: str | None = None) -> Document:
     return Document(title=title or _title(scopes), sections=tuple(sections))
 
 
+def _sections_of(scope: Scope) -> tuple[Callable[[Scope], Section | None], ...]:
+    if not scope.rows:
+        return (compare,)
+    return ATTENTION_SECTIONS if scope.is_attention else SECTIONS
+
+
 def _title(scopes: tuple[Scope, ...]) -> str:
     if not scopes:
         return "No results"
     sweep = next((name for scope in scopes for run in scope.runs[-1:] if (name := run.sweep.get("name"))), "")
-    where = " and ".join(scope.name for scope in scopes) if len(scopes) < 3 else f"{len(scopes)} machines"
-    what = "Step times" if any(scope.rows for scope in scopes) else "Comparisons"
+    devices = tuple(dict.fromkeys(scope.device for scope in scopes))
+    where = " and ".join(devices) if len(devices) < 3 else f"{len(devices)} machines"
+    kinds = {scope.is_attention for scope in scopes if scope.rows}
+    what = "Comparisons" if not kinds else "Attention times" if kinds == {True} else "Step times"
     return f"{sweep or what} on {where}"

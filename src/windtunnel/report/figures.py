@@ -61,6 +61,20 @@ def dots(name: str, x: Sequence[Any], y: Iterable[float], *, place: int, mark: i
     }
 
 
+def crosses(name: str, x: Sequence[Any], y: Iterable[float], *, place: int) -> Json:
+    """Return a trace of crosses in the colour of a line, for what has no value there; the legend leaves it out."""
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "name": chart_text(name),
+        "x": list(x),
+        "y": [_short(value) for value in y],
+        "marker": {"color": color(place), "symbol": "x", "size": 10},
+        "showlegend": False,
+        "cliponaxis": False,
+    }
+
+
 def with_intervals(trace: Json, ends: Iterable[tuple[float | None, float | None]]) -> Json:
     """Return a trace of points with error bars from the lower to the upper end of each; None where there is none."""
     reach = [

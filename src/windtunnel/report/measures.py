@@ -34,6 +34,7 @@ _MEANINGS = {
     Mark.DRIFTING: "the samples rise or fall in their order",
     Mark.IMPRECISE: "no interval, or one wider than the target that was asked for, "
     f"± {percent(SMALLEST_EFFECT, decimals=0)} where none was",
+    Mark.OTHER_KERNELS: "the kernels that ran are not those of the attention that was asked for, or not compiled ones",
     Mark.STEP: "the level changes once",
     Mark.THROTTLED: "the clock of the device was held down, or low in some of the steps",
     Mark.TWO_STATES: "the samples go back and forth between two levels, which stand under Irregular samples",
@@ -116,7 +117,7 @@ def _estimates(time: Scale) -> tuple[Measure, ...]:
         ),
         Measure(
             column=number_column("95 % interval", HALF_WIDTH.unit, "Half of the interval over the median."),
-            cell=lambda row: _half_width(row.estimate()),
+            cell=lambda row: half_width_cell(row.estimate()),
         ),
         Measure(
             column=number_column(
@@ -148,7 +149,8 @@ def spread_cell(spread: Spread | None, time: Scale) -> Cell:
     return Cell(text=time.spread(spread.mean, spread.std)) if spread else GAP
 
 
-def _half_width(estimate: Estimate | None) -> Cell:
+def half_width_cell(estimate: Estimate | None) -> Cell:
+    """Return half of the interval over the median."""
     return Cell(text=HALF_WIDTH.text(estimate.relative_half_width if estimate else None))
 
 

@@ -1,6 +1,6 @@
-"""The rows of one machine, and the words for what tells its cells apart."""
+"""The rows of one machine and one kind, and the words for what tells its cells apart."""
 
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from operator import attrgetter
 from typing import TypeVar, cast
@@ -19,6 +19,8 @@ WORKLOAD_NAMES = {
     "forward": "forward",
     "forward_backward": "forward + backward",
     "train_step": "training step",
+    "attention_forward": "forward, no_grad",
+    "attention_forward_backward": "forward + backward",
 }
 """What tables call the whole step of a workload: the sum of two phases is never called by one of them."""
 
@@ -58,7 +60,25 @@ STEPS = _axis("samples", "plan.samples_asked", "{}", "How many samples were aske
 SEED = _axis("seed", "cell.seed", "seed {}", "Seed of weights and tokens.", ColumnKind.NUMBER)
 
 AXES = (SIZE, PRECISION, ATTENTION, COMPILE, BATCH, CONTEXT, WORKLOAD, WARMUP, STEPS, SEED)
-"""Every axis, in the order of columns."""
+"""Every axis of steps of a model, in the order of columns."""
+
+BACKEND = _axis("backend", "cell.attention", "{}", "Attention backend.")
+HEADS = Axis(
+    name="heads",
+    get=attrgetter("cell.model.num_heads", "cell.model.kv_heads"),
+    phrase="heads {}",
+    kind=ColumnKind.NUMBER,
+    description="Query heads; with key and value heads after a slash where fewer.",
+)
+MASK = _axis("mask", "cell.model.mask", "{}", "Which keys a query sees: all, those up to it, or the last N of these.")
+D_HEAD = _axis("d", "cell.model.d_head", "d {}", "Width of one head.", ColumnKind.NUMBER)
+SEQ = _axis("seq", "cell.context_length", "seq {}", "Length of the sequence: queries and keys.", ColumnKind.NUMBER)
+CACHE = _axis(
+    "cache", "plan.cache", "{} cache", "The device's cache before a timed call: as the last one left it, or flushed."
+)
+
+ATTENTION_AXES = (BACKEND, PRECISION, COMPILE, BATCH, HEADS, MASK, D_HEAD, SEQ, WORKLOAD, WARMUP, CACHE, STEPS, SEED)
+"""Every axis of attention alone, in the order of columns."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,11 +93,13 @@ class NamedModel:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Scope:
-    """What one section speaks of: all rows of one machine.
+    """What one section speaks of: all steps of models of one machine, or all its attention alone.
 
     Attributes:
         machine: The machine's hash.
-        name: What headings call the machine; no other machine of the report has this name.
+        device: What titles call the machine; no other machine of the report has this name.
+        name: What headings call the scope; no other one of the report has this name.
+        is_attention: Whether its rows are attention alone; steps of models and these share no table.
         measured: The rows that were measured to their end.
         failed: The other rows.
         runs: The runs on this machine, oldest first.
@@ -87,11 +109,13 @@ class Scope:
         entries: What each row shows under `axes`: made once, because every table asks for it.
         step_ratios: Each forward beside its forward + backward, for the sections that speak of them.
         models: Each model with its name, which no other one of this machine has, smallest first.
-        comparisons: The comparisons whose side A ran on this machine; a machine may have them only.
+        comparisons: The comparisons whose side A ran on this machine; a scope may have them only.
     """
 
     machine: str
+    device: str
     name: str
+    is_attention: bool
     rows: tuple[Row, ...]
     measured: tuple[Row, ...]
     failed: tuple[Row, ...]
@@ -109,6 +133,11 @@ class Scope:
         """The latest environment; others of this machine differ in windtunnel's own version at most."""
         return self.rows[-1].environment
 
+    @property
+    def all_axes(self) -> tuple[Axis, ...]:
+        """Every axis of this kind of rows, in the order of columns."""
+        return ATTENTION_AXES if self.is_attention else AXES
+
     def value(self, axis: Axis, row: Row) -> str:
         """Return the text of a row's value on an axis."""
         if axis in self.axes:
@@ -119,25 +148,24 @@ class Scope:
         """Return a row's value on an axis as running text: 'context 256'."""
         return axis.phrase.replace("{}", self.value(axis, row))
 
-    def label(self, row: Row) -> str:
-        """Return the shortest name of a row that tells it apart here."""
-        return " · ".join(self.phrase(axis, row) for axis in self.axes)
+    def label(self, row: Row, *, without: Collection[Axis] = ()) -> str:
+        """Return the shortest name of a row that tells it apart here, or of what `without` some axes leaves of it."""
+        return " · ".join(self.phrase(axis, row) for axis in self.axes if axis not in without)
 
-    def columns(self, *, without: Axis | None = None) -> tuple[Column, ...]:
+    def columns(self, *, without: Collection[Axis] = ()) -> tuple[Column, ...]:
         """Return a column for each axis in which rows differ."""
         return tuple(
             Column(name=axis.name, kind=axis.kind, description=axis.description)
             for axis in self.axes
-            if axis is not without
+            if axis not in without
         )
 
-    def cells(self, row: Row, *, without: Axis | None = None) -> tuple[Cell, ...]:
+    def cells(self, row: Row, *, without: Collection[Axis] = ()) -> tuple[Cell, ...]:
         """Return the entries of a row under `columns`."""
         entries = self.entries[row]
-        if without not in self.axes:
+        if not without:
             return entries
-        place = self.axes.index(without)
-        return entries[:place] + entries[place + 1 :]
+        return tuple([entry for axis, entry in zip(self.axes, entries, strict=True) if axis not in without])
 
     def constants(self) -> str:
         """Say in one sentence what all rows have in common; empty when nothing is."""
@@ -147,37 +175,65 @@ class Scope:
 
 
 def scopes_of(results: Results) -> tuple[Scope, ...]:
-    """Split results by machine, in order of first appearance."""
-    groups = results.by_machine()
-    compared: dict[str, list[StoredComparison]] = {}
+    """Split results by machine and by kind, machines in order of first appearance, steps of models first."""
+    machines = results.by_machine()
+    environments = {machine: rows[-1].environment for machine, rows in machines.items()}
+    rows_of: dict[tuple[str, bool], list[Row]] = {}
+    for machine, rows in machines.items():
+        for row in rows:
+            rows_of.setdefault((machine, row.cell.is_attention), []).append(row)
+    compared: dict[tuple[str, bool], list[StoredComparison]] = {}
     for stored in results.comparisons:
-        compared.setdefault(stored.environment_a.machine(), []).append(stored)
-    environments = {machine: stored[-1].environment_a for machine, stored in compared.items()}
-    names = _machine_names({machine: rows[-1].environment for machine, rows in groups.items()} | environments)
+        machine = stored.environment_a.machine()
+        compared.setdefault((machine, stored.record.a.task.cell.is_attention), []).append(stored)
+        if machine not in machines:
+            environments[machine] = stored.environment_a
+    devices = _machine_names(environments)
+    keys = [
+        (machine, kind) for machine in devices for kind in (False, True) if {(machine, kind)} & {*rows_of, *compared}
+    ]
+    has_both_kinds = len({kind for _, kind in keys}) > 1
     return tuple(
         replace(
-            _scope(machine, name, groups.get(machine, ()), results.runs),
-            comparisons=tuple(compared.get(machine, ())),
+            _scope(tuple(rows_of.get((machine, kind), ())), is_attention=kind),
+            machine=machine,
+            device=devices[machine],
+            name=f"{_KINDS[kind]}, {devices[machine]}" if has_both_kinds else devices[machine],
+            runs=tuple(
+                run
+                for run in results.runs
+                if run.machine == machine
+                and ((machine, not kind) not in rows_of or (run.sweep.get("kind") == "attention") is kind)
+            ),
+            comparisons=tuple(compared.get((machine, kind), ())),
         )
-        for machine, name in names.items()
+        for machine, kind in keys
     )
 
 
-def _scope(machine: str, name: str, rows: tuple[Row, ...], runs: tuple[Run, ...]) -> Scope:
-    varying_names = set(varying(rows, {axis.name: axis.get for axis in AXES}))
-    axes = tuple(axis for axis in AXES if axis.name in varying_names) or (WORKLOAD,)
+_KINDS = {False: "steps of models", True: "attention alone"}
+"""What headings say of a scope where a report has both; True is attention alone."""
+
+
+def _scope(rows: tuple[Row, ...], *, is_attention: bool) -> Scope:
+    """Return the scope of some rows, without what does not follow from them."""
+    every = ATTENTION_AXES if is_attention else AXES
+    varying_names = set(varying(rows, {axis.name: axis.get for axis in every}))
+    axes = tuple(axis for axis in every if axis.name in varying_names) or (WORKLOAD,)
     models = _named_models(rows)
     names = {model.shape: model.name for model in models}
     columns = [_entries(axis, rows, names) for axis in axes]
     return Scope(
-        machine=machine,
-        name=name,
+        machine="",
+        device="",
+        name="",
+        is_attention=is_attention,
         rows=rows,
         measured=tuple(row for row in rows if row.is_ok),
         failed=tuple(row for row in rows if not row.is_ok),
-        runs=tuple(run for run in runs if run.machine == machine),
+        runs=(),
         axes=axes,
-        fixed=tuple(axis for axis in AXES if axis not in axes),
+        fixed=tuple(axis for axis in every if axis not in axes),
         marks={row: marks_of(row) for row in rows},
         entries=dict(zip(rows, zip(*columns, strict=True), strict=True)),
         step_ratios=step_ratios(rows),
@@ -200,8 +256,11 @@ def _entries(axis: Axis, rows: Sequence[Row], names: Mapping[Hashable, str]) -> 
 def _text(axis: Axis, row: Row) -> str:
     if axis is SIZE:
         return row.cell.model.name
-    value = str(axis.get(row))
-    return WORKLOAD_NAMES.get(value, value) if axis is WORKLOAD else value
+    value = axis.get(row)
+    if axis is HEADS:
+        heads, kv_heads = cast("tuple[int, int]", value)
+        return str(heads) if heads == kv_heads else f"{heads}/{kv_heads}"
+    return WORKLOAD_NAMES.get(str(value), str(value)) if axis is WORKLOAD else str(value)
 
 
 def _machine_names(environments: Mapping[str, Environment]) -> dict[str, str]:
@@ -214,7 +273,7 @@ def _machine_names(environments: Mapping[str, Environment]) -> dict[str, str]:
 
 
 def _named_models(rows: Iterable[Row]) -> tuple[NamedModel, ...]:
-    first_of = {SIZE.get(row): row for row in reversed(tuple(rows))}
+    first_of = {SIZE.get(row): row for row in reversed(tuple(rows)) if not row.cell.is_attention}
     fields = {shape: row.cell.model.model_dump(exclude={"name"}) for shape, row in first_of.items()}
     names = _distinct({shape: row.cell.model.name for shape, row in first_of.items()}, fields)
     models = (

@@ -8,9 +8,14 @@ from windtunnel.analysis.comparisons import varying
 from windtunnel.analysis.results import Row
 from windtunnel.report.scope import (
     ATTENTION,
+    BACKEND,
     BATCH,
+    CACHE,
     COMPILE,
     CONTEXT,
+    D_HEAD,
+    HEADS,
+    MASK,
     PRECISION,
     SEED,
     SIZE,
@@ -33,6 +38,11 @@ MAX_POINTS = 200
 """More points than this on one line cannot be told apart."""
 
 _CHANNELS = (WORKLOAD, CONTEXT, ATTENTION, PRECISION, COMPILE, BATCH, WARMUP, STEPS, SEED)
+
+_ATTENTION_CHANNELS = (
+    *(BACKEND, COMPILE, D_HEAD, MASK, HEADS, BATCH),
+    *(PRECISION, WORKLOAD, CACHE, WARMUP, STEPS, SEED),
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,12 +72,14 @@ def panels_of(scope: Scope, rows: Sequence[Row], *, x: Axis) -> tuple[Panel, ...
     """Spread rows over charts and series so that no series has two points above one value of `x`.
 
     The first axis that varies has the colour, the second the mark, and the others make a chart each. Over
-    sizes the workload comes first; over anything else the size does, because lines are looked up by it.
+    sizes the workload comes first; over anything else the size does, because lines are looked up by it. Of attention
+    alone, where backends vary, only they and their compiling make lines: many cross one another in one chart.
     """
-    order = _CHANNELS if x is SIZE else (SIZE, *_CHANNELS)
+    order = _ATTENTION_CHANNELS if scope.is_attention else _CHANNELS if x is SIZE else (SIZE, *_CHANNELS)
     names = varying(rows, {axis.name: axis.get for axis in scope.axes})
     channels = [axis for axis in order if axis is not x and axis.name in names]
-    drawn, apart = channels[:2], channels[2:]
+    drawn = [axis for axis in channels if axis in {BACKEND, COMPILE}] if channels[:1] == [BACKEND] else channels[:2]
+    apart = [axis for axis in channels if axis not in drawn]
     lines = _grouped(rows, lambda row: tuple([axis.get(row) for axis in channels]))
     firsts = [line[0] for line in lines]  # of each value the first row is among them
     places = {axis: {value: place for place, value in enumerate(_values(firsts, axis))} for axis in drawn}

@@ -39,7 +39,8 @@ def check_names(kind: str, values: tuple[str, ...], known: Collection[str]) -> t
     Raises:
         ValueError: One line for each that is not.
     """
-    unknown = [value for value in values if value not in known and not (kind == "attention" and _is_path(value))]
+    takes_paths = kind in {"attention", "backend"}
+    unknown = [value for value in values if value not in known and not (takes_paths and _is_path(value))]
     if unknown:
         raise ValueError("\n".join(unknown_name(kind, value, known) for value in unknown))
     return values
@@ -197,7 +198,8 @@ class Task(Frozen):
     def cell_label(self) -> str:
         """Return the part of the label that all processes of the cell share."""
         cell = self.cell
-        parts = [cell.model.name, cell.workload, f"context {cell.context_length}", f"batch {cell.batch_size}"]
+        length = "seq" if cell.is_attention else "context"
+        parts = [cell.model.name, cell.workload, f"{length} {cell.context_length}", f"batch {cell.batch_size}"]
         parts += [cell.precision, cell.attention]
         if cell.compile != "off":
             parts.append(f"compile {cell.compile}")

@@ -9,6 +9,9 @@ _FOLDER = Path(__file__).parent.parent / "presets"
 CPU_PRESET = "quick"
 CUDA_PRESET = "seed-003"
 
+CPU_ATTENTION_PRESET = "attention-quick"
+CUDA_ATTENTION_PRESET = "attention-h200"
+
 
 def preset_names() -> tuple[str, ...]:
     """Return the names of the sweeps that come with windtunnel."""
@@ -18,6 +21,11 @@ def preset_names() -> tuple[str, ...]:
 def default_preset(device: str) -> str:
     """Return the preset that is measured on `device` when none is named."""
     return CPU_PRESET if device == "cpu" else CUDA_PRESET
+
+
+def default_attention_preset(device: str) -> str:
+    """Return the preset of attention alone that is measured on `device` when none is named."""
+    return CPU_ATTENTION_PRESET if device == "cpu" else CUDA_ATTENTION_PRESET
 
 
 def find_sweep(name: str) -> Path:

@@ -14,7 +14,7 @@ from windtunnel.records.environment import Environment
 from windtunnel.records.record import Record, Status
 from windtunnel.records.store import DEFAULT_STORE, Run, Store, open_store
 from windtunnel.spec.cell import Task
-from windtunnel.spec.sweep import Sweep
+from windtunnel.spec.sweep import AnySweep
 from windtunnel.spec.tables import WORKLOADS
 from windtunnel.sweep.launch import Launch, Worker, WorkerLostError, WorkerProcess
 
@@ -34,7 +34,7 @@ STAGE_LABELS = {
 """What a report calls the places where the time of a run goes."""
 
 
-ChooseSweep = Callable[[Environment], Sweep]
+ChooseSweep = Callable[[Environment], AnySweep]
 
 
 class Observer(Protocol):
@@ -114,10 +114,10 @@ class _Run:
         self._measured = 0
         self._failed = 0
 
-    def measure(self, sweep: Sweep | ChooseSweep, device: str, *, fresh: bool) -> RunSummary:
+    def measure(self, sweep: AnySweep | ChooseSweep, device: str, *, fresh: bool) -> RunSummary:
         try:
             environment = self._ready_worker(needs_fresh=False).describe(device)
-            sweep = sweep if isinstance(sweep, Sweep) else sweep(environment)
+            sweep = sweep if isinstance(sweep, AnySweep) else sweep(environment)
             tasks = sweep.expand(environment.device)
             stored = frozenset[str]() if fresh else self._store.keys(environment.machine())
             todo = tuple(task for task in tasks if task.key() not in stored)
@@ -200,7 +200,7 @@ class _Run:
 
 
 def measure_sweep(
-    sweep: Sweep | ChooseSweep,
+    sweep: AnySweep | ChooseSweep,
     *,
     device: str | None = None,
     store: Path | str = DEFAULT_STORE,
@@ -228,7 +228,7 @@ def measure_sweep(
         StoreError: The store cannot be opened or written; what was stored before is safe.
         RunError: No worker can be started.
     """
-    device = device or (sweep.device if isinstance(sweep, Sweep) else "auto")
+    device = device or (sweep.device if isinstance(sweep, AnySweep) else "auto")
     with open_store(Path(store)) as opened:
         return _Run(opened, launch, timeout, observer).measure(sweep, device, fresh=fresh)
 

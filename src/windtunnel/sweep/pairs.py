@@ -2,7 +2,7 @@
 
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,8 +14,8 @@ from windtunnel.records.pair import Pairing, PairRecord, PairSide
 from windtunnel.records.record import Failure, Record, Status
 from windtunnel.records.store import DEFAULT_STORE, Store, StoredComparison, open_store
 from windtunnel.spec.cell import MeasurePlan, Task
-from windtunnel.spec.sides import match_sides
-from windtunnel.spec.sweep import Sweep
+from windtunnel.spec.sides import as_side, match_sides
+from windtunnel.spec.sweep import AnySweep
 from windtunnel.statistics.paired import Side
 from windtunnel.statistics.pairing import PairPlan, Turn, draw_processes, take_pairs
 from windtunnel.sweep.engine import DEFAULT_TIMEOUT_SECONDS
@@ -43,6 +43,9 @@ class PairWorker(Worker, Protocol):
 
 LaunchAt = Callable[[Place], PairWorker]
 
+_Match = Callable[[str], tuple[tuple[Task, Task], ...]]
+"""Gives the pairs of cells once the device is known."""
+
 
 class PairObserver(Protocol):
     """Someone who watches comparisons, such as a progress display."""
@@ -67,8 +70,8 @@ class PairObserver(Protocol):
 
 
 def compare_sweeps(
-    a: Sweep,
-    b: Sweep,
+    a: AnySweep,
+    b: AnySweep,
     *,
     plan: PairPlan,
     pairing: Pairing = Pairing.TOGETHER,
@@ -124,7 +127,49 @@ def compare_sweeps(
             observer=observer,
             launch=launch,
         )
-        return run.compare(a, b, device or a.device)
+        return run.compare(lambda device: match_sides(a, b, device), device or a.device)
+
+
+def compare_tasks(
+    pairs: Sequence[tuple[Task, Task]],
+    *,
+    plan: PairPlan,
+    store: Path | str = DEFAULT_STORE,
+    timeout: float = DEFAULT_TIMEOUT_SECONDS,
+    observer: PairObserver | None = None,
+    launch: LaunchAt = WorkerProcess,
+) -> tuple[StoredComparison, ...]:
+    """Compare cells that are matched already, both of a pair in one process; store each comparison, return them all.
+
+    Args:
+        pairs: Cells A and B, all on one device; of their plans warm-up and cache are kept.
+        plan: When a comparison ends.
+        store: Folder of the store; made when it is not there.
+        timeout: Seconds that one comparison may take beyond the plan's.
+        observer: Told about every step of the run.
+        launch: Starts a worker; tests put a fake here.
+
+    Raises:
+        SpecError: The plan is out of range, or the device is not there.
+        StoreError: The store cannot be opened or written; what was stored before is safe.
+        RunError: No worker can be started.
+    """
+    if faults := plan.faults():
+        raise SpecError(*faults)
+    if not pairs:
+        return ()
+    with open_store(Path(store)) as opened:
+        run = _Run(
+            opened,
+            plan=plan,
+            pairing=Pairing.TOGETHER,
+            places=dict.fromkeys(Side, _HERE),
+            block_seconds=DEFAULT_BLOCK_SECONDS,
+            timeout=timeout,
+            observer=observer,
+            launch=launch,
+        )
+        return run.compare(lambda _: tuple((as_side(a), as_side(b)) for a, b in pairs), pairs[0][0].cell.device)
 
 
 class _Run:
@@ -154,10 +199,10 @@ class _Run:
         self._commits = {side: _commit_of(place.project) for side, place in places.items()}
         self._started_at = _now()
 
-    def compare(self, a: Sweep, b: Sweep, device: str) -> tuple[StoredComparison, ...]:
+    def compare(self, match: _Match, device: str) -> tuple[StoredComparison, ...]:
         try:
             environments, start_seconds = self._describe(device)
-            pairs = match_sides(a, b, environments[0].device)
+            pairs = match(environments[0].device)
             if self._observer:
                 turn_seconds = start_seconds + self._block_seconds
                 seconds = _TURNS_OF_A_PAIR * self._plan.max_pairs * turn_seconds

@@ -24,6 +24,7 @@ from windtunnel.bench.memory import LEFTOVER_LIMIT_BYTES
 from windtunnel.bench.together import compare_cells
 from windtunnel.bench.vitals import read_vitals
 from windtunnel.errors import WindtunnelError
+from windtunnel.probe.kernels import read_kernels
 from windtunnel.records.calibration import calibration_to_json
 from windtunnel.records.checkup import checkup_to_json
 from windtunnel.records.pair import pair_to_json
@@ -108,6 +109,7 @@ def _measure(request: Mapping[str, Any], cells: int, send: Send) -> None:
         is_first_in_process=cells == 0,
         on_stage=lambda stage: send({"event": "stage", "stage": stage}),
         with_probes=request["with_probes"],
+        look=read_kernels,
     )
     leaked = _leaked(leftover, task.cell.device)
     send({"event": "record", "record": record_to_json(record), "leaked_bytes": leaked})

@@ -25,17 +25,17 @@ def charts(scope: Scope) -> Section | None:
     """Return the charts; each says what it does not show."""
     if not scope.measured:
         return None
-    warm = _most_warmed(scope)
+    warm = most_warmed(scope)
     drawn = (
         *_times_by_name(scope, warm),
         *_times_by_context(scope, warm),
-        *_samples(scope),
+        *samples_of_cells(scope),
         *_memory(scope, warm),
     )
     return Section(heading="Charts", blocks=drawn)
 
 
-def _most_warmed(scope: Scope) -> tuple[Row, ...]:
+def most_warmed(scope: Scope) -> tuple[Row, ...]:
     """Return the measured cells with the most warm-up: times of cold and of warm steps make no common line."""
     ranks = [row.plan.warmup_rank for row in scope.measured]
     most = max(ranks)
@@ -73,8 +73,8 @@ def _times(scope: Scope, panel: Panel, axis: Axis) -> Figure:
             mark=series.mark,
             is_joined=axis is CONTEXT,
         )
-        ends = [(_scaled(estimates[row].low, time), _scaled(estimates[row].high, time)) for row in members]
-        hovers = [_hover(row, estimates[row], time) for row in members]
+        ends = [(scaled(estimates[row].low, time), scaled(estimates[row].high, time)) for row in members]
+        hovers = [hover(row, estimates[row], time) for row in members]
         traces.append(figures.with_hover(figures.with_intervals(trace, ends), hovers))
     title = f"time of a step ({time.unit})"
     return Figure(
@@ -90,7 +90,8 @@ def _times(scope: Scope, panel: Panel, axis: Axis) -> Figure:
     )
 
 
-def _hover(row: Row, estimate: Estimate, time: Scale) -> str:
+def hover(row: Row, estimate: Estimate, time: Scale) -> str:
+    """Return what a point of time says where the pointer is."""
     spread = row.spread()
     interval = time.interval(estimate.low, estimate.high)
     parts = [f"{time.text(estimate.value)} {time.unit}"]
@@ -145,7 +146,7 @@ def _memory_of(scope: Scope, panel: Panel, axis: Axis) -> Figure:
     )
 
 
-def _samples(scope: Scope) -> list[Figure]:
+def samples_of_cells(scope: Scope) -> list[Figure]:
     """Return the raw samples, cold cells apart: their first step would press all others flat."""
     cold = [row for row in scope.measured if row.plan.is_cold]
     warm = [row for row in scope.measured if not row.plan.is_cold]
@@ -207,7 +208,8 @@ def _x_axis(scope: Scope, axis: Axis, rows: tuple[Row, ...]) -> figures.Json:
     return figures.names_axis(axis.name, dict.fromkeys(scope.value(axis, row) for row in ordered))
 
 
-def _scaled(value: float | None, scale: Scale) -> float | None:
+def scaled(value: float | None, scale: Scale) -> float | None:
+    """Return a value in the unit of its axis."""
     return None if value is None else value / scale.size
 
 

@@ -44,7 +44,7 @@ def _table(scope: Scope, starts: tuple[ColdStart, ...]) -> Table:
     return Table(
         caption="The first step of a process",
         columns=(
-            *scope.columns(without=WARMUP),
+            *scope.columns(without=(WARMUP,)),
             number_column(
                 "first step",
                 time.unit,
@@ -59,7 +59,7 @@ def _table(scope: Scope, starts: tuple[ColdStart, ...]) -> Table:
         ),
         rows=tuple(
             (
-                *scope.cells(start.cold, without=WARMUP),
+                *scope.cells(start.cold, without=(WARMUP,)),
                 Cell(text=time.text(start.first)),
                 Cell(text=time.text(start.rest)),
                 Cell(text=time.text(start.warm)),

@@ -35,12 +35,12 @@ def _run(started_at: str, run: tuple[Compared, ...]) -> Iterator[Block]:
     names = [_name(each, always, has_one_question=has_one_question) for each in sides]
     measured = [(name, one) for name, one in zip(names, run, strict=True) if one.effects]
     if measured:
-        yield _table(measured)
+        yield from _tables(measured)
         if len(measured) > 1:
             counts = Counter(one.effects[0].finding.verdict for _, one in measured)
             said = ", ".join(f"{counts[verdict]} {verdict}" for verdict in Verdict if counts[verdict])
             yield Paragraph(text=f"Whole steps of {counted(len(measured), 'comparison')}: {said}.")
-        if len(measured) <= _MOST_SENTENCES:
+        if len(measured) <= (1 if _is_attention(measured[0][1]) else _MOST_SENTENCES):
             for name, one in measured:
                 sentence = one.effects[0].finding.sentence("A", "B", " in the whole step")
                 yield Paragraph(lead=name if len(measured) > 1 else "", text=f"{sentence[0].upper()}{sentence[1:]}.")
@@ -70,21 +70,30 @@ def _asked(record: PairRecord, sides: Sides | None) -> str:
     return f"A: {sides.a}. B: {sides.b}. {how}"
 
 
-def _table(measured: list[tuple[str, Compared]]) -> Table:
-    effects = [effect for _, one in measured for effect in one.effects]
+def _is_attention(one: Compared) -> bool:
+    return one.record.a.task.cell.is_attention
+
+
+def _tables(measured: list[tuple[str, Compared]]) -> Iterator[Table]:
+    """Yield one table of all phases, or for several points of attention alone, where these are many, one a phase."""
+    if len(measured) == 1 or not _is_attention(measured[0][1]):
+        yield _table("B against A", [(name, effect) for name, one in measured for effect in one.effects])
+        return
+    phases = dict.fromkeys(effect.phase for _, one in measured for effect in one.effects)
+    for phase in phases:
+        entries = [(name, effect) for name, one in measured for effect in one.effects if effect.phase == phase]
+        yield _table(f"B against A, {phase.replace('_', ' + ')}", entries, has_phases=False)
+
+
+def _table(caption: str, entries: list[tuple[str, PhaseEffect]], *, has_phases: bool = True) -> Table:
+    effects = [effect for _, effect in entries]
     time = time_scale(seconds for effect in effects for seconds in (effect.a_seconds, effect.b_seconds))
-    clocks = " and ".join(sorted({effect.clock.value for effect in effects if not effect.is_total}))
-    inside = (
-        f", of phases inside it on the {clocks} clock. Verdicts of phases inside the step are not corrected for their "
-        "number"
-        if clocks
-        else ""
-    )
+    has_names = len({name for name, _ in entries}) > 1
     return Table(
-        caption="B against A",
+        caption=caption,
         columns=(
-            *([Column(name="cell", description="What tells it apart from the others.")] if len(measured) > 1 else []),
-            Column(name="phase"),
+            *([Column(name="cell", description="What tells it apart from the others.")] if has_names else []),
+            *([Column(name="phase")] if has_phases else []),
             number_column("A", time.unit, "Median of all timed steps of A."),
             number_column("B", time.unit, "Median of all timed steps of B."),
             number_column("change", description="Hodges-Lehmann estimate over the pairs: +2 % is 2 % more time for B."),
@@ -96,19 +105,39 @@ def _table(measured: list[tuple[str, Compared]]) -> Table:
             number_column("pairs"),
         ),
         rows=tuple(
-            (*([Cell(text=name)] if len(measured) > 1 else []), *_row(effect, time))
-            for name, one in measured
-            for effect in one.effects
+            (
+                *([Cell(text=name)] if has_names else []),
+                *([Cell(text="whole step" if effect.is_total else effect.phase)] if has_phases else []),
+                *_row(effect, time),
+            )
+            for name, effect in entries
         ),
-        note=f"Times of the whole step are on the host clock{inside}.",
+        note=_clocks(effects),
     )
+
+
+def _clocks(effects: list[PhaseEffect]) -> str:
+    """Say on which clock the times are, and what verdicts of phases are not corrected for."""
+    whole, inside = (
+        " and ".join(sorted({effect.clock.value for effect in effects if effect.is_total is is_total}))
+        for is_total in (True, False)
+    )
+    if whole and inside:
+        said = f"Times of the whole step are on the {whole} clock, of phases inside it on the {inside} clock."
+    else:
+        said = (
+            f"Times are on the {whole or inside} clock."
+            if inside
+            else f"Times of the whole step are on the {whole} clock."
+        )
+    corrected = " Verdicts of phases inside the step are not corrected for their number." if inside else ""
+    return f"{said}{corrected}"
 
 
 def _row(effect: PhaseEffect, time: Scale) -> tuple[Cell, ...]:
     finding = effect.finding
     value, low, high = finding.effect.value, finding.effect.low, finding.effect.high
     return (
-        Cell(text="whole step" if effect.is_total else effect.phase),
         Cell(text=time.text(effect.a_seconds)),
         Cell(text=time.text(effect.b_seconds)),
         Cell(text=change(value, 2), sort=value),

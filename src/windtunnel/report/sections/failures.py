@@ -3,7 +3,7 @@
 from windtunnel.analysis.results import Row
 from windtunnel.report.document import Block, Callout, CalloutKind, Cell, Column, Section, Table
 from windtunnel.report.measures import number_column
-from windtunnel.report.scope import AXES, Scope
+from windtunnel.report.scope import Scope
 from windtunnel.units import NOT_KNOWN, counted, memory
 
 
@@ -37,7 +37,7 @@ def _row(scope: Scope, row: Row) -> tuple[Cell, ...]:
     where = (failure.stage, failure.phase, row.record.task.process_name) if failure else ()
     requested, free = (failure.requested_bytes, failure.free_bytes) if failure else (None, None)
     return (
-        Cell(text=" · ".join([*(scope.phrase(axis, row) for axis in AXES), row.cell.device])),
+        Cell(text=" · ".join([*(scope.phrase(axis, row) for axis in scope.all_axes), row.cell.device])),
         Cell(text=row.record.status.value, is_failure=True),
         Cell(text=", ".join(filter(None, where)) if failure else NOT_KNOWN),
         Cell(text=failure.message if failure else NOT_KNOWN),

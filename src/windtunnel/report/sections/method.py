@@ -18,7 +18,10 @@ _CLOCKS = {
 
 def method(scope: Scope) -> Section:
     """Return how the rows of this machine were measured."""
-    blocks: list[Block] = [Paragraph(text=_plan(scope)), _regions(scope)]
+    blocks: list[Block] = [Paragraph(text=_plan(scope))]
+    if scope.is_attention:
+        blocks.append(Paragraph(lead="Attention alone", text=" ".join(_attention(scope))))
+    blocks.append(_regions(scope))
     if where := _where_the_time_went(scope):
         blocks.append(where)
     return Section(heading="Method", blocks=tuple(blocks), is_detail=True)
@@ -32,7 +35,8 @@ def _plan(scope: Scope) -> str:
         f"Each cell was given {_or(warmups)} untimed warm-up steps and then {_or(list(asked))}; "
         "every timed step is one sample, and none was dropped.",
         *_automatic(scope),
-        "Cells were measured one after another, in the order of the rows of the complete results.",
+        "Cells were measured one after another"
+        + ("." if scope.is_attention else ", in the order of the rows of the complete results."),
         *_processes(scope),
     ]
     cold = [row for row in scope.rows if row.plan.is_cold]
@@ -47,6 +51,31 @@ def _plan(scope: Scope) -> str:
         "between the middle two."
     )
     return " ".join(sentences)
+
+
+def _attention(scope: Scope) -> Iterator[str]:
+    """Say what the times of attention alone depend on besides the cell: clock, queue, cache, calls in a row."""
+    clocks = {row.clock(row.record.total) for row in scope.measured}
+    if ClockName.DEVICE in clocks:
+        yield (
+            "Times are between two events of the device while the host is ahead of it, so that no time of launching is "
+            "in them; the time to launch is stored too, on the enqueue clock."
+        )
+    if ClockName.HOST in clocks:
+        yield "Without a device's clock, times are on the host's, with the time of the calls in them."
+    caches = {row.plan.cache for row in scope.rows}
+    if "cold" in caches:
+        yield "A cold cache is flushed before each timed call: Q, K and V come from the device's memory."
+    if "warm" in caches:
+        yield "A warm cache is as the call before left it: small Q, K and V may still lie in it."
+    calls = sorted({row.record.calls_per_sample for row in scope.measured})
+    if calls and calls[-1] > 1:
+        number = f"{calls[0]:,} to {calls[-1]:,}" if len(calls) > 1 else f"{calls[0]:,}"
+        many = sum(row.record.calls_per_sample > 1 for row in scope.measured)
+        yield (
+            f"A sample of a short call is the mean of several in a row: {number} calls, in "
+            f"{counted(many, 'cell')} more than one, so that single calls may vary more than the samples do."
+        )
 
 
 def _processes(scope: Scope) -> Iterator[str]:

@@ -10,27 +10,30 @@ from windtunnel.records.environment import Environment
 from windtunnel.report.document import Block, Callout, CalloutKind, Paragraph, Section
 from windtunnel.report.measures import samples_text
 from windtunnel.report.scope import Scope
+from windtunnel.report.sections.attention.answers import answers_of
 from windtunnel.statistics.interval import Estimate
 from windtunnel.units import counted, known_to, memory, percent_scale, ratio
 
 
 def overview(scope: Scope) -> Section:
     """Return the sentences; each holds only numbers that are in rows, and none names a cause."""
-    pairs = scope.step_ratios
-    sentences = {
-        "Asked": _asked(scope),
-        "Machine": _machine(scope.environment),
-        "Cells": _cells(scope),
-        "Times": _extremes(scope),
-        "Forward + backward over forward": _step_ratio(pairs),
-        "Backward over forward in one step": _phase_ratio(pairs),
-        "Of the datasheet's peak": _peak(scope.measured),
-        "Marks": _marks(scope),
-    }
+    asked = {"Asked": _asked(scope), "Machine": _machine(scope.environment), "Cells": _cells(scope)}
+    found = answers_of(scope) | asked if scope.is_attention else asked | _of_steps(scope)
+    sentences = found | {"Marks": _marks(scope)}
     blocks: list[Block] = [Paragraph(lead=lead, text=text) for lead, text in sentences.items() if text]
     if scope.failed:
         blocks.append(Callout(kind=CalloutKind.FAILURE, text=_failed(scope)))
     return Section(heading="Overview", blocks=tuple(blocks))
+
+
+def _of_steps(scope: Scope) -> dict[str, str]:
+    pairs = scope.step_ratios
+    return {
+        "Times": _extremes(scope),
+        "Forward + backward over forward": _step_ratio(pairs),
+        "Backward over forward in one step": _phase_ratio(pairs),
+        "Of the datasheet's peak": _peak(scope.measured),
+    }
 
 
 def _asked(scope: Scope) -> str:

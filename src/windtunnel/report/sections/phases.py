@@ -43,12 +43,12 @@ def _table(scope: Scope, workload: str, rows: list[Row]) -> Table:
     return Table(
         caption=f"Phases of {WORKLOAD_NAMES[workload]}" + ("" if "loss" in names else ", loss inside forward"),
         columns=(
-            *scope.columns(without=WORKLOAD),
+            *scope.columns(without=(WORKLOAD,)),
             *(column for name in names for column in _columns(measured, name, scales[name])),
         ),
         rows=tuple(
             (
-                *scope.cells(row, without=WORKLOAD),
+                *scope.cells(row, without=(WORKLOAD,)),
                 *(
                     (cell for name in names for cell in _cells(row, name, scales[name]))
                     if row.is_ok

@@ -37,7 +37,7 @@ def _steps(scope: Scope, pairs: tuple[StepRatio, ...]) -> Table:
     return Table(
         caption="Whole steps: forward + backward over forward",
         columns=(
-            *scope.columns(without=WORKLOAD),
+            *scope.columns(without=(WORKLOAD,)),
             number_column("forward", time.unit, "Median of the whole step without gradients."),
             number_column("forward + backward", time.unit, "Median of the whole step with both phases and the loss."),
             number_column("ratio", description="Median of forward + backward over median of forward."),
@@ -45,7 +45,7 @@ def _steps(scope: Scope, pairs: tuple[StepRatio, ...]) -> Table:
         ),
         rows=tuple(
             (
-                *scope.cells(pair.forward, without=WORKLOAD),
+                *scope.cells(pair.forward, without=(WORKLOAD,)),
                 Cell(text=time.text(forward)),
                 Cell(text=time.text(both)),
                 Cell(text=ratio_text(pair.ratio)),
@@ -65,7 +65,7 @@ def _phases(scope: Scope, pairs: tuple[StepRatio, ...]) -> Table:
     return Table(
         caption="Inside one step: backward over forward",
         columns=(
-            *scope.columns(without=WORKLOAD),
+            *scope.columns(without=(WORKLOAD,)),
             number_column("forward with gradients", time.unit, "Median of the forward phase of forward + backward."),
             number_column("backward", time.unit, "Median of the backward phase of the same steps."),
             number_column("ratio", description="Median of backward over median of forward, in the same steps."),
@@ -73,7 +73,7 @@ def _phases(scope: Scope, pairs: tuple[StepRatio, ...]) -> Table:
         ),
         rows=tuple(
             (
-                *scope.cells(pair.forward, without=WORKLOAD),
+                *scope.cells(pair.forward, without=(WORKLOAD,)),
                 Cell(text=time.text(forward)),
                 Cell(text=time.text(backward)),
                 Cell(text=ratio_text(pair.phase_ratio)),

@@ -25,8 +25,8 @@ def sizes(scope: Scope) -> Section | None:
         tables.append(
             Table(
                 caption=f"Size {named.name}",
-                columns=(*scope.columns(without=SIZE), *measures.columns),
-                rows=tuple((*scope.cells(row, without=SIZE), *measures.cells(row)) for row in rows),
+                columns=(*scope.columns(without=(SIZE,)), *measures.columns),
+                rows=tuple((*scope.cells(row, without=(SIZE,)), *measures.cells(row)) for row in rows),
                 note=explain_marks(rows, scope.marks),
             )
         )
