@@ -123,7 +123,7 @@ def _load_kernels() -> tuple[ModuleType, ModuleType, ModuleType, ModuleType]:
         from windtunnel.kernels import blocks, flash_backward, flash_forward, tiles
     except ModuleNotFoundError as error:
         raise UnsupportedError(
-            f"attention 'flash-triton' needs triton, and {error.name} is not installed; it comes with torch for CUDA, "
+            f"attention 'flash-triton' needs {error.name}, which is not installed; it comes with torch for CUDA, "
             "or with: pip install 'triton>=3.6'"
         ) from error
     return blocks, flash_forward, flash_backward, tiles
