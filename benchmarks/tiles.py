@@ -440,7 +440,9 @@ def report(problem: Problem, shape: tuple[int, int, int], log: list[dict[str, ob
         forward, dq, dkdv = (best[kernel]["seconds"] * 1e3 for kernel in KERNELS)
         print(f"best: forward {forward:.3f} ms, backward {dq + dkdv:.3f} ms")
     if best:
-        tiles = ", ".join(f"Tile{tuple(best[kernel]['tile'])}" for kernel in KERNELS if kernel in best)
+        is_half = problem.dtype in ("bf16", "fp16")  # for which the last of a tile, its precision, says nothing
+        rows = (tuple(best[kernel]["tile"])[: 4 if is_half else 5] for kernel in KERNELS if kernel in best)
+        tiles = ", ".join(f"Tile{row}" for row in rows)
         print(f"row {problem}: Tiles({tiles}),")
 
 

@@ -138,7 +138,7 @@ def run_plainly(case: Case, inputs: tuple[Tensor, ...]) -> dict[str, Tensor]:
     groups = case.heads // case.kv_heads
     keys, values = k.repeat_interleave(groups, 1), v.repeat_interleave(groups, 1)
     O, L = formula(q, k, v, is_causal=case.is_causal, window=case.window)
-    identity = torch.eye(case.keys).to(v).expand(*k.shape[:2], -1, -1)
+    identity = torch.eye(case.keys, dtype=v.dtype, device=v.device).expand(*k.shape[:2], -1, -1)
     P, _ = formula(q, k, identity, is_causal=case.is_causal, window=case.window)
     dS = P * (dO @ values.mT - (O * dO).sum(-1, keepdim=True)) * case.d_head**-0.5
     dK, dV = ((of.mT @ to).unflatten(1, (-1, groups)).sum(2) for of, to in ((dS, q), (P, dO)))
