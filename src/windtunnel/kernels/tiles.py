@@ -38,7 +38,7 @@ def pad_d_head(d_head: int) -> int:
 
 
 _SM_80_HALF = {
-    16: Tiles(Tile(128, 64, 4, 3), Tile(64, 64, 4, 3), Tile(64, 64, 4, 2)),
+    16: Tiles(Tile(64, 64, 4, 3), Tile(64, 64, 4, 3), Tile(64, 64, 4, 2)),
     32: Tiles(Tile(128, 64, 4, 3), Tile(64, 64, 4, 3), Tile(64, 64, 4, 2)),
     64: Tiles(Tile(64, 64, 4, 3), Tile(64, 64, 4, 3), Tile(32, 64, 4, 3)),
     128: Tiles(Tile(128, 64, 8, 3), Tile(64, 64, 4, 2), Tile(64, 64, 8, 2)),
@@ -46,7 +46,7 @@ _SM_80_HALF = {
 }
 _SM_80_FLOAT32 = {
     16: Tiles(Tile(64, 32, 4, 2, "tf32x3"), Tile(32, 32, 4, 2, "tf32x3"), Tile(32, 32, 4, 2, "tf32x3")),
-    32: Tiles(Tile(64, 32, 4, 2, "tf32x3"), Tile(32, 32, 4, 2, "tf32x3"), Tile(32, 32, 4, 2, "tf32x3")),
+    32: Tiles(Tile(64, 32, 4, 2, "tf32x3"), Tile(32, 32, 4, 2, "tf32x3"), Tile(16, 32, 4, 2, "tf32x3")),
     64: Tiles(Tile(64, 32, 8, 2, "tf32x3"), Tile(32, 32, 4, 2, "tf32x3"), Tile(32, 32, 4, 2, "tf32x3")),
     128: Tiles(Tile(32, 32, 8, 1, "tf32x3"), Tile(32, 32, 8, 1, "tf32x3"), Tile(32, 32, 8, 1, "tf32x3")),
     256: Tiles(Tile(32, 16, 8, 1, "ieee"), Tile(16, 16, 8, 1, "tf32x3"), Tile(16, 32, 8, 1, "ieee")),
@@ -56,7 +56,7 @@ _SM_90_HALF_FULL = {
     32: Tiles(Tile(64, 64, 4, 3), Tile(64, 64, 4, 3), Tile(64, 64, 4, 2)),
     64: Tiles(Tile(64, 64, 4, 3), Tile(64, 64, 4, 3), Tile(64, 64, 4, 2)),
     128: Tiles(Tile(128, 128, 8, 2), Tile(64, 64, 4, 2), Tile(64, 128, 8, 2)),
-    256: Tiles(Tile(128, 64, 8, 2), Tile(128, 32, 8, 2), Tile(32, 64, 8, 1)),
+    256: Tiles(Tile(128, 64, 8, 2), Tile(128, 32, 8, 2), Tile(32, 64, 8, 2)),
 }
 _SM_90_HALF_CAUSAL = {
     16: Tiles(Tile(64, 64, 4, 3), Tile(64, 64, 4, 3), Tile(64, 64, 4, 2)),
@@ -65,11 +65,18 @@ _SM_90_HALF_CAUSAL = {
     128: Tiles(Tile(128, 128, 8, 2), Tile(64, 64, 4, 2), Tile(64, 128, 8, 2)),
     256: Tiles(Tile(128, 64, 8, 2), Tile(128, 32, 8, 2), Tile(32, 64, 8, 1)),
 }
-_SM_90_FLOAT32 = {
+_SM_90_FLOAT32_FULL = {
     16: Tiles(Tile(64, 64, 4, 2, "tf32x3"), Tile(64, 64, 4, 2, "tf32x3"), Tile(32, 64, 4, 2, "tf32x3")),
     32: Tiles(Tile(64, 64, 4, 2, "tf32x3"), Tile(64, 32, 4, 2, "tf32x3"), Tile(32, 64, 4, 2, "tf32x3")),
     64: Tiles(Tile(64, 64, 4, 2, "tf32x3"), Tile(64, 32, 4, 2, "tf32x3"), Tile(32, 64, 4, 2, "tf32x3")),
-    128: Tiles(Tile(128, 32, 8, 2, "tf32x3"), Tile(32, 32, 8, 2, "tf32x3"), Tile(32, 32, 8, 1, "tf32x3")),
+    128: Tiles(Tile(128, 32, 8, 2, "tf32x3"), Tile(32, 32, 8, 1, "tf32x3"), Tile(32, 32, 8, 1, "tf32x3")),
+    256: Tiles(Tile(32, 16, 8, 1, "ieee"), Tile(16, 16, 8, 1, "tf32x3"), Tile(16, 32, 8, 1, "ieee")),
+}
+_SM_90_FLOAT32_CAUSAL = {
+    16: Tiles(Tile(64, 64, 4, 2, "tf32x3"), Tile(64, 64, 4, 2, "tf32x3"), Tile(32, 64, 4, 2, "tf32x3")),
+    32: Tiles(Tile(64, 64, 4, 2, "tf32x3"), Tile(64, 32, 4, 2, "tf32x3"), Tile(32, 64, 4, 2, "tf32x3")),
+    64: Tiles(Tile(64, 64, 4, 2, "tf32x3"), Tile(64, 32, 4, 2, "tf32x3"), Tile(32, 64, 4, 2, "tf32x3")),
+    128: Tiles(Tile(128, 32, 8, 2, "tf32x3"), Tile(32, 32, 8, 1, "tf32x3"), Tile(32, 32, 8, 1, "tf32x3")),
     256: Tiles(Tile(32, 16, 8, 1, "ieee"), Tile(16, 16, 8, 1, "tf32x3"), Tile(16, 32, 8, 1, "ieee")),
 }
 _SM_100_HALF = {
@@ -94,8 +101,8 @@ TILES: Mapping[tuple[str, str, str], Mapping[int, Tiles]] = {
     ("sm_80", "float32", "causal"): _SM_80_FLOAT32,
     ("sm_90", "half", "full"): _SM_90_HALF_FULL,
     ("sm_90", "half", "causal"): _SM_90_HALF_CAUSAL,
-    ("sm_90", "float32", "full"): _SM_90_FLOAT32,
-    ("sm_90", "float32", "causal"): _SM_90_FLOAT32,
+    ("sm_90", "float32", "full"): _SM_90_FLOAT32_FULL,
+    ("sm_90", "float32", "causal"): _SM_90_FLOAT32_CAUSAL,
     ("sm_100", "half", "full"): _SM_100_HALF,
     ("sm_100", "half", "causal"): _SM_100_HALF,
     ("sm_100", "float32", "full"): _SM_100_FLOAT32,
