@@ -1,7 +1,5 @@
 """Which tiles a GPU takes; what they compile to is in test_compiled.py."""
 
-import itertools
-
 import pytest
 import torch
 
@@ -33,10 +31,9 @@ def test_a_gpu_that_is_too_old_is_refused():
         architecture_row((7, 5))
 
 
-@pytest.mark.parametrize(
-    ("capability", "dtype", "is_causal"),
-    itertools.product([(8, 0), (9, 0), (10, 0)], [torch.float32, torch.float16, torch.bfloat16], [False, True]),
-)
+@pytest.mark.parametrize("capability", [(8, 0), (9, 0), (10, 0)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("is_causal", [False, True])
 def test_the_table_has_tiles_for_every_head_size(capability: tuple[int, int], dtype: torch.dtype, is_causal: bool):
     for d_head in range(1, MAX_D_HEAD + 1):
         tiles = tiles_for(capability, dtype, d_head, is_causal=is_causal, allows_tf32=False)

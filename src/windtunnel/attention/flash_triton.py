@@ -65,7 +65,9 @@ class FlashAttention2Triton(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, dO: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]  # torch documents this form
+        ctx: Any, dO: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, None, None]:
         """Run the two backward kernels; all three gradients are computed, whichever are asked for."""
         q, k, v, O, L = ctx.saved_tensors
         run = _backward_op if torch.compiler.is_compiling() else _backward
