@@ -142,6 +142,7 @@ def test_autocast_decides_on_the_dtype_and_gradients_keep_theirs():
 
 
 @pytest.mark.compile
+@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")  # torch.compile does that
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 def test_the_whole_graph_is_compiled(dtype: torch.dtype):
     inputs = draw(LONG, dtype, "cuda")
