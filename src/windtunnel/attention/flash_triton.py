@@ -65,7 +65,9 @@ class FlashAttention2Triton(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, dO: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]  # torch documents this form
+        ctx: Any, dO: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, None, None]:
         """Run the two backward kernels; all three gradients are computed, whichever are asked for."""
         q, k, v, O, L = ctx.saved_tensors
         run = _backward_op if torch.compiler.is_compiling() else _backward
@@ -129,7 +131,7 @@ def _load_kernels() -> tuple[ModuleType, ModuleType, ModuleType, ModuleType]:
         from windtunnel.kernels import blocks, flash_backward, flash_forward, tiles
     except ModuleNotFoundError as error:
         raise UnsupportedError(
-            f"attention 'flash-triton' needs triton, and {error.name} is not installed; it comes with torch for CUDA, "
+            f"attention 'flash-triton' needs {error.name}, which is not installed; it comes with torch for CUDA, "
             "or with: pip install 'triton>=3.6'"
         ) from error
     return blocks, flash_forward, flash_backward, tiles

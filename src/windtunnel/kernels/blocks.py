@@ -7,6 +7,7 @@ from typing import Any
 import triton
 import triton.language as tl
 from torch import Tensor
+from triton import knobs
 
 from windtunnel.errors import UnsupportedError
 from windtunnel.kernels.tiles import MAX_D_HEAD
@@ -14,7 +15,7 @@ from windtunnel.kernels.tiles import MAX_D_HEAD
 LOG2E = tl.constexpr(1.4426950408889634)
 LN2 = tl.constexpr(0.6931471805599453)
 
-IS_INTERPRETED = triton.knobs.runtime.interpret
+IS_INTERPRETED = knobs.runtime.interpret
 """Whether kernels run in Triton's interpreter, on CPU tensors (TRITON_INTERPRET=1 when triton was imported)."""
 
 

@@ -49,9 +49,10 @@ def _attend_to_keys(
     queries = tl.arange(0, Q_TILE)
     keys = tl.arange(0, K_TILE)
     columns = tl.arange(0, D_TILE)
-    ROWS_FIT: tl.constexpr = KEYS_FIT or not IS_EDGE
-    for n0 in tl.range(first, last, K_TILE):
-        k = load_tile(row_base(K, k_strides, n0), k_strides, keys, columns, num_keys - n0, D_HEAD, D_TILE, ROWS_FIT)
+    for n0 in tl.range(first, last, K_TILE):  # pyright: ignore[reportGeneralTypeIssues]  # only in Triton
+        k = load_tile(
+            row_base(K, k_strides, n0), k_strides, keys, columns, num_keys - n0, D_HEAD, D_TILE, KEYS_FIT or not IS_EDGE
+        )
         scores = tl.dot(q, tl.trans(k), input_precision=PRECISION)
         if IS_EDGE:
             visible = is_visible(m0, n0, queries[:, None], keys[None, :], num_keys, window, IS_CAUSAL, KEYS_FIT)
@@ -66,7 +67,9 @@ def _attend_to_keys(
         alpha = tl.exp2(m * scale2 - m_shift)
         total = total * alpha + tl.sum(p, 1)
         acc = acc * alpha[:, None]
-        v = load_tile(row_base(V, v_strides, n0), v_strides, keys, columns, num_keys - n0, D_HEAD, D_TILE, ROWS_FIT)
+        v = load_tile(
+            row_base(V, v_strides, n0), v_strides, keys, columns, num_keys - n0, D_HEAD, D_TILE, KEYS_FIT or not IS_EDGE
+        )
         acc = tl.dot(p.to(v.dtype), v, acc, input_precision=PRECISION)
         m = m_new
     return acc, m, total
@@ -158,7 +161,7 @@ def forward_launch(
     num_keys = k.shape[2]
     return Launch(
         kernel=forward_kernel,
-        grid=(triton.cdiv(num_queries, tile.q_tile) * batch_size * num_heads,),
+        grid=(-(-num_queries // tile.q_tile) * batch_size * num_heads,),
         arguments=(
             q, k, v, O, L, q.stride(), k.stride(), v.stride(), O.stride(),
             num_heads, num_heads // k.shape[1], num_queries, num_keys, window, d_head**-0.5,

@@ -37,22 +37,81 @@ def pad_d_head(d_head: int) -> int:
     return max(16, 1 << (d_head - 1).bit_length())
 
 
-class TileKey(NamedTuple):
-    """What a row of the table is for: an architecture, "half" or "float32", and "full" or "causal"."""
-
-    architecture: str
-    kind: str
-    mask: str
-
-
-_SMALL = Tiles(Tile(64, 64, 4, 2), Tile(64, 64, 4, 2), Tile(64, 64, 4, 2))
-
-TILES: Mapping[TileKey, Mapping[int, Tiles]] = {
-    TileKey(architecture, kind, mask): {16: _SMALL, 32: _SMALL, 64: _SMALL, 128: _SMALL, 256: _SMALL}
-    for architecture in ("sm_80", "sm_90", "sm_100")
-    for kind in ("half", "float32")
-    for mask in ("full", "causal")
+_SM_80_HALF = {
+    16: Tiles(Tile(64, 64, 4, 3), Tile(64, 64, 4, 3), Tile(64, 64, 4, 2)),
+    32: Tiles(Tile(128, 64, 4, 3), Tile(64, 64, 4, 3), Tile(64, 64, 4, 2)),
+    64: Tiles(Tile(64, 64, 4, 3), Tile(64, 64, 4, 3), Tile(32, 64, 4, 3)),
+    128: Tiles(Tile(128, 64, 8, 3), Tile(64, 64, 4, 2), Tile(64, 64, 8, 2)),
+    256: Tiles(Tile(64, 32, 8, 2), Tile(64, 16, 4, 2), Tile(16, 64, 8, 2)),
 }
+_SM_80_FLOAT32 = {
+    16: Tiles(Tile(64, 32, 4, 2, "tf32x3"), Tile(32, 32, 4, 2, "tf32x3"), Tile(32, 32, 4, 2, "tf32x3")),
+    32: Tiles(Tile(64, 32, 4, 2, "tf32x3"), Tile(32, 32, 4, 2, "tf32x3"), Tile(16, 32, 4, 2, "tf32x3")),
+    64: Tiles(Tile(64, 32, 8, 2, "tf32x3"), Tile(32, 32, 4, 2, "tf32x3"), Tile(32, 32, 4, 2, "tf32x3")),
+    128: Tiles(Tile(32, 32, 8, 1, "tf32x3"), Tile(32, 32, 8, 1, "tf32x3"), Tile(32, 32, 8, 1, "tf32x3")),
+    256: Tiles(Tile(32, 16, 8, 1, "ieee"), Tile(16, 16, 8, 1, "tf32x3"), Tile(16, 32, 8, 1, "ieee")),
+}
+_SM_90_HALF_FULL = {
+    16: Tiles(Tile(64, 64, 4, 3), Tile(64, 64, 4, 3), Tile(64, 64, 4, 2)),
+    32: Tiles(Tile(64, 64, 4, 3), Tile(64, 64, 4, 3), Tile(64, 64, 4, 2)),
+    64: Tiles(Tile(64, 64, 4, 3), Tile(64, 64, 4, 3), Tile(64, 64, 4, 2)),
+    128: Tiles(Tile(128, 128, 8, 2), Tile(64, 64, 4, 2), Tile(64, 128, 8, 2)),
+    256: Tiles(Tile(128, 64, 8, 2), Tile(128, 32, 8, 2), Tile(32, 64, 8, 2)),
+}
+_SM_90_HALF_CAUSAL = {
+    16: Tiles(Tile(64, 64, 4, 3), Tile(64, 64, 4, 3), Tile(64, 64, 4, 2)),
+    32: Tiles(Tile(64, 64, 4, 3), Tile(64, 64, 4, 3), Tile(64, 64, 4, 2)),
+    64: Tiles(Tile(64, 64, 4, 3), Tile(64, 64, 4, 3), Tile(64, 64, 4, 2)),
+    128: Tiles(Tile(128, 128, 8, 2), Tile(64, 64, 4, 2), Tile(64, 128, 8, 2)),
+    256: Tiles(Tile(128, 64, 8, 2), Tile(128, 32, 8, 2), Tile(32, 64, 8, 1)),
+}
+_SM_90_FLOAT32_FULL = {
+    16: Tiles(Tile(64, 64, 4, 2, "tf32x3"), Tile(64, 64, 4, 2, "tf32x3"), Tile(32, 64, 4, 2, "tf32x3")),
+    32: Tiles(Tile(64, 64, 4, 2, "tf32x3"), Tile(64, 32, 4, 2, "tf32x3"), Tile(32, 64, 4, 2, "tf32x3")),
+    64: Tiles(Tile(64, 64, 4, 2, "tf32x3"), Tile(64, 32, 4, 2, "tf32x3"), Tile(32, 64, 4, 2, "tf32x3")),
+    128: Tiles(Tile(128, 32, 8, 2, "tf32x3"), Tile(32, 32, 8, 1, "tf32x3"), Tile(32, 32, 8, 1, "tf32x3")),
+    256: Tiles(Tile(32, 16, 8, 1, "ieee"), Tile(16, 16, 8, 1, "tf32x3"), Tile(16, 32, 8, 1, "ieee")),
+}
+_SM_90_FLOAT32_CAUSAL = {
+    16: Tiles(Tile(64, 64, 4, 2, "tf32x3"), Tile(64, 64, 4, 2, "tf32x3"), Tile(32, 64, 4, 2, "tf32x3")),
+    32: Tiles(Tile(64, 64, 4, 2, "tf32x3"), Tile(64, 32, 4, 2, "tf32x3"), Tile(32, 64, 4, 2, "tf32x3")),
+    64: Tiles(Tile(64, 64, 4, 2, "tf32x3"), Tile(64, 32, 4, 2, "tf32x3"), Tile(32, 64, 4, 2, "tf32x3")),
+    128: Tiles(Tile(128, 32, 8, 2, "tf32x3"), Tile(32, 32, 8, 1, "tf32x3"), Tile(32, 32, 8, 1, "tf32x3")),
+    256: Tiles(Tile(32, 16, 8, 1, "ieee"), Tile(16, 16, 8, 1, "tf32x3"), Tile(16, 32, 8, 1, "ieee")),
+}
+_SM_100_HALF = {
+    16: Tiles(Tile(128, 64, 4, 3), Tile(128, 64, 4, 2), Tile(64, 128, 8, 2)),
+    32: Tiles(Tile(128, 64, 4, 3), Tile(128, 64, 4, 2), Tile(64, 128, 8, 2)),
+    64: Tiles(Tile(128, 64, 4, 3), Tile(128, 64, 4, 2), Tile(64, 128, 8, 2)),
+    128: Tiles(Tile(128, 64, 8, 3), Tile(128, 64, 8, 2), Tile(64, 128, 8, 2)),
+    256: Tiles(Tile(128, 32, 8, 3), Tile(128, 32, 8, 2), Tile(32, 64, 8, 2)),
+}
+_SM_100_FLOAT32 = {
+    16: Tiles(Tile(64, 32, 8, 2, "tf32x3"), Tile(64, 32, 8, 2, "tf32x3"), Tile(32, 64, 8, 2, "tf32x3")),
+    32: Tiles(Tile(64, 32, 8, 2, "tf32x3"), Tile(64, 32, 8, 2, "tf32x3"), Tile(32, 64, 8, 2, "tf32x3")),
+    64: Tiles(Tile(64, 32, 8, 2, "tf32x3"), Tile(64, 32, 8, 2, "tf32x3"), Tile(32, 64, 8, 2, "tf32x3")),
+    128: Tiles(Tile(32, 32, 8, 1, "tf32x3"), Tile(32, 16, 8, 2, "tf32x3"), Tile(16, 32, 8, 1, "tf32x3")),
+    256: Tiles(Tile(32, 16, 8, 1, "ieee"), Tile(16, 16, 8, 1, "tf32x3"), Tile(16, 32, 8, 1, "ieee")),
+}
+
+TILES: Mapping[tuple[str, str, str], Mapping[int, Tiles]] = {
+    ("sm_80", "half", "full"): _SM_80_HALF,
+    ("sm_80", "half", "causal"): _SM_80_HALF,
+    ("sm_80", "float32", "full"): _SM_80_FLOAT32,
+    ("sm_80", "float32", "causal"): _SM_80_FLOAT32,
+    ("sm_90", "half", "full"): _SM_90_HALF_FULL,
+    ("sm_90", "half", "causal"): _SM_90_HALF_CAUSAL,
+    ("sm_90", "float32", "full"): _SM_90_FLOAT32_FULL,
+    ("sm_90", "float32", "causal"): _SM_90_FLOAT32_CAUSAL,
+    ("sm_100", "half", "full"): _SM_100_HALF,
+    ("sm_100", "half", "causal"): _SM_100_HALF,
+    ("sm_100", "float32", "full"): _SM_100_FLOAT32,
+    ("sm_100", "float32", "causal"): _SM_100_FLOAT32,
+}
+"""Tiles by padded d_head, for each architecture, kind of dtype and mask. `benchmarks/tiles.py` searches for them.
+
+sm_80 and sm_100 were chosen by what they compile to: no spills where there are any without, most rows of queries.
+"""
 
 
 def architecture_row(capability: tuple[int, int]) -> str:
@@ -84,7 +143,7 @@ def tiles_for(
     """
     kind = "float32" if dtype == torch.float32 else "half"
     mask = "causal" if is_causal else "full"
-    tiles = TILES[TileKey(architecture_row(capability), kind, mask)][pad_d_head(d_head)]
+    tiles = TILES[architecture_row(capability), kind, mask][pad_d_head(d_head)]
     if kind == "float32" and allows_tf32:
         return Tiles(*(tile._replace(precision="tf32") for tile in tiles))
     return tiles
