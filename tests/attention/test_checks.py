@@ -1,11 +1,11 @@
-"""What does not fit together is refused, with every fault and before anything runs."""
+"""What does not fit together is refused, with every fault and before anything runs; what is returned is looked at."""
 
 import pytest
 import torch
 from torch import Tensor
 
-from windtunnel.attention.checks import check_inputs
-from windtunnel.errors import SpecError
+from windtunnel.attention.checks import check_inputs, check_output
+from windtunnel.errors import RunError, SpecError
 
 
 def empty(*shape: int, dtype: torch.dtype = torch.float32, device: str = "cpu") -> Tensor:
@@ -34,6 +34,7 @@ def test_any_number_of_leading_axes_and_any_lengths_are_taken(q: tuple[int, ...]
         ((2, 5, 8), (5, 8), (5, 8), "they must have as many axes, [..., sequence, d_head]"),
         ((2, 5, 8), (2, 5, 8), (2, 6, 8), "k and v must have the same shape"),
         ((2, 5, 8), (2, 5, 9), (2, 5, 9), "d_head, the last axis, must be the same in all"),
+        ((5, 257), (5, 257), (5, 257), "d_head, the last axis, may be at most 256"),
         ((2, 5, 8), (3, 5, 8), (3, 5, 8), "the leading axes of queries and keys must be the same"),
         ((4, 5, 8), (2, 5, 8), (2, 5, 8), "the leading axes of queries and keys must be the same"),
         ((1, 4, 5, 8), (2, 4, 5, 8), (2, 4, 5, 8), "the leading axes of queries and keys must be the same"),
@@ -106,3 +107,32 @@ def test_every_fault_is_named():
         check_inputs(q, k, k, is_causal=False, window=0)
 
     assert len(refusal.value.faults) == 4
+
+
+@pytest.mark.parametrize(
+    ("o", "message"),
+    [
+        (None, "returned NoneType, not a tensor: return O alone"),
+        ((empty(1, 2, 5, 8), 0), "returned tuple, not a tensor: return O alone"),
+        (
+            empty(1, 1, 5, 8),
+            "returned an O with shape (1, 1, 5, 8); it must be that of Q, (1, 2, 5, 8): [batch, heads, ",
+        ),
+        (empty(1, 2, 5, 8, dtype=torch.float64), "returned an O with dtype torch.float64; it must be that of Q, "),
+        (empty(1, 2, 5, 8, device="meta"), "returned an O with device meta; it must be that of Q, cpu: "),
+        (empty(1, 2, 5, 8), "returned an O without a gradient: it has no backward; "),
+    ],
+    ids=str,
+)
+def test_an_output_that_is_none_of_the_queries_is_an_error(o: object, message: str):
+    with pytest.raises(RunError) as error:
+        check_output("own:attend", o, empty(1, 2, 5, 8), needs_backward=True)
+
+    assert str(error.value).startswith(f"attention 'own:attend' {message}")
+
+
+def test_an_output_like_the_queries_is_taken():
+    q = empty(1, 2, 5, 8)
+
+    check_output("own:attend", empty(1, 2, 5, 8), q, needs_backward=False)
+    check_output("own:attend", empty(1, 2, 5, 8).requires_grad_(), q, needs_backward=True)

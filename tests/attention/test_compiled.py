@@ -142,13 +142,13 @@ def test_flex_on_a_cpu_has_a_forward_and_refuses_the_rest():
 
 def test_flex_makes_a_block_mask_once_for_each_mask_and_length(monkeypatch: pytest.MonkeyPatch):
     made = []
-    create = flex.create_block_mask
+    make = flex._block_mask
 
-    def counted(*args: object, **sizes: object) -> object:
-        made.append((sizes["Q_LEN"], sizes["KV_LEN"]))
-        return create(*args, **sizes)
+    def counted(queries: int, keys: int, window: int | None, device: torch.device) -> object:
+        made.append((queries, keys))
+        return make(queries, keys, window, device)
 
-    monkeypatch.setattr(flex, "create_block_mask", counted)
+    monkeypatch.setattr(flex, "_block_mask", counted)
     monkeypatch.setattr(torch, "compile", lambda function, **options: lambda q, k, v, blocks: v)
     backend = load_backend("flex")
 

@@ -120,11 +120,50 @@ def test_any_number_of_leading_axes_will_do(lead: tuple[int, ...]):
         pytest.param((1, 9, 4), (1, 5, 4), {"is_causal": True, "window": 2}, id="a query that sees no key"),
         pytest.param((1, 5, 4), (1, 5, 4), {"window": 2}, id="a window without a causal mask"),
         pytest.param((1, 3, 5, 4), (1, 2, 5, 4), {}, id="heads that do not divide"),
+        pytest.param((1, 5, 257), (1, 5, 257), {}, id="a head that is too wide"),
     ],
 )
-def test_what_cannot_be_attended_with_is_refused(q: tuple[int, ...], k: tuple[int, ...], mask: dict[str, object]):
-    with pytest.raises(SpecError):
-        FlashAttention2Eager.apply(normal(*q), normal(*k), normal(*k), **mask)
+def test_what_cannot_be_attended_with_is_refused_before_anything_runs(
+    q: tuple[int, ...], k: tuple[int, ...], mask: dict[str, object]
+):
+    inputs = normal(*q), normal(*k), normal(*k)
+
+    with Operators() as operators, pytest.raises(SpecError):
+        FlashAttention2Eager.apply(*inputs, **mask)
+
+    assert operators.sizes == []
+
+
+@pytest.mark.parametrize(
+    "others",
+    [
+        pytest.param({"device": "meta"}, id="another device"),
+        pytest.param({"dtype": torch.float16}, id="another dtype"),
+    ],
+)
+@pytest.mark.parametrize("is_autocast", [False, True])
+def test_keys_of_another_kind_than_the_queries_are_refused(others: dict[str, object], is_autocast: bool):
+    q, k = torch.ones(1, 5, 4, dtype=torch.float64), torch.ones(1, 5, 4, **others)
+
+    with torch.autocast("cpu", torch.bfloat16, enabled=is_autocast), pytest.raises(SpecError):
+        FlashAttention2Eager.apply(q, k, k)
+
+
+def test_autocast_decides_on_the_dtype_and_gradients_keep_theirs():
+    q, k, v = (torch.randn(1, 2, 300, 16, requires_grad=True) for _ in range(3))
+    half = [tensor.detach().bfloat16().requires_grad_() for tensor in (q, k, v)]
+    dO = torch.randn(1, 2, 300, 16).bfloat16()
+
+    with torch.autocast("cpu", torch.bfloat16):
+        o = FlashAttention2Eager.apply(q, k, v, True)
+    gradients = torch.autograd.grad(o, (q, k, v), dO)
+
+    expected = FlashAttention2Eager.apply(*half, True)
+    assert o.dtype == torch.bfloat16
+    assert torch.equal(o, expected)
+    for found, wanted in zip(gradients, torch.autograd.grad(expected, half, dO), strict=True):
+        assert found.dtype == torch.float32
+        assert torch.equal(found, wanted.float())
 
 
 def test_no_tensor_ever_holds_more_than_a_tile_of_scores(monkeypatch: pytest.MonkeyPatch):

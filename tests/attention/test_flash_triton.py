@@ -14,12 +14,15 @@ def test_it_declares_cuda_alone():
     assert flash_triton.BACKEND.dtypes == {"cuda": (torch.float32, torch.float16, torch.bfloat16)}
 
 
-def test_a_cpu_is_refused():
+def test_any_other_device_is_refused():
     pytest.importorskip("triton")
     q = torch.randn(1, 1, 5, 16)
 
-    with pytest.raises(UnsupportedError, match="attention 'flash-triton' does not run on cpu; it runs on cuda"):
-        flash_triton.attend(q, q, q, is_causal=True)
+    for device in ("cpu", "meta"):
+        with pytest.raises(
+            UnsupportedError, match=f"attention 'flash-triton' does not run on {device}; it runs on cuda"
+        ):
+            flash_triton.attend(*[q.to(device)] * 3, is_causal=True)
 
 
 def test_without_triton_it_says_what_to_install():

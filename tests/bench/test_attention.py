@@ -12,7 +12,7 @@ from windtunnel.attention import eager
 from windtunnel.attention.reference import reference, relative_error
 from windtunnel.bench.build import build_workload
 from windtunnel.bench.workload import Workload
-from windtunnel.errors import UnsupportedError
+from windtunnel.errors import RunError, UnsupportedError
 from windtunnel.spec.tables import ATTENTION_WORKLOADS
 
 
@@ -149,6 +149,37 @@ def test_gradients_that_are_not_finite_are_a_fault(own_attention, spoiled_backwa
     run_step(workload)
 
     assert workload.fault() == "dQ is not all finite"
+
+
+def attend_eagerly(q: Tensor, k: Tensor, v: Tensor, *, is_causal: bool) -> Tensor:
+    return eager.attend(q, k, v, is_causal=is_causal)
+
+
+def test_an_output_without_a_backward_is_an_error_where_one_is_needed(own_attention):
+    def attend(q: Tensor, k: Tensor, v: Tensor, *, is_causal: bool) -> Tensor:
+        return attend_eagerly(q.detach(), k.detach(), v.detach(), is_causal=is_causal)
+
+    name = own_attention(attend)
+
+    run_step(build(workload="attention_forward", attention=name))
+    with pytest.raises(RunError, match=r"returned an O without a gradient: it has no backward"):
+        run_step(build(attention=name))
+
+
+def test_a_gradient_that_is_missing_is_an_error_with_its_name(own_attention):
+    def attend(q: Tensor, k: Tensor, v: Tensor, *, is_causal: bool) -> Tensor:
+        return attend_eagerly(q, k.detach(), v, is_causal=is_causal)
+
+    with pytest.raises(RunError, match=r"^attention 'own_kernels:attend' has no gradient dK: "):
+        run_step(build(attention=own_attention(attend)))
+
+
+def test_inputs_that_are_changed_in_place_are_an_error(own_attention):
+    def attend(q: Tensor, k: Tensor, v: Tensor, *, is_causal: bool) -> Tensor:
+        return attend_eagerly(q.mul_(2), k, v, is_causal=is_causal)
+
+    with pytest.raises(RunError, match=r"^attention 'own_kernels:attend' changed its inputs in place \(Q\)"):
+        run_step(build(workload="attention_forward", attention=own_attention(attend)))
 
 
 def test_a_repeated_step_runs_each_phase_so_often_in_a_row(own_attention, spoiled_backward):

@@ -15,6 +15,7 @@ from windtunnel.bench import inspection as inspection_module
 from windtunnel.bench import numerics as numerics_module
 from windtunnel.bench.cell import measure_cell
 from windtunnel.bench.clock import StepTimes
+from windtunnel.bench.memory import LEFTOVER_LIMIT_BYTES
 from windtunnel.errors import RunError
 from windtunnel.records.record import ClockName, Kernel, Record, Status, record_from_json, record_to_json
 from windtunnel.spec.cell import MeasurePlan
@@ -213,15 +214,24 @@ def test_a_look_gets_the_phases_the_reset_and_the_device():
     assert record.status is Status.OK
 
 
-@pytest.mark.parametrize("error", [RuntimeError("no CUPTI"), RunError("no CUPTI"), torch.OutOfMemoryError("no CUPTI")])
-def test_a_look_that_fails_is_a_warning(error: Exception):
+@pytest.mark.parametrize(
+    ("error", "is_replaced"),
+    [(RunError("no CUPTI"), False), (torch.OutOfMemoryError("no CUPTI"), False), (RuntimeError("no CUPTI"), True)],
+    ids=str,
+)
+def test_a_look_that_fails_is_a_warning_and_costs_the_process_only_where_the_device_may_be_broken(
+    error: Exception, is_replaced: bool
+):
     def look(phases: Phases, reset: Callable[[], None], device: torch.device) -> tuple[Kernel, ...]:
         raise error
 
-    record = measure(look=look)
+    record, leftover = measure_cell(
+        attention_task(), process=1, is_first_in_process=True, on_stage=lambda stage: None, look=look
+    )
 
     assert (record.status, record.kernels) == (Status.OK, ())
     assert record.errors
+    assert (leftover > LEFTOVER_LIMIT_BYTES["cpu"]) == is_replaced
     assert record.warnings == (
         f"the samples are complete, but a probe after them failed: {type(error).__name__}: no CUPTI",
     )

@@ -192,17 +192,23 @@ def test_the_output_lies_in_memory_as_the_queries_do():
     assert FlashAttention2Triton.apply(q, q, q).stride() == q.stride()
 
 
-def test_tensors_that_do_not_fit_each_other_are_refused():
-    q, k = torch.randn(1, 3, 5, 16), torch.randn(1, 2, 5, 16)
-
-    with pytest.raises(SpecError, match="2 key heads do not divide 3 query heads"):
+@pytest.mark.parametrize(
+    ("q", "k", "fault"),
+    [
+        (torch.randn(1, 3, 5, 16), torch.randn(1, 2, 5, 16), "2 key heads do not divide 3 query heads"),
+        (torch.randn(1, 5, 257), torch.randn(1, 5, 257), "d_head, the last axis, may be at most 256"),
+        (torch.randn(1, 5, 16), torch.randn(1, 5, 16, device="meta"), "they must be on one device"),
+    ],
+)
+@pytest.mark.parametrize("is_autocast", [False, True])
+def test_tensors_that_do_not_fit_each_other_are_refused(q: Tensor, k: Tensor, fault: str, is_autocast: bool):
+    with torch.autocast("cpu", torch.float16, enabled=is_autocast), pytest.raises(SpecError, match=fault):
         FlashAttention2Triton.apply(q, k, k)
 
 
 @pytest.mark.parametrize(
     ("q", "message"),
     [
-        (torch.randn(1, 1, 5, 257), "does not take d_head 257; it takes 1 to 256"),
         (torch.randn(1, 1, 5, 16, dtype=torch.float64), "does not take torch.float64; it takes float32, float16"),
         (torch.randn(1).as_strided((1, 1, 1, 16), (0, 0, 2**23, 0)), "call q.contiguous\\(\\) first"),
     ],

@@ -1,8 +1,9 @@
-"""What every way to attend asks of its inputs, said before anything is launched."""
+"""What every way to attend asks of its inputs, said before anything is launched, and what is asked of its result."""
 
 from torch import Tensor
 
-from windtunnel.errors import SpecError
+from windtunnel.errors import RunError, SpecError
+from windtunnel.spec.attention import MAX_D_HEAD
 
 
 def check_inputs(q: Tensor, k: Tensor, v: Tensor, *, is_causal: bool, window: int | None) -> None:
@@ -21,6 +22,31 @@ def check_inputs(q: Tensor, k: Tensor, v: Tensor, *, is_causal: bool, window: in
         raise SpecError(*faults)
 
 
+def check_output(name: str, o: object, q: Tensor, *, needs_backward: bool) -> None:
+    """Check what the attention of this name returned for queries `q`: a broadcast would hide a wrong shape.
+
+    Raises:
+        RunError: It is no O of these queries, or has no gradient although one is needed.
+    """
+    if not isinstance(o, Tensor):
+        raise RunError(f"attention {name!r} returned {type(o).__name__}, not a tensor: return O alone")
+    for what, found, wanted in (
+        ("shape", tuple(o.shape), tuple(q.shape)),
+        ("dtype", o.dtype, q.dtype),
+        ("device", o.device, q.device),
+    ):
+        if found != wanted:
+            raise RunError(
+                f"attention {name!r} returned an O with {what} {found}; it must be that of Q, {wanted}: "
+                "[batch, heads, queries, d_head], in the dtype and on the device of Q"
+            )
+    if needs_backward and not o.requires_grad:
+        raise RunError(
+            f"attention {name!r} returned an O without a gradient: it has no backward; measure its forward alone, or "
+            "make it a torch.autograd.Function with a backward"
+        )
+
+
 def _shape_faults(q: Tensor, k: Tensor, v: Tensor) -> list[str]:
     shapes = f"q is {tuple(q.shape)}, k {tuple(k.shape)}, v {tuple(v.shape)}"
     if q.dim() < 2 or q.dim() != k.dim():
@@ -32,6 +58,8 @@ def _shape_faults(q: Tensor, k: Tensor, v: Tensor) -> list[str]:
         faults.append(f"{shapes}; k and v must have the same shape")
     if q.shape[-1] != k.shape[-1]:
         faults.append(f"{shapes}; d_head, the last axis, must be the same in all")
+    elif q.shape[-1] > MAX_D_HEAD:
+        faults.append(f"{shapes}; d_head, the last axis, may be at most {MAX_D_HEAD}")
     batch_axes = q.dim() - (3 if q.dim() >= 4 else 2)
     if q.shape[:batch_axes] != k.shape[:batch_axes]:
         faults.append(f"{shapes}; the leading axes of queries and keys must be the same")

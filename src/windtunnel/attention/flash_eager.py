@@ -8,8 +8,10 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from windtunnel.attention.backend import ANY_FLOAT, Backend
+from windtunnel.attention.autocast import as_autocast
+from windtunnel.attention.backend import ANY_FLOAT, Backend, HeadSizes
 from windtunnel.attention.checks import check_inputs
+from windtunnel.spec.attention import MAX_D_HEAD
 
 Q_TILE = 256
 K_TILE = 256
@@ -34,16 +36,18 @@ class FlashAttention2Eager(torch.autograd.Function):
         """Return O in the dtype of `q`.
 
         From four axes on the third last one counts heads, of which `k` and `v` may have fewer (grouped queries).
-        Scores, statistics and sums over tiles are in float32 for half types.
+        Scores, statistics and sums over tiles are in float32 for half types. Under autocast the inputs are cast to
+        its dtype, so that backward finds the scores that forward found.
 
         Raises:
-            SpecError: The inputs do not fit each other, or a query would see no key.
+            SpecError: The inputs do not fit each other, a head is wider than 256, or a query would see no key.
         """
         return super().apply(q, k, v, is_causal, window)  # torch's own takes no keywords
 
     @staticmethod
     def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, is_causal: bool, window: int | None) -> Tensor:
         """Compute O, and save it with L (natural log, in the shape of `q` without its last axis) for backward."""
+        q, k, v = as_autocast(q, k, v)
         check_inputs(q, k, v, is_causal=is_causal, window=window)
         o, L = _forward(_by_key_head(q, k), *_with_heads(k, v), is_causal=is_causal, window=window)
         o, L = o.reshape(q.shape), L.reshape(q.shape[:-1])
@@ -214,4 +218,8 @@ def attend(
     return FlashAttention2Eager.apply(q, k, v, is_causal, window)
 
 
-BACKEND = Backend(attend=attend, dtypes={"cpu": ANY_FLOAT, "cuda": ANY_FLOAT})
+BACKEND = Backend(
+    attend=attend,
+    dtypes={"cpu": ANY_FLOAT, "cuda": ANY_FLOAT},
+    d_heads=dict.fromkeys(("cpu", "cuda"), HeadSizes(most=MAX_D_HEAD)),
+)

@@ -9,11 +9,13 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from windtunnel.attention.backend import Backend, HeadSizes
+from windtunnel.attention.autocast import as_autocast
+from windtunnel.attention.backend import HALF, Backend, HeadSizes
 from windtunnel.attention.checks import check_inputs
 from windtunnel.errors import UnsupportedError
+from windtunnel.spec.attention import MAX_D_HEAD
 
-DTYPES = (torch.float32, torch.float16, torch.bfloat16)
+DTYPES = (torch.float32, *HALF)
 
 
 class FlashAttention2Triton(torch.autograd.Function):
@@ -41,8 +43,8 @@ class FlashAttention2Triton(torch.autograd.Function):
             window: With `is_causal`, query i sees only keys i - window + 1 … i.
 
         Raises:
-            SpecError: The inputs do not fit each other, or a query would see no key.
-            UnsupportedError: Triton is missing, or the kernels take no such device, dtype, d_head or layout.
+            SpecError: The inputs do not fit each other, a head is wider than 256, or a query would see no key.
+            UnsupportedError: Triton is missing, or the kernels take no such device, dtype or layout.
         """
         return super().apply(q, k, v, is_causal, window)
 
@@ -52,8 +54,7 @@ class FlashAttention2Triton(torch.autograd.Function):
     ) -> Tensor:
         """Run the forward kernel, on the tensors as autocast wants them."""
         ctx.dtypes = (q.dtype, k.dtype, v.dtype)
-        if torch.is_autocast_enabled(q.device.type):
-            q, k, v = (tensor.to(torch.get_autocast_dtype(q.device.type)) for tensor in (q, k, v))
+        q, k, v = as_autocast(q, k, v)
         check_inputs(q, k, v, is_causal=is_causal, window=window)
         _check_supported(q)
         run = _forward_op if torch.compiler.is_compiling() else _forward  # an operator costs the host 10 us more
@@ -102,7 +103,7 @@ def attend(
 BACKEND = Backend(
     attend=attend,
     dtypes={"cuda": DTYPES},
-    d_heads={"cuda": HeadSizes(most=256)},
+    d_heads={"cuda": HeadSizes(most=MAX_D_HEAD)},
     least_capability=(8, 0),
     package="triton",
 )
@@ -120,8 +121,6 @@ def _as_heads(tensor: Tensor) -> Tensor:
 def _check_supported(q: Tensor) -> None:
     if q.dtype not in DTYPES:
         raise UnsupportedError(f"attention 'flash-triton' does not take {q.dtype}; it takes float32, float16, bfloat16")
-    if q.shape[-1] > 256:
-        raise UnsupportedError(f"attention 'flash-triton' does not take d_head {q.shape[-1]}; it takes 1 to 256")
 
 
 @cache

@@ -8,15 +8,18 @@ import torch
 from torch import Tensor
 
 from windtunnel.attention.backend import Backend, load_backend
+from windtunnel.attention.checks import check_output
 from windtunnel.attention.own_code import with_own_code
 from windtunnel.bench.precision import begin_step, check_precision, dtype_of
 from windtunnel.bench.workload import Phase, Workload
-from windtunnel.errors import UnsupportedError
+from windtunnel.errors import RunError, UnsupportedError
 from windtunnel.spec.attention import AttentionSpec, parse_mask
 from windtunnel.spec.cell import Cell
 from windtunnel.spec.tables import PRECISIONS, WORKLOADS
 
 _Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
+
+_GRADIENTS = ("dQ", "dK", "dV")
 
 _WITH_CUDA_GRAPHS = {"reduce-overhead", "max-autotune"}
 """Modes of torch.compile in which a second run of a phase would overwrite what the first one returned."""
@@ -51,6 +54,7 @@ def build_attention(cell: Cell) -> Workload:
     of_keys = (cell.batch_size, shape.kv_heads, cell.context_length, shape.d_head)
     q, k, v = (draw(size, requires_grad=trains) for size in (of_queries, of_keys, of_keys))
     step = _Step(
+        cell.attention,
         attend,
         (q, k, v),
         dO=draw(of_queries) if trains else None,
@@ -106,15 +110,18 @@ class _Step:
 
     def __init__(
         self,
+        name: str,
         attend: _Attend,
         inputs: tuple[Tensor, Tensor, Tensor],
         *,
         dO: Tensor | None,
         begin_step: Callable[[], None],
     ) -> None:
-        self._attend = attend
+        self._name = name
         self._inputs = inputs
         self._dO = dO
+        self._attend: _Attend = partial(self._attend_first, attend)
+        self._differentiate = self._differentiate_first
         self._begin_step = begin_step
         self._runs = 1
         self._outputs: list[Tensor] = []
@@ -141,7 +148,36 @@ class _Step:
     def backward(self) -> None:
         """Find dQ, dK and dV of each graph."""
         for o in self._outputs:
-            self._gradients = torch.autograd.grad(o, self._inputs, self._dO)
+            self._gradients = self._differentiate(o)
+
+    def _attend_first(self, attend: _Attend, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """Attend and look at what comes back; later calls go to `attend` itself, so that no sample holds the look."""
+        versions = [tensor._version for tensor in self._inputs]
+        o = attend(q, k, v)
+        check_output(self._name, o, q, needs_backward=self._dO is not None)
+        changed = [n for n, x, old in zip("QKV", self._inputs, versions, strict=True) if x._version != old]
+        if changed:
+            raise RunError(
+                f"attention {self._name!r} changed its inputs in place ({', '.join(changed)}): later calls would "
+                "attend with other numbers; let it write to a copy"
+            )
+        self._attend = attend
+        return o
+
+    def _differentiate_first(self, o: Tensor) -> tuple[Tensor, ...]:
+        """Find the gradients and look whether there are all of them; later calls do not look."""
+        gradients = torch.autograd.grad(o, self._inputs, self._dO, allow_unused=True)
+        missing = [name for name, found in zip(_GRADIENTS, gradients, strict=True) if found is None]
+        if missing:
+            raise RunError(
+                f"attention {self._name!r} has no gradient {', '.join(missing)}: its O does not depend on that input; "
+                "is one detached, or its gradient None in the backward?"
+            )
+        self._differentiate = self._differentiate_again
+        return gradients
+
+    def _differentiate_again(self, o: Tensor) -> tuple[Tensor, ...]:
+        return torch.autograd.grad(o, self._inputs, self._dO)
 
     def tensors(self) -> Mapping[str, Tensor]:
         """Return the inputs, and the results of the last run."""
@@ -158,7 +194,7 @@ class _Step:
 
     def _results(self) -> dict[str, Tensor]:
         results = {"O": self._outputs[-1].detach()} if self._outputs else {}
-        return results | dict(zip(("dQ", "dK", "dV"), self._gradients, strict=False))
+        return results | dict(zip(_GRADIENTS, self._gradients, strict=False))
 
 
 def _is_finite(tensor: Tensor) -> bool:

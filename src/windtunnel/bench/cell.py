@@ -54,7 +54,7 @@ def measure_cell(
     leftover = 0
     findings = attempt.findings
     if findings.is_broken:  # so may be the context: its process has to go, as after a leak
-        leftover = LEFTOVER_LIMIT_BYTES["cuda"] + 1
+        leftover = LEFTOVER_LIMIT_BYTES[torch.device(task.cell.device).type] + 1
     elif status == Status.OK:  # after a failure the whole process goes; a broken context could not be cleaned
         with attempt.stage("clean"):
             leftover = attempt.clean()

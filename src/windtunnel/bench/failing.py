@@ -7,7 +7,7 @@ import psutil
 import torch
 
 from windtunnel import units
-from windtunnel.errors import SpecError, UnsupportedError
+from windtunnel.errors import SpecError, UnsupportedError, WindtunnelError
 from windtunnel.records.record import Failure, Status
 
 
@@ -32,7 +32,7 @@ def explain_error(error: BaseException, *, stage: str, phase: str | None, device
     return Status.FAILED, Failure(
         stage=stage,
         phase=phase,
-        message=f"{type(error).__name__}: {text}",
+        message=text if isinstance(error, WindtunnelError) else f"{type(error).__name__}: {text}",
         details=printable("".join(traceback.format_exception(error))),
     )
 

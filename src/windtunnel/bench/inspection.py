@@ -57,7 +57,7 @@ class Sampled:
 
 @dataclass
 class Findings:
-    """What has been found so far; `is_broken` says that something went wrong, and that the process has to go."""
+    """What has been found so far; `is_broken` says that the device's context may be, so that the process has to go."""
 
     probes: tuple[Probe, ...] = ()
     cold_causes: dict[str, float] = field(default_factory=dict)
@@ -88,7 +88,11 @@ class Inspection:
         return () if is_long else (self._probe, *look)
 
     def run(self) -> None:
-        """Do it all; as the samples are good, whatever goes wrong is a warning only."""
+        """Do it all; as the samples are good, whatever goes wrong is a warning only.
+
+        A refusal of ours and memory that ran out leave the device's context whole, so the next pass is tried. Any other
+        error may have broken it.
+        """
         for act in self.passes():
             try:
                 act()
@@ -96,8 +100,8 @@ class Inspection:
                 cause = error.__cause__ or error
                 text = printable(f"{type(cause).__name__}: {cause}")
                 self._findings.warnings.append(f"the samples are complete, but a probe after them failed: {text}")
-                self._findings.is_broken = True
-                if not is_out_of_memory(cause):
+                if not isinstance(cause, WindtunnelError) and not is_out_of_memory(cause):
+                    self._findings.is_broken = True
                     return
 
     def _probe(self) -> None:

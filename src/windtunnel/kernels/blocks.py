@@ -10,7 +10,7 @@ from torch import Tensor
 from triton import knobs
 
 from windtunnel.errors import UnsupportedError
-from windtunnel.kernels.tiles import MAX_D_HEAD
+from windtunnel.spec.attention import MAX_D_HEAD
 
 LOG2E = tl.constexpr(1.4426950408889634)
 LN2 = tl.constexpr(0.6931471805599453)

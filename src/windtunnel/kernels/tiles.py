@@ -7,8 +7,6 @@ import torch
 
 from windtunnel.errors import UnsupportedError
 
-MAX_D_HEAD = 256
-
 
 class Tile(NamedTuple):
     """How one kernel is cut: rows of queries and keys a step, warps a program, tiles in flight.
