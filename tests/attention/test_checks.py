@@ -122,7 +122,7 @@ def test_every_fault_is_named():
         (empty(1, 2, 5, 8, device="meta"), "returned an O with device meta; it must be that of Q, cpu: "),
         (empty(1, 2, 5, 8), "returned an O without a gradient: it has no backward; "),
     ],
-    ids=str,
+    ids=["none", "tuple", "shape", "dtype", "device", "gradient"],
 )
 def test_an_output_that_is_none_of_the_queries_is_an_error(o: object, message: str):
     with pytest.raises(RunError) as error:

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from windtunnel.errors import UnsupportedError
-from windtunnel.kernels.tiles import MAX_D_HEAD, TILES, architecture_row, pad_d_head, tiles_for
+from windtunnel.kernels.tiles import TILES, architecture_row, pad_d_head, tiles_for
+from windtunnel.spec.attention import MAX_D_HEAD
 
 
 @pytest.mark.parametrize(
