@@ -77,14 +77,15 @@ class Candidate:
     tile: Tile
 
     def __str__(self) -> str:
-        q_tile, k_tile, num_warps, num_stages, precision = self.tile
-        return f"{self.kernel:8}{q_tile:4}x{k_tile:<4} {num_warps:2} warps {num_stages} stages {precision:7}"
+        q_tile, k_tile, num_warps, num_stages, precision, is_described = self.tile
+        how = "descr." if is_described else "pointers"
+        return f"{self.kernel:8}{q_tile:4}x{k_tile:<4} {num_warps:2} warps {num_stages} stages {precision:7}{how:8}"
 
 
 # Queries, keys, warps, stages. What spills or puts the products in series on sm_90 is left out (--aot).
 HALF = {
     ("forward", 64): "64,64,4,2 64,64,4,3 64,64,4,4 128,64,4,2 128,64,4,3 64,128,4,2 128,64,8,3 128,128,8,2 64,32,4,4",
-    ("forward", 128): "128,128,8,2 128,64,8,2 128,64,8,3 64,64,4,2 64,64,4,3 64,128,4,2 64,32,4,3",
+    ("forward", 128): "128,128,8,2 128,64,8,3 64,64,4,2 64,64,4,3 64,128,4,2 64,32,4,3",
     ("forward", 256): "128,64,8,2 128,32,8,2 128,32,8,3 64,32,4,2 64,32,4,3",
     ("dq", 64): "64,64,4,2 64,64,4,3 64,64,4,4 128,64,8,2 128,64,8,3 64,128,4,2 64,32,4,3 128,128,8,2",
     ("dq", 128): "64,64,4,2 64,64,4,3 128,64,8,2 128,64,8,3 64,32,4,2 64,32,4,3 128,32,8,3 64,128,8,2",
@@ -97,33 +98,41 @@ FLOAT32 = {
     (
         "forward",
         64,
-    ): "64,64,4,2,x 64,32,4,2,x 64,32,4,3,x 128,32,8,2,x 128,64,8,2,x 64,32,8,2,x 32,32,4,2,i 64,32,8,2,i",
-    ("forward", 128): "128,32,8,2,x 64,32,4,2,x 64,32,8,2,x 64,16,4,2,x 32,32,8,1,x 64,32,8,2,i",
+    ): "128,64,8,2,x 64,64,4,2,x 128,32,8,2,x 64,32,4,2,x 128,64,8,2,b 128,32,8,2,b 64,32,4,2,b",
+    ("forward", 128): "128,32,8,2,x 64,32,4,2,x 32,32,8,1,x 128,32,8,2,b 64,32,4,2,b 64,32,8,2,i",
     ("forward", 256): "16,32,8,1,x 32,16,8,1,i 16,16,4,1,i 32,16,8,1,x",
-    ("dq", 64): "64,32,4,2,x 64,64,4,2,x 64,16,4,2,x 128,32,8,2,x 32,32,4,2,x 32,32,4,2,i 64,32,8,2,i",
-    ("dq", 128): "32,32,8,1,x 32,32,8,2,x 64,32,8,1,x 64,32,8,2,x 64,16,4,2,x 32,16,8,1,x 32,32,8,2,i",
+    ("dq", 64): "128,32,8,2,x 64,32,4,2,x 64,64,4,2,x 128,32,8,2,b 64,32,4,2,b 64,32,8,2,i",
+    ("dq", 128): "32,32,8,2,x 64,32,8,1,x 32,32,8,1,x 64,16,4,2,b 64,32,8,1,b 128,32,8,1,b 32,32,8,2,i",
     ("dq", 256): "16,16,8,1,x 16,16,4,1,x 16,16,8,1,i",
-    ("dkdv", 64): "32,64,4,2,x 16,64,4,2,x 32,128,8,2,x 32,32,4,2,x 64,64,8,2,i 32,32,4,2,i",
-    ("dkdv", 128): "32,32,8,1,x 16,32,8,1,x 32,64,8,1,x 16,64,8,1,x 32,64,8,1,b 32,64,8,1,i 32,32,8,1,i",
+    ("dkdv", 64): "32,128,8,2,x 32,64,4,2,x 16,64,4,2,x 32,128,8,2,b 32,64,4,2,b 64,64,8,2,i",
+    ("dkdv", 128): "32,32,8,1,x 32,64,8,1,x 16,32,8,1,x 32,64,8,1,b 32,64,4,2,b 32,64,8,1,i",
     ("dkdv", 256): "16,32,8,1,i 16,64,8,1,i 16,16,8,1,x 16,16,8,1,i",
 }
 PRECISIONS = {"x": "tf32x3", "i": "ieee", "b": "bf16x6"}
 
 
-def candidates(problem: Problem, kernel: str) -> Iterator[Candidate]:
-    """Yield the tiles to try for a kernel; heads under 64 share those of 64."""
+def candidates(problem: Problem, kernel: str, capability: tuple[int, int]) -> Iterator[Candidate]:
+    """Yield the tiles to try for a kernel; heads under 64 share those of 64. Hopper reads them in two ways."""
     is_float32 = problem.dtype in ("fp32", "tf32")
     texts = (FLOAT32 if is_float32 else HALF)[kernel, max(64, 1 << (problem.d - 1).bit_length())].split()
     for text in texts:
         *sizes, precision = text.split(",") if is_float32 else (*text.split(","), "")
         is_exact = problem.dtype == "fp32"
-        yield Candidate(kernel=kernel, tile=Tile(*map(int, sizes), PRECISIONS[precision] if is_exact else "tf32"))
+        tile = Tile(*map(int, sizes), PRECISIONS[precision] if is_exact else "tf32")
+        yield Candidate(kernel=kernel, tile=tile)
+        if architecture_row(capability) == "sm_90":
+            yield Candidate(kernel=kernel, tile=tile._replace(is_described=True))
 
 
-def shipped(problem: Problem, kernel: str, capability: tuple[int, int]) -> Candidate:
-    """Return the tile of the table."""
+def shipped(problem: Problem, kernel: str, capability: tuple[int, int], *, can_describe: bool = True) -> Candidate:
+    """Return the tile of the table, for tensors that can be described or not."""
     tiles = tiles_for(
-        capability, DTYPES[problem.dtype], problem.d, is_causal=problem.is_causal, allows_tf32=problem.dtype == "tf32"
+        capability,
+        DTYPES[problem.dtype],
+        problem.d,
+        is_causal=problem.is_causal,
+        allows_tf32=problem.dtype == "tf32",
+        can_describe=can_describe,
     )
     return Candidate(kernel=kernel, tile=getattr(tiles, kernel))
 
@@ -275,9 +284,9 @@ def chosen_candidates(args: argparse.Namespace, problem: Problem, capability: tu
     """Return all candidates of all kernels asked for, those of the table first."""
     chosen = []
     for kernel in args.kernel:
-        chosen.append(shipped(problem, kernel, capability))
+        chosen += (shipped(problem, kernel, capability, can_describe=can_describe) for can_describe in (True, False))
         if not args.shipped:
-            chosen += (candidate for candidate in candidates(problem, kernel) if candidate != chosen[0])
+            chosen += candidates(problem, kernel, capability)
     return list(dict.fromkeys(chosen))
 
 
@@ -401,7 +410,9 @@ def search(args: argparse.Namespace, problem: Problem, has_time: Callable[[], bo
             print("out of budget")
             break
         entry = {**asdict(problem), "shape": shape, "kernel": candidate.kernel, "tile": candidate.tile}
-        entry["is_shipped"] = candidate == shipped(problem, candidate.kernel, capability)
+        entry["is_shipped"] = candidate in (
+            shipped(problem, candidate.kernel, capability, can_describe=can_describe) for can_describe in (True, False)
+        )
         try:
             entry["error_ratio"] = verifier.ratio(candidate)
             launch = launch_of(problem, candidate, t)
@@ -441,8 +452,10 @@ def report(problem: Problem, shape: tuple[int, int, int], log: list[dict[str, ob
         print(f"best: forward {forward:.3f} ms, backward {dq + dkdv:.3f} ms")
     if best:
         is_half = problem.dtype in ("bf16", "fp16")  # for which the last of a tile, its precision, says nothing
-        rows = (tuple(best[kernel]["tile"])[: 4 if is_half else 5] for kernel in KERNELS if kernel in best)
-        tiles = ", ".join(f"Tile{row}" for row in rows)
+        tiles = ", ".join(
+            ("_described" if tile.is_described else "Tile") + str(tuple(tile)[: 4 if is_half else 5])
+            for tile in (best[kernel]["tile"] for kernel in KERNELS if kernel in best)
+        )
         print(f"row {problem}: Tiles({tiles}),")
 
 

@@ -167,11 +167,14 @@ def test_an_alarm_that_comes_again_and_again_is_a_hindrance():
 
 
 def test_a_callable_that_keeps_too_much_is_stopped_with_the_sizes(monkeypatch: pytest.MonkeyPatch):
+    """Pages straight from the kernel: those of the C library may be ones that other tests have freed."""
     monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=200 * MIB))
-    kept: list[np.ndarray] = []
+    kept: list[mmap.mmap] = []
+    ones = b"1" * (4 * MIB)
 
     def hoard() -> None:
-        kept.append(np.ones(4 * MIB // 8))
+        kept.append(mmap.mmap(-1, 4 * MIB))
+        kept[-1].write(ones)
 
     with pytest.raises(
         RunError,
@@ -181,7 +184,7 @@ def test_a_callable_that_keeps_too_much_is_stopped_with_the_sizes(monkeypatch: p
 
 
 def test_a_callable_that_keeps_a_little_each_time_is_a_warning():
-    """Pages straight from the kernel: those of the C library may be ones that other tests have freed."""
+    """Pages straight from the kernel, as above."""
     kept: list[mmap.mmap] = []
     ones = b"1" * MIB
 

@@ -1,5 +1,8 @@
 """Memory by phase, in a pass of its own."""
 
+import gc
+import warnings
+
 import pytest
 import torch
 
@@ -39,6 +42,19 @@ def test_forward_without_gradients_keeps_nothing():
     (forward,) = read(workload="attention_forward")
 
     assert forward.saved_bytes == 0
+
+
+@pytest.mark.parametrize("attention", ["sdpa", "eager", "flash-eager"])
+def test_no_tensor_of_the_cell_outlives_it(attention: str):
+    """A graph whose output is kept as it is holds itself, where Python's collector does not see it."""
+    read(attention=attention)
+    gc.collect()
+
+    shape = (2, 4, LENGTH, D_HEAD)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of deprecated objects that isinstance touches
+        alive = [thing for thing in gc.get_objects() if isinstance(thing, torch.Tensor) and thing.shape == shape]
+    assert alive == []
 
 
 def test_a_cpu_has_no_count_of_its_own():

@@ -13,7 +13,7 @@ from flash_cases import Case, error_budget, faults_of, make_cases
 from windtunnel.attention.flash_triton import FlashAttention2Triton, attend
 from windtunnel.errors import SpecError, UnsupportedError
 from windtunnel.kernels import flash_backward, flash_forward, tiles
-from windtunnel.kernels.blocks import IS_INTERPRETED, Launch
+from windtunnel.kernels.blocks import IS_INTERPRETED, Launch, can_describe
 from windtunnel.kernels.tiles import Tile, Tiles
 
 assert IS_INTERPRETED, "run by test_interpreter.py, with TRITON_INTERPRET=1"
@@ -70,6 +70,41 @@ def test_the_other_way_round_of_the_tiles_is_right_too(case: Case, monkeypatch: 
     faults = faults_of(attend_with_lse, case, torch.float32, "cpu", error_budget(CASES, torch.float32, "cpu"))
 
     assert faults == {}
+
+
+@pytest.mark.parametrize("case", CASES[::3], ids=str)
+@over_dtypes
+def test_tiles_that_are_read_through_descriptors_are_right_too(
+    case: Case, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+):
+    """Where the layout allows it; all other cases are read through pointers."""
+
+    def choose(*args: object, can_describe: bool, **kwargs: object) -> Tiles:
+        return Tiles(*(tile._replace(is_described=can_describe) for tile in (WIDE, TALL, WIDE)))
+
+    monkeypatch.setattr(tiles, "tiles_for", choose)
+
+    faults = faults_of(attend_with_lse, case, dtype, "cpu", error_budget(CASES, dtype, "cpu"))
+
+    assert faults == {}
+
+
+@pytest.mark.parametrize(
+    ("tensor", "is_described"),
+    [
+        (torch.empty(2, 3, 5, 24), True),
+        (torch.empty(2, 5, 3, 24).transpose(1, 2), True),
+        (torch.empty(2, 3, 5, 22), False),
+        (torch.empty(2, 3, 5, 24)[..., 1:], False),
+        (torch.empty(2, 3, 24, 5).mT, False),
+        (torch.empty(2, 3, 1, 24).expand(2, 3, 5, 24), False),
+        (torch.empty(2, 3, 5, 24, dtype=torch.float16), True),
+        (torch.empty(2, 3, 5, 20, dtype=torch.float16), False),
+    ],
+    ids=lambda value: str(value) if isinstance(value, bool) else f"{tuple(value.shape)} {value.stride()}",
+)
+def test_the_copy_engine_is_asked_only_for_layouts_that_it_takes(tensor: Tensor, is_described: bool):
+    assert can_describe(tensor) is is_described
 
 
 def change_argument(position: int, value: object) -> Callable[[Launch], Launch]:

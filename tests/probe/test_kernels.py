@@ -199,8 +199,9 @@ class PlayedGpu:
         self.launch("cudaDeviceSynchronize", on=DeviceType.CPU)
 
     @contextmanager
-    def profile(self, *, activities: Sequence[ProfilerActivity]) -> Iterator[SimpleNamespace]:
+    def profile(self, *, activities: Sequence[ProfilerActivity], acc_events: bool) -> Iterator[SimpleNamespace]:
         assert activities == [ProfilerActivity.CUDA]
+        assert acc_events, "torch 2.11 warns without it"
         self.ran.clear()
         self.log.append("begin")
         yield SimpleNamespace(events=lambda: events)
@@ -326,14 +327,25 @@ def test_on_a_gpu_attention_out_of_operators_is_products_and_a_softmax(attention
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("attention", ["flex", "flash-triton", "flash-eager", "compiled"])
-def test_on_a_gpu_our_own_and_generated_kernels_are_what_they_say(attention: str):
+@pytest.mark.parametrize("attention", ["flash-triton", "flash-eager"])
+def test_on_a_gpu_our_own_kernels_are_what_they_say(attention: str):
     kernels = Step(load_backend(attention).attend, CUDA, torch.bfloat16, is_causal=True).look(CUDA)
 
     assert verdict(kernels, attention, "cuda:0").is_as_asked, kernels
 
 
 @pytest.mark.gpu
+@pytest.mark.compile
+@pytest.mark.parametrize("attention", ["flex", "compiled"])
+def test_on_a_gpu_generated_kernels_are_what_they_say(attention: str):
+    kernels = Step(load_backend(attention).attend, CUDA, torch.bfloat16, is_causal=True).look(CUDA)
+
+    assert verdict(kernels, attention, "cuda:0").is_as_asked, kernels
+
+
+@pytest.mark.gpu
+@pytest.mark.compile
+@pytest.mark.filterwarnings("ignore:The CUDA Graph is empty:UserWarning")  # torch captures one to set up its pool
 @pytest.mark.parametrize("mode", ["default", "reduce-overhead"])
 def test_on_a_gpu_compiled_eager_attention_is_of_inductor_or_marked(mode: str):
     """With a CUDA graph its kernels are seen too; without a mask torch may have put SDPA in its place."""
@@ -348,8 +360,9 @@ def test_on_a_gpu_compiled_eager_attention_is_of_inductor_or_marked(mode: str):
 
 
 @pytest.mark.gpu
-def test_on_a_gpu_a_look_does_not_slow_the_launches_after_it():
-    """CUPTI that stays attached would cost 10 % and more of each."""
+def test_on_a_gpu_a_look_does_not_slow_the_launches_after_it(monkeypatch: pytest.MonkeyPatch):
+    """As CUPTI does that stays attached."""
+    monkeypatch.setenv("TEARDOWN_CUPTI", "1")
     x = torch.ones(1, device=CUDA)
 
     def seconds() -> float:
@@ -360,10 +373,15 @@ def test_on_a_gpu_a_look_does_not_slow_the_launches_after_it():
         torch.cuda.synchronize()
         return time.perf_counter() - begin
 
+    def look(teardown: str) -> float:
+        os.environ["TEARDOWN_CUPTI"] = teardown
+        read_kernels((("forward", x.exp),), lambda: None, CUDA)
+        return min(seconds() for _ in range(15))
+
     seconds()
     before = min(seconds() for _ in range(15))
-    read_kernels((("forward", x.exp),), lambda: None, CUDA)
 
-    after = min(seconds() for _ in range(15))
+    after, attached = look("1"), look("0")
 
-    assert after / before < 1.05
+    look("1")
+    assert after / before < 1.05 or after - before < (attached - before) / 2, (before, after, attached)

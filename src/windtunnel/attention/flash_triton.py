@@ -146,15 +146,21 @@ def _capability(device: torch.device) -> tuple[int, int]:
     raise UnsupportedError(f"attention 'flash-triton' does not run on {device.type}; it runs on cuda")
 
 
-def _tiles_for(q: Tensor, *, is_causal: bool) -> Any:
-    tiles = _load_kernels()[3]
-    allows_tf32 = torch.get_float32_matmul_precision() != "highest"
-    return tiles.tiles_for(_capability(q.device), q.dtype, q.shape[-1], is_causal=is_causal, allows_tf32=allows_tf32)
+def _tiles_for(q: Tensor, *others: Tensor, is_causal: bool) -> Any:
+    blocks, _, _, tiles = _load_kernels()
+    return tiles.tiles_for(
+        _capability(q.device),
+        q.dtype,
+        q.shape[-1],
+        is_causal=is_causal,
+        allows_tf32=torch.get_float32_matmul_precision() != "highest",
+        can_describe=blocks.can_describe(q, *others),
+    )
 
 
 def _forward(q: Tensor, k: Tensor, v: Tensor, is_causal: bool, window: int | None) -> tuple[Tensor, Tensor]:
     blocks, flash_forward, _, _ = _load_kernels()
-    tile = _tiles_for(q, is_causal=is_causal).forward
+    tile = _tiles_for(q, k, v, is_causal=is_causal).forward
     blocks.check_strides(q=q, k=k, v=v)
     with torch.cuda.device_of(q):  # Triton launches on the current device
         return flash_forward.flash_forward(q, k, v, is_causal=is_causal, window=window, tile=tile)
@@ -171,7 +177,7 @@ def _backward(
     window: int | None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     blocks, _, flash_backward, _ = _load_kernels()
-    tiles = _tiles_for(q, is_causal=is_causal)
+    tiles = _tiles_for(q, k, v, dO, is_causal=is_causal)
     blocks.check_strides(dO=dO)
     with torch.cuda.device_of(q):
         return flash_backward.flash_backward(q, k, v, O, L, dO, is_causal=is_causal, window=window, tiles=tiles)

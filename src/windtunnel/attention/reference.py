@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-_SCORES_BYTES = 2**28
+_SCORES_BYTES = 2**27
 """Rows are taken together until their scores fill this; at the peak there are about five such blocks."""
 
 

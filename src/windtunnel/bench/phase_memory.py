@@ -55,7 +55,7 @@ def _seeing_saved() -> Iterator[dict[int, int]]:
     def see(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
         storages[storage.data_ptr()] = storage.nbytes()
-        return tensor
+        return tensor.detach()  # an output kept as it is would hold its own graph: a cycle that no collector sees
 
     with torch.autograd.graph.saved_tensors_hooks(see, lambda tensor: tensor):
         yield storages

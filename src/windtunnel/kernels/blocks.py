@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 import triton
 import triton.language as tl
 from torch import Tensor
@@ -29,12 +30,37 @@ class Launch:
     constants: Mapping[str, object]
 
     def run(self) -> None:
-        """Launch on the current stream; the first time, compile before."""
+        """Launch on the current stream; the first time, compile before.
+
+        A kernel that makes descriptors keeps them in memory that Triton asks its allocator for. It has none until one
+        is set, in each thread anew, and backward runs in a thread of its own.
+        """
+        if self.constants.get("DESCRIBED"):
+            triton.set_allocator(_allocate)
         self.kernel[self.grid](*self.arguments, **self.constants)
 
     def compile(self) -> Any:  # Triton's CompiledKernel has no public type
         """Compile for the current target without a launch, and return Triton's compiled kernel."""
         return self.kernel.warmup(*self.arguments, grid=self.grid, **self.constants)
+
+
+def _allocate(num_bytes: int, alignment: int, stream: int | None) -> Tensor:
+    """Return memory of torch's allocator, whose blocks are aligned to 512 bytes, on the current device."""
+    return torch.empty(num_bytes, dtype=torch.int8, device="cuda")
+
+
+def can_describe(*tensors: Tensor) -> bool:
+    """Whether Hopper's copy engine reads tiles of these tensors: numbers side by side, rows and heads 16 bytes aligned.
+
+    It checks all edges itself and needs no registers for addresses. Other layouts are read through pointers.
+    """
+    return all(
+        tensor.stride(-1) == 1
+        and tensor.stride(-2) > 0
+        and tensor.data_ptr() % 16 == 0
+        and all(stride * tensor.element_size() % 16 == 0 for stride in tensor.stride()[:-1])
+        for tensor in tensors
+    )
 
 
 def check_strides(**tensors: Tensor) -> None:
@@ -95,6 +121,37 @@ def head_base(pointer, strides, batch, head):
 def row_base(base, strides, row):
     """Return where a row of a head begins, in 64 bits: a long sequence passes 2**31 elements."""
     return base + tl.cast(row, tl.int64) * strides[2]
+
+
+@triton.jit
+def describe_rows(
+    base, strides, num_rows, D_HEAD: tl.constexpr, D_TILE: tl.constexpr, ROWS: tl.constexpr, DESCRIBED: tl.constexpr
+):
+    """Return what `load_rows` loads tiles of ROWS rows from: a descriptor of a head, or its address."""
+    return tl.make_tensor_descriptor(base, [num_rows, D_HEAD], [strides[2], 1], [ROWS, D_TILE]) if DESCRIBED else base
+
+
+@triton.jit
+def load_rows(
+    source,
+    strides,
+    first,
+    num_rows,
+    D_HEAD: tl.constexpr,
+    D_TILE: tl.constexpr,
+    ROWS: tl.constexpr,
+    ROWS_FIT: tl.constexpr,
+    DESCRIBED: tl.constexpr,
+):
+    """Load rows first … first + ROWS - 1 of a head; zeros from row `num_rows` and from column D_HEAD on."""
+    if DESCRIBED:
+        tile = source.load([first, 0])
+    else:
+        base = row_base(source, strides, first)
+        tile = load_tile(
+            base, strides, tl.arange(0, ROWS), tl.arange(0, D_TILE), num_rows - first, D_HEAD, D_TILE, ROWS_FIT
+        )
+    return tile
 
 
 @triton.jit

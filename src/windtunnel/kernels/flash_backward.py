@@ -13,9 +13,11 @@ from torch import Tensor
 from windtunnel.kernels.blocks import (
     LOG2E,
     Launch,
+    describe_rows,
     head_base,
     is_visible,
     key_ranges,
+    load_rows,
     load_tile,
     row_base,
     store_tile,
@@ -48,18 +50,14 @@ def _add_keys_to_dq(
     KEYS_FIT: tl.constexpr,
     IS_EDGE: tl.constexpr,
     PRECISION: tl.constexpr,
+    DESCRIBED: tl.constexpr,
 ):
     """Add dS · K of keys first … last - 1 to dQ; only edge tiles are masked."""
     queries = tl.arange(0, Q_TILE)
     keys = tl.arange(0, K_TILE)
-    columns = tl.arange(0, D_TILE)
     for n0 in tl.range(first, last, K_TILE):  # pyright: ignore[reportGeneralTypeIssues]  # only in Triton
-        k = load_tile(
-            row_base(K, k_strides, n0), k_strides, keys, columns, num_keys - n0, D_HEAD, D_TILE, KEYS_FIT or not IS_EDGE
-        )
-        v = load_tile(
-            row_base(V, v_strides, n0), v_strides, keys, columns, num_keys - n0, D_HEAD, D_TILE, KEYS_FIT or not IS_EDGE
-        )
+        k = load_rows(K, k_strides, n0, num_keys, D_HEAD, D_TILE, K_TILE, KEYS_FIT or not IS_EDGE, DESCRIBED)
+        v = load_rows(V, v_strides, n0, num_keys, D_HEAD, D_TILE, K_TILE, KEYS_FIT or not IS_EDGE, DESCRIBED)
         scores = tl.dot(q, tl.trans(k), input_precision=PRECISION)
         p = tl.exp2(scores * scale2 - lse2[:, None])
         if IS_EDGE:
@@ -102,6 +100,7 @@ def dq_kernel(
     QUERIES_FIT: tl.constexpr,
     KEYS_FIT: tl.constexpr,
     PRECISION: tl.constexpr,
+    DESCRIBED: tl.constexpr,
 ):
     """Compute Q_TILE rows of dQ of one head, and of the two numbers a row that the other kernel needs."""
     num_tiles = tl.cdiv(num_queries, Q_TILE)
@@ -115,7 +114,9 @@ def dq_kernel(
     columns = tl.arange(0, D_TILE)
     num_rows = num_queries - m0
     K = head_base(K, k_strides, batch, head // group_size)
+    K = describe_rows(K, k_strides, num_keys, D_HEAD, D_TILE, K_TILE, DESCRIBED)
     V = head_base(V, v_strides, batch, head // group_size)
+    V = describe_rows(V, v_strides, num_keys, D_HEAD, D_TILE, K_TILE, DESCRIBED)
     o_base = row_base(head_base(O, o_strides, batch, head), o_strides, m0)
     o = load_tile(o_base, o_strides, queries, columns, num_rows, D_HEAD, D_TILE, QUERIES_FIT)
     do_base = row_base(head_base(dO, do_strides, batch, head), do_strides, m0)
@@ -138,16 +139,16 @@ def dq_kernel(
     if window is not None:
         dq = _add_keys_to_dq(
             dq, q, do, lse2, delta, K, V, k_strides, v_strides, m0, first, tl.minimum(first_full, last), num_keys,
-            window, scale2, D_HEAD, D_TILE, Q_TILE, K_TILE, IS_CAUSAL, KEYS_FIT, True, PRECISION,
+            window, scale2, D_HEAD, D_TILE, Q_TILE, K_TILE, IS_CAUSAL, KEYS_FIT, True, PRECISION, DESCRIBED,
         )  # fmt: skip
     dq = _add_keys_to_dq(
         dq, q, do, lse2, delta, K, V, k_strides, v_strides, m0, first_full, last_full, num_keys,
-        window, scale2, D_HEAD, D_TILE, Q_TILE, K_TILE, IS_CAUSAL, KEYS_FIT, False, PRECISION,
+        window, scale2, D_HEAD, D_TILE, Q_TILE, K_TILE, IS_CAUSAL, KEYS_FIT, False, PRECISION, DESCRIBED,
     )  # fmt: skip
     if IS_CAUSAL or not KEYS_FIT:
         dq = _add_keys_to_dq(
             dq, q, do, lse2, delta, K, V, k_strides, v_strides, m0, tl.maximum(first_full, last_full), last, num_keys,
-            window, scale2, D_HEAD, D_TILE, Q_TILE, K_TILE, IS_CAUSAL, KEYS_FIT, True, PRECISION,
+            window, scale2, D_HEAD, D_TILE, Q_TILE, K_TILE, IS_CAUSAL, KEYS_FIT, True, PRECISION, DESCRIBED,
         )  # fmt: skip
     dq_base = row_base(head_base(dQ, dq_strides, batch, head), dq_strides, m0)
     store_tile(dq_base, dq_strides, dq * scale, queries, columns, num_rows, D_HEAD, D_TILE, QUERIES_FIT)
@@ -183,6 +184,7 @@ def dkdv_kernel(
     QUERIES_FIT: tl.constexpr,
     KEYS_FIT: tl.constexpr,
     PRECISION: tl.constexpr,
+    DESCRIBED: tl.constexpr,
 ):
     """Compute K_TILE rows of dK and dV of one key head, over all query heads of its group.
 
@@ -198,10 +200,12 @@ def dkdv_kernel(
     keys = tl.arange(0, K_TILE)
     columns = tl.arange(0, D_TILE)
     num_rows = num_keys - n0
-    k_base = row_base(head_base(K, k_strides, batch, kv_head), k_strides, n0)
-    k = load_tile(k_base, k_strides, keys, columns, num_rows, D_HEAD, D_TILE, KEYS_FIT)
-    v_base = row_base(head_base(V, v_strides, batch, kv_head), v_strides, n0)
-    v = load_tile(v_base, v_strides, keys, columns, num_rows, D_HEAD, D_TILE, KEYS_FIT)
+    K = head_base(K, k_strides, batch, kv_head)
+    K = describe_rows(K, k_strides, num_keys, D_HEAD, D_TILE, K_TILE, DESCRIBED)
+    k = load_rows(K, k_strides, n0, num_keys, D_HEAD, D_TILE, K_TILE, KEYS_FIT, DESCRIBED)
+    V = head_base(V, v_strides, batch, kv_head)
+    V = describe_rows(V, v_strides, num_keys, D_HEAD, D_TILE, K_TILE, DESCRIBED)
+    v = load_rows(V, v_strides, n0, num_keys, D_HEAD, D_TILE, K_TILE, KEYS_FIT, DESCRIBED)
     scale2 = scale * LOG2E
     dk = tl.zeros([K_TILE, D_TILE], tl.float32)
     dv = tl.zeros([K_TILE, D_TILE], tl.float32)
@@ -215,13 +219,13 @@ def dkdv_kernel(
         head = kv_head * group_size + member
         row = (tl.cast(batch, tl.int64) * (num_kv_heads * group_size) + head) * num_queries
         q_head = head_base(Q, q_strides, batch, head)
+        q_head = describe_rows(q_head, q_strides, num_queries, D_HEAD, D_TILE, Q_TILE, DESCRIBED)
         do_head = head_base(dO, do_strides, batch, head)
+        do_head = describe_rows(do_head, do_strides, num_queries, D_HEAD, D_TILE, Q_TILE, DESCRIBED)
         for m0 in tl.range(first, last, Q_TILE):  # pyright: ignore[reportGeneralTypeIssues]  # only in Triton
             left = num_queries - m0
-            q_base = row_base(q_head, q_strides, m0)
-            q = load_tile(q_base, q_strides, queries, columns, left, D_HEAD, D_TILE, QUERIES_FIT)
-            do_base = row_base(do_head, do_strides, m0)
-            do = load_tile(do_base, do_strides, queries, columns, left, D_HEAD, D_TILE, QUERIES_FIT)
+            q = load_rows(q_head, q_strides, m0, num_queries, D_HEAD, D_TILE, Q_TILE, QUERIES_FIT, DESCRIBED)
+            do = load_rows(do_head, do_strides, m0, num_queries, D_HEAD, D_TILE, Q_TILE, QUERIES_FIT, DESCRIBED)
             if QUERIES_FIT:
                 lse2 = tl.load(LSE2 + row + m0 + queries)
                 delta = tl.load(DELTA + row + m0 + queries)
@@ -259,6 +263,7 @@ def _constants(q: Tensor, k: Tensor, tile: Tile, *, is_causal: bool) -> dict[str
         "QUERIES_FIT": q.shape[2] % tile.q_tile == 0,
         "KEYS_FIT": k.shape[2] % tile.k_tile == 0,
         "PRECISION": tile.precision,
+        "DESCRIBED": tile.is_described,
         "num_warps": tile.num_warps,
         "num_stages": tile.num_stages,
     }

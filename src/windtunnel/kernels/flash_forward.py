@@ -10,10 +10,11 @@ from windtunnel.kernels.blocks import (
     LN2,
     LOG2E,
     Launch,
+    describe_rows,
     head_base,
     is_visible,
     key_ranges,
-    load_tile,
+    load_rows,
     row_base,
     store_tile,
 )
@@ -44,15 +45,13 @@ def _attend_to_keys(
     KEYS_FIT: tl.constexpr,
     IS_EDGE: tl.constexpr,
     PRECISION: tl.constexpr,
+    DESCRIBED: tl.constexpr,
 ):
     """Go on with the online softmax over keys first … last - 1; only edge tiles are masked."""
     queries = tl.arange(0, Q_TILE)
     keys = tl.arange(0, K_TILE)
-    columns = tl.arange(0, D_TILE)
     for n0 in tl.range(first, last, K_TILE):  # pyright: ignore[reportGeneralTypeIssues]  # only in Triton
-        k = load_tile(
-            row_base(K, k_strides, n0), k_strides, keys, columns, num_keys - n0, D_HEAD, D_TILE, KEYS_FIT or not IS_EDGE
-        )
+        k = load_rows(K, k_strides, n0, num_keys, D_HEAD, D_TILE, K_TILE, KEYS_FIT or not IS_EDGE, DESCRIBED)
         scores = tl.dot(q, tl.trans(k), input_precision=PRECISION)
         if IS_EDGE:
             visible = is_visible(m0, n0, queries[:, None], keys[None, :], num_keys, window, IS_CAUSAL, KEYS_FIT)
@@ -67,9 +66,7 @@ def _attend_to_keys(
         alpha = tl.exp2(m * scale2 - m_shift)
         total = total * alpha + tl.sum(p, 1)
         acc = acc * alpha[:, None]
-        v = load_tile(
-            row_base(V, v_strides, n0), v_strides, keys, columns, num_keys - n0, D_HEAD, D_TILE, KEYS_FIT or not IS_EDGE
-        )
+        v = load_rows(V, v_strides, n0, num_keys, D_HEAD, D_TILE, K_TILE, KEYS_FIT or not IS_EDGE, DESCRIBED)
         acc = tl.dot(p.to(v.dtype), v, acc, input_precision=PRECISION)
         m = m_new
     return acc, m, total
@@ -100,6 +97,7 @@ def forward_kernel(
     QUERIES_FIT: tl.constexpr,
     KEYS_FIT: tl.constexpr,
     PRECISION: tl.constexpr,
+    DESCRIBED: tl.constexpr,
 ):
     """Compute Q_TILE rows of O and L of one head."""
     num_tiles = tl.cdiv(num_queries, Q_TILE)
@@ -113,9 +111,12 @@ def forward_kernel(
     columns = tl.arange(0, D_TILE)
     num_rows = num_queries - m0
     K = head_base(K, k_strides, batch, head // group_size)
+    K = describe_rows(K, k_strides, num_keys, D_HEAD, D_TILE, K_TILE, DESCRIBED)
     V = head_base(V, v_strides, batch, head // group_size)
-    q_base = row_base(head_base(Q, q_strides, batch, head), q_strides, m0)
-    q = load_tile(q_base, q_strides, queries, columns, num_rows, D_HEAD, D_TILE, QUERIES_FIT)
+    V = describe_rows(V, v_strides, num_keys, D_HEAD, D_TILE, K_TILE, DESCRIBED)
+    Q = head_base(Q, q_strides, batch, head)
+    Q = describe_rows(Q, q_strides, num_queries, D_HEAD, D_TILE, Q_TILE, DESCRIBED)
+    q = load_rows(Q, q_strides, m0, num_queries, D_HEAD, D_TILE, Q_TILE, QUERIES_FIT, DESCRIBED)
     scale2 = scale * LOG2E  # exponentials to base 2 cost one instruction
     acc = tl.zeros([Q_TILE, D_TILE], tl.float32)
     m = tl.full([Q_TILE], float("-inf"), tl.float32)  # the row's largest score, before scaling
@@ -124,16 +125,16 @@ def forward_kernel(
     if window is not None:
         acc, m, total = _attend_to_keys(
             acc, m, total, q, K, V, k_strides, v_strides, m0, first, tl.minimum(first_full, last), num_keys, window,
-            scale2, D_HEAD, D_TILE, Q_TILE, K_TILE, IS_CAUSAL, KEYS_FIT, True, PRECISION,
+            scale2, D_HEAD, D_TILE, Q_TILE, K_TILE, IS_CAUSAL, KEYS_FIT, True, PRECISION, DESCRIBED,
         )  # fmt: skip
     acc, m, total = _attend_to_keys(
         acc, m, total, q, K, V, k_strides, v_strides, m0, first_full, last_full, num_keys, window,
-        scale2, D_HEAD, D_TILE, Q_TILE, K_TILE, IS_CAUSAL, KEYS_FIT, False, PRECISION,
+        scale2, D_HEAD, D_TILE, Q_TILE, K_TILE, IS_CAUSAL, KEYS_FIT, False, PRECISION, DESCRIBED,
     )  # fmt: skip
     if IS_CAUSAL or not KEYS_FIT:
         acc, m, total = _attend_to_keys(
             acc, m, total, q, K, V, k_strides, v_strides, m0, tl.maximum(first_full, last_full), last, num_keys, window,
-            scale2, D_HEAD, D_TILE, Q_TILE, K_TILE, IS_CAUSAL, KEYS_FIT, True, PRECISION,
+            scale2, D_HEAD, D_TILE, Q_TILE, K_TILE, IS_CAUSAL, KEYS_FIT, True, PRECISION, DESCRIBED,
         )  # fmt: skip
     o_base = row_base(head_base(O, o_strides, batch, head), o_strides, m0)
     store_tile(o_base, o_strides, acc / total[:, None], queries, columns, num_rows, D_HEAD, D_TILE, QUERIES_FIT)
@@ -175,6 +176,7 @@ def forward_launch(
             "QUERIES_FIT": num_queries % tile.q_tile == 0,
             "KEYS_FIT": num_keys % tile.k_tile == 0,
             "PRECISION": tile.precision,
+            "DESCRIBED": tile.is_described,
             "num_warps": tile.num_warps,
             "num_stages": tile.num_stages,
         },

@@ -12,7 +12,8 @@ class Tile(NamedTuple):
     """How one kernel is cut: rows of queries and keys a step, warps a program, tiles in flight.
 
     `precision` is how float32 operands are multiplied, and is of no effect for others: "ieee" in float32, "tf32x3" in
-    three TF32 products with the error of float32, "tf32" in one.
+    three TF32 products with the error of float32, "tf32" in one. `is_described` says that tiles are read through
+    descriptors, by Hopper's copy engine, instead of through a pointer for each 16 bytes.
     """
 
     q_tile: int
@@ -20,6 +21,7 @@ class Tile(NamedTuple):
     num_warps: int
     num_stages: int
     precision: str = "tf32"
+    is_described: bool = False
 
 
 class Tiles(NamedTuple):
@@ -28,6 +30,10 @@ class Tiles(NamedTuple):
     forward: Tile
     dq: Tile
     dkdv: Tile
+
+
+def _described(q_tile: int, k_tile: int, num_warps: int, num_stages: int) -> Tile:
+    return Tile(q_tile, k_tile, num_warps, num_stages, is_described=True)
 
 
 def pad_d_head(d_head: int) -> int:
@@ -52,15 +58,15 @@ _SM_80_FLOAT32 = {
 _SM_90_HALF_FULL = {
     16: Tiles(Tile(64, 64, 4, 3), Tile(64, 64, 4, 3), Tile(64, 64, 4, 2)),
     32: Tiles(Tile(64, 64, 4, 3), Tile(64, 64, 4, 3), Tile(64, 64, 4, 2)),
-    64: Tiles(Tile(64, 64, 4, 3), Tile(64, 64, 4, 3), Tile(64, 64, 4, 2)),
-    128: Tiles(Tile(128, 128, 8, 2), Tile(64, 64, 4, 2), Tile(64, 128, 8, 2)),
+    64: Tiles(Tile(64, 64, 4, 3), Tile(128, 64, 8, 3), Tile(64, 64, 4, 3)),
+    128: Tiles(Tile(128, 64, 8, 3), Tile(128, 64, 8, 3), Tile(32, 64, 4, 3)),
     256: Tiles(Tile(128, 64, 8, 2), Tile(128, 32, 8, 2), Tile(32, 64, 8, 2)),
 }
 _SM_90_HALF_CAUSAL = {
     16: Tiles(Tile(64, 64, 4, 3), Tile(64, 64, 4, 3), Tile(64, 64, 4, 2)),
     32: Tiles(Tile(64, 64, 4, 3), Tile(64, 64, 4, 3), Tile(64, 64, 4, 2)),
-    64: Tiles(Tile(64, 64, 4, 3), Tile(64, 64, 4, 3), Tile(64, 64, 4, 2)),
-    128: Tiles(Tile(128, 128, 8, 2), Tile(64, 64, 4, 2), Tile(64, 128, 8, 2)),
+    64: Tiles(Tile(64, 64, 4, 3), Tile(64, 64, 4, 3), Tile(64, 64, 4, 3)),
+    128: Tiles(Tile(128, 64, 8, 3), Tile(128, 64, 8, 3), Tile(64, 128, 8, 2)),
     256: Tiles(Tile(128, 64, 8, 2), Tile(128, 32, 8, 2), Tile(32, 64, 8, 1)),
 }
 _SM_90_FLOAT32_FULL = {
@@ -92,6 +98,15 @@ _SM_100_FLOAT32 = {
     256: Tiles(Tile(32, 16, 8, 1, "ieee"), Tile(16, 16, 8, 1, "tf32x3"), Tile(16, 32, 8, 1, "ieee")),
 }
 
+_SM_90_HALF_DESCRIBED_FULL = {
+    64: Tiles(Tile(64, 64, 4, 3), _described(64, 64, 4, 2), _described(32, 64, 4, 3)),
+    128: Tiles(_described(64, 64, 4, 3), _described(128, 64, 8, 3), _described(64, 64, 4, 2)),
+}
+_SM_90_HALF_DESCRIBED_CAUSAL = {
+    64: Tiles(Tile(64, 64, 4, 3), _described(64, 64, 4, 2), _described(64, 64, 4, 3)),
+    128: Tiles(_described(64, 64, 4, 3), _described(128, 64, 8, 3), _described(64, 64, 4, 2)),
+}
+
 TILES: Mapping[tuple[str, str, str], Mapping[int, Tiles]] = {
     ("sm_80", "half", "full"): _SM_80_HALF,
     ("sm_80", "half", "causal"): _SM_80_HALF,
@@ -110,6 +125,13 @@ TILES: Mapping[tuple[str, str, str], Mapping[int, Tiles]] = {
 
 sm_80 and sm_100 were chosen by what they compile to: no spills where there are any without, most rows of queries.
 """
+
+
+DESCRIBED_TILES: Mapping[tuple[str, str, str], Mapping[int, Tiles]] = {
+    ("sm_90", "half", "full"): _SM_90_HALF_DESCRIBED_FULL,
+    ("sm_90", "half", "causal"): _SM_90_HALF_DESCRIBED_CAUSAL,
+}
+"""Tiles for tensors that can be described, where they are faster than those of `TILES`, which take any layout."""
 
 
 def architecture_row(capability: tuple[int, int]) -> str:
@@ -132,16 +154,27 @@ def architecture_row(capability: tuple[int, int]) -> str:
 
 
 def tiles_for(
-    capability: tuple[int, int], dtype: torch.dtype, d_head: int, *, is_causal: bool, allows_tf32: bool
+    capability: tuple[int, int],
+    dtype: torch.dtype,
+    d_head: int,
+    *,
+    is_causal: bool,
+    allows_tf32: bool,
+    can_describe: bool,
 ) -> Tiles:
     """Return the tiles of the table's row for a GPU, as `architecture_row` names it.
+
+    `can_describe` says whether the tensors lie in memory as the copy engine needs it.
 
     Raises:
         UnsupportedError: The GPU is older than 8.0.
     """
     kind = "float32" if dtype == torch.float32 else "half"
     mask = "causal" if is_causal else "full"
-    tiles = TILES[architecture_row(capability), kind, mask][pad_d_head(d_head)]
+    row, width = (architecture_row(capability), kind, mask), pad_d_head(d_head)
+    tiles = TILES[row][width]
+    if can_describe:
+        tiles = DESCRIBED_TILES.get(row, {}).get(width, tiles)
     if kind == "float32" and allows_tf32:
         return Tiles(*(tile._replace(precision="tf32") for tile in tiles))
     return tiles

@@ -75,7 +75,7 @@ def _look_at_cpu(phases: Phases, device: torch.device) -> list[Seen]:
 
 
 def _operators(run: Callable[[], None]) -> Seen:
-    with profile(activities=[ProfilerActivity.CPU]) as seen:
+    with profile(activities=[ProfilerActivity.CPU], acc_events=True) as seen:
         run()
     return [
         (event.name, round(event.self_cpu_time_total * 1e3))
@@ -94,7 +94,7 @@ def _look_at_cuda(phases: Phases, device: torch.device) -> list[Seen]:
     # (pytorch#144455); torch sets it to 0 itself where CUDA graphs would not survive that.
     os.environ.setdefault("TEARDOWN_CUPTI", "1")
     torch.cuda.synchronize(device)
-    with profile(activities=[ProfilerActivity.CUDA]) as seen:
+    with profile(activities=[ProfilerActivity.CUDA], acc_events=True) as seen:
         for _, run in phases:
             torch.cuda._sleep(1)  # pyright: ignore[reportPrivateUsage]  # the only kernel of torch that does nothing
             torch.cuda.synchronize(device)
