@@ -13,7 +13,8 @@ run() { # name, then a command whose output is kept
   tail -n 15 "$out/$name.log"
 }
 
-measure() { # a preset: its store is compacted into OUT, with its report
+measure() { # a preset: its ceilings first; its store is compacted into OUT, with its report
+  run "calibrate-$1" python3 -m windtunnel calibrate --seconds 5 --store "$stores/$1"
   run "$1" python3 -m windtunnel attention "$1" --store "$stores/$1" --report "$out/$1"
   keep "$1"
 }
@@ -25,7 +26,7 @@ keep() {
 
 mkdir -p "$out"
 gpu_tests="tests/kernels/test_flash_gpu.py tests/attention tests/bench/test_attention_gpu.py tests/probe tests/models"
-for part in ${PARTS:-tests tiles calibrate attention-h200 attention-long seed-004 context goals}; do
+for part in ${PARTS:-tests tiles attention-h200 attention-long seed-004 context goals}; do
   case $part in
     tests) # conformance of every backend on the device, bf16 too; torch.compile apart, as in `make test`
       run tests python3 -m pytest -q -p no:cacheprovider -m "gpu and not compile" $gpu_tests
@@ -36,11 +37,6 @@ for part in ${PARTS:-tests tiles calibrate attention-h200 attention-long seed-00
       run tiles-float32 python3 benchmarks/tiles.py --d 16,32,64,128 --dtype fp32 --mask full --budget 110 \
         --out "$out/tiles-float32.json"
       run tiles-other python3 benchmarks/tiles.py --d 16,32,256 --dtype bf16 --budget 80 --out "$out/tiles-other.json"
-      ;;
-    calibrate) # the ceilings that the reports compare with: one measurement, put into each store
-      for preset in attention-h200 attention-long seed-004; do
-        run "calibrate-$preset" python3 -m windtunnel calibrate --seconds 5 --store "$stores/$preset"
-      done
       ;;
     attention-h200 | attention-long | seed-004) measure "$part" ;;
     context) # whole steps: memory by context, with the scores and without them

@@ -360,9 +360,8 @@ def test_on_a_gpu_compiled_eager_attention_is_of_inductor_or_marked(mode: str):
 
 
 @pytest.mark.gpu
-def test_on_a_gpu_a_look_does_not_slow_the_launches_after_it(monkeypatch: pytest.MonkeyPatch):
-    """As CUPTI does that stays attached."""
-    monkeypatch.setenv("TEARDOWN_CUPTI", "1")
+def test_on_a_gpu_a_look_does_not_slow_the_launches_after_it():
+    """CUPTI that stays attached would cost 10 % and more of each."""
     x = torch.ones(1, device=CUDA)
 
     def seconds() -> float:
@@ -373,15 +372,12 @@ def test_on_a_gpu_a_look_does_not_slow_the_launches_after_it(monkeypatch: pytest
         torch.cuda.synchronize()
         return time.perf_counter() - begin
 
-    def look(teardown: str) -> float:
-        os.environ["TEARDOWN_CUPTI"] = teardown
-        read_kernels((("forward", x.exp),), lambda: None, CUDA)
-        return min(seconds() for _ in range(15))
+    def least() -> float:
+        return min(seconds() for _ in range(10))
 
     seconds()
-    before = min(seconds() for _ in range(15))
+    before = max(least() for _ in range(3))  # what the machine's own noise makes of it
 
-    after, attached = look("1"), look("0")
+    read_kernels((("forward", x.exp),), lambda: None, CUDA)
 
-    look("1")
-    assert after / before < 1.05 or after - before < (attached - before) / 2, (before, after, attached)
+    assert least() / before < 1.05

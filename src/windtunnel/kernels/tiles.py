@@ -11,8 +11,9 @@ from windtunnel.errors import UnsupportedError
 class Tile(NamedTuple):
     """How one kernel is cut: rows of queries and keys a step, warps a program, tiles in flight.
 
-    `precision` is how float32 operands are multiplied, and is of no effect for others: "ieee" in float32, "tf32x3" in
-    three TF32 products with the error of float32, "tf32" in one. `is_described` says that tiles are read through
+    `precision` is how float32 operands are multiplied, and is of no effect for others: "ieee" in float32, "bf16x6" in
+    six bfloat16 products with the error of float32, "tf32x3" in three TF32 products with two to three times that error,
+    "tf32" in one. `is_described` says that tiles are read through
     descriptors, by Hopper's copy engine, instead of through a pointer for each 16 bytes.
     """
 
@@ -32,8 +33,8 @@ class Tiles(NamedTuple):
     dkdv: Tile
 
 
-def _described(q_tile: int, k_tile: int, num_warps: int, num_stages: int) -> Tile:
-    return Tile(q_tile, k_tile, num_warps, num_stages, is_described=True)
+def _described(q_tile: int, k_tile: int, num_warps: int, num_stages: int, precision: str = "tf32") -> Tile:
+    return Tile(q_tile, k_tile, num_warps, num_stages, precision, is_described=True)
 
 
 def pad_d_head(d_head: int) -> int:
@@ -69,19 +70,12 @@ _SM_90_HALF_CAUSAL = {
     128: Tiles(Tile(128, 64, 8, 3), Tile(128, 64, 8, 3), Tile(64, 128, 8, 2)),
     256: Tiles(Tile(128, 64, 8, 2), Tile(128, 32, 8, 2), Tile(32, 64, 8, 1)),
 }
-_SM_90_FLOAT32_FULL = {
-    16: Tiles(Tile(64, 64, 4, 2, "tf32x3"), Tile(64, 64, 4, 2, "tf32x3"), Tile(32, 64, 4, 2, "tf32x3")),
-    32: Tiles(Tile(64, 64, 4, 2, "tf32x3"), Tile(64, 32, 4, 2, "tf32x3"), Tile(32, 64, 4, 2, "tf32x3")),
-    64: Tiles(Tile(64, 64, 4, 2, "tf32x3"), Tile(64, 32, 4, 2, "tf32x3"), Tile(32, 64, 4, 2, "tf32x3")),
-    128: Tiles(Tile(128, 32, 8, 2, "tf32x3"), Tile(32, 32, 8, 1, "tf32x3"), Tile(32, 32, 8, 1, "tf32x3")),
-    256: Tiles(Tile(32, 16, 8, 1, "ieee"), Tile(16, 16, 8, 1, "tf32x3"), Tile(16, 32, 8, 1, "ieee")),
-}
-_SM_90_FLOAT32_CAUSAL = {
-    16: Tiles(Tile(64, 64, 4, 2, "tf32x3"), Tile(64, 64, 4, 2, "tf32x3"), Tile(32, 64, 4, 2, "tf32x3")),
-    32: Tiles(Tile(64, 64, 4, 2, "tf32x3"), Tile(64, 32, 4, 2, "tf32x3"), Tile(32, 64, 4, 2, "tf32x3")),
-    64: Tiles(Tile(64, 64, 4, 2, "tf32x3"), Tile(64, 32, 4, 2, "tf32x3"), Tile(32, 64, 4, 2, "tf32x3")),
-    128: Tiles(Tile(128, 32, 8, 2, "tf32x3"), Tile(32, 32, 8, 1, "tf32x3"), Tile(32, 32, 8, 1, "tf32x3")),
-    256: Tiles(Tile(32, 16, 8, 1, "ieee"), Tile(16, 16, 8, 1, "tf32x3"), Tile(16, 32, 8, 1, "ieee")),
+_SM_90_FLOAT32 = {
+    16: Tiles(Tile(128, 64, 8, 2, "bf16x6"), Tile(64, 32, 4, 2, "bf16x6"), Tile(32, 64, 4, 2, "bf16x6")),
+    32: Tiles(Tile(128, 64, 8, 2, "bf16x6"), Tile(64, 32, 4, 2, "bf16x6"), Tile(32, 64, 4, 2, "bf16x6")),
+    64: Tiles(Tile(128, 32, 8, 2, "bf16x6"), Tile(64, 32, 4, 2, "bf16x6"), Tile(32, 128, 8, 2, "bf16x6")),
+    128: Tiles(Tile(64, 32, 4, 2, "bf16x6"), Tile(128, 32, 8, 1, "bf16x6"), Tile(32, 128, 8, 1, "bf16x6")),
+    256: Tiles(Tile(32, 16, 8, 1, "ieee"), Tile(16, 16, 8, 1, "bf16x6"), Tile(16, 32, 8, 1, "ieee")),
 }
 _SM_100_HALF = {
     16: Tiles(Tile(128, 64, 4, 3), Tile(128, 64, 4, 2), Tile(64, 128, 8, 2)),
@@ -99,12 +93,20 @@ _SM_100_FLOAT32 = {
 }
 
 _SM_90_HALF_DESCRIBED_FULL = {
-    64: Tiles(Tile(64, 64, 4, 3), _described(64, 64, 4, 2), _described(32, 64, 4, 3)),
+    64: Tiles(_described(64, 128, 4, 2), _described(64, 64, 4, 2), _described(64, 64, 4, 3)),
     128: Tiles(_described(64, 64, 4, 3), _described(128, 64, 8, 3), _described(64, 64, 4, 2)),
+    256: Tiles(_described(128, 64, 8, 2), _described(128, 32, 8, 2), Tile(32, 64, 8, 2)),
 }
 _SM_90_HALF_DESCRIBED_CAUSAL = {
     64: Tiles(Tile(64, 64, 4, 3), _described(64, 64, 4, 2), _described(64, 64, 4, 3)),
     128: Tiles(_described(64, 64, 4, 3), _described(128, 64, 8, 3), _described(64, 64, 4, 2)),
+    256: Tiles(_described(128, 64, 8, 2), _described(128, 32, 8, 2), Tile(32, 64, 8, 1)),
+}
+_SM_90_FLOAT32_DESCRIBED = {
+    16: Tiles(_described(64, 64, 4, 2, "bf16x6"), _described(64, 32, 4, 2, "bf16x6"), Tile(32, 64, 4, 2, "bf16x6")),
+    32: Tiles(_described(64, 64, 4, 2, "bf16x6"), _described(64, 32, 4, 2, "bf16x6"), Tile(32, 64, 4, 2, "bf16x6")),
+    64: Tiles(_described(64, 32, 4, 2, "bf16x6"), _described(64, 32, 4, 2, "bf16x6"), Tile(32, 128, 8, 2, "bf16x6")),
+    128: Tiles(_described(128, 32, 8, 2, "bf16x6"), Tile(128, 32, 8, 1, "bf16x6"), Tile(32, 128, 8, 1, "bf16x6")),
 }
 
 TILES: Mapping[tuple[str, str, str], Mapping[int, Tiles]] = {
@@ -114,8 +116,8 @@ TILES: Mapping[tuple[str, str, str], Mapping[int, Tiles]] = {
     ("sm_80", "float32", "causal"): _SM_80_FLOAT32,
     ("sm_90", "half", "full"): _SM_90_HALF_FULL,
     ("sm_90", "half", "causal"): _SM_90_HALF_CAUSAL,
-    ("sm_90", "float32", "full"): _SM_90_FLOAT32_FULL,
-    ("sm_90", "float32", "causal"): _SM_90_FLOAT32_CAUSAL,
+    ("sm_90", "float32", "full"): _SM_90_FLOAT32,
+    ("sm_90", "float32", "causal"): _SM_90_FLOAT32,
     ("sm_100", "half", "full"): _SM_100_HALF,
     ("sm_100", "half", "causal"): _SM_100_HALF,
     ("sm_100", "float32", "full"): _SM_100_FLOAT32,
@@ -130,6 +132,8 @@ sm_80 and sm_100 were chosen by what they compile to: no spills where there are 
 DESCRIBED_TILES: Mapping[tuple[str, str, str], Mapping[int, Tiles]] = {
     ("sm_90", "half", "full"): _SM_90_HALF_DESCRIBED_FULL,
     ("sm_90", "half", "causal"): _SM_90_HALF_DESCRIBED_CAUSAL,
+    ("sm_90", "float32", "full"): _SM_90_FLOAT32_DESCRIBED,
+    ("sm_90", "float32", "causal"): _SM_90_FLOAT32_DESCRIBED,
 }
 """Tiles for tensors that can be described, where they are faster than those of `TILES`, which take any layout."""
 
