@@ -72,7 +72,7 @@ _SM_90_HALF_CAUSAL = {
 }
 _SM_90_FLOAT32 = {
     16: Tiles(Tile(128, 64, 8, 2, "bf16x6"), Tile(64, 32, 4, 2, "bf16x6"), Tile(32, 64, 4, 2, "bf16x6")),
-    32: Tiles(Tile(128, 64, 8, 2, "bf16x6"), Tile(64, 32, 4, 2, "bf16x6"), Tile(32, 64, 4, 2, "bf16x6")),
+    32: Tiles(Tile(64, 32, 4, 2, "bf16x6"), Tile(64, 64, 4, 2, "bf16x6"), Tile(32, 64, 4, 2, "bf16x6")),
     64: Tiles(Tile(128, 32, 8, 2, "bf16x6"), Tile(64, 32, 4, 2, "bf16x6"), Tile(32, 128, 8, 2, "bf16x6")),
     128: Tiles(Tile(64, 32, 4, 2, "bf16x6"), Tile(128, 32, 8, 1, "bf16x6"), Tile(32, 128, 8, 1, "bf16x6")),
     256: Tiles(Tile(32, 16, 8, 1, "ieee"), Tile(16, 16, 8, 1, "bf16x6"), Tile(16, 32, 8, 1, "ieee")),
