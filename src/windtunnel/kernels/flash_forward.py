@@ -56,14 +56,13 @@ def _attend_to_keys(
         if IS_EDGE:
             visible = is_visible(m0, n0, queries[:, None], keys[None, :], num_keys, window, IS_CAUSAL, KEYS_FIT)
             scores = tl.where(visible, scores, float("-inf"))
-        m_new = tl.maximum(m, tl.max(scores, 1))
-        if IS_EDGE and window is not None:
-            # A row may see none of the first tiles: -inf less -inf would be NaN.
-            m_shift = tl.where(m_new == float("-inf"), 0.0, m_new) * scale2
-        else:
-            m_shift = m_new * scale2
+        # Maxima are kept scaled. Were `m * scale2` subtracted from what it was rounded to, in one instruction, alpha
+        # would not be 1 where the maximum stays, and the first of 512 tiles would weigh up to 1e-4 more than the last.
+        m_new = tl.maximum(m, tl.max(scores, 1) * scale2)
+        # In a window a row may see none of the first tiles: -inf less -inf would be NaN.
+        m_shift = tl.where(m_new == float("-inf"), 0.0, m_new) if IS_EDGE and window is not None else m_new
         p = tl.exp2(scores * scale2 - m_shift[:, None])
-        alpha = tl.exp2(m * scale2 - m_shift)
+        alpha = tl.exp2(m - m_shift)
         total = total * alpha + tl.sum(p, 1)
         acc = acc * alpha[:, None]
         v = load_rows(V, v_strides, n0, num_keys, D_HEAD, D_TILE, K_TILE, KEYS_FIT or not IS_EDGE, DESCRIBED)
@@ -119,7 +118,7 @@ def forward_kernel(
     q = load_rows(Q, q_strides, m0, num_queries, D_HEAD, D_TILE, Q_TILE, QUERIES_FIT, DESCRIBED)
     scale2 = scale * LOG2E  # exponentials to base 2 cost one instruction
     acc = tl.zeros([Q_TILE, D_TILE], tl.float32)
-    m = tl.full([Q_TILE], float("-inf"), tl.float32)  # the row's largest score, before scaling
+    m = tl.full([Q_TILE], float("-inf"), tl.float32)  # the row's largest score, to base 2
     total = tl.zeros([Q_TILE], tl.float32)
     first, first_full, last_full, last = key_ranges(m0, num_queries, num_keys, window, Q_TILE, K_TILE, IS_CAUSAL)
     if window is not None:
@@ -138,7 +137,7 @@ def forward_kernel(
         )  # fmt: skip
     o_base = row_base(head_base(O, o_strides, batch, head), o_strides, m0)
     store_tile(o_base, o_strides, acc / total[:, None], queries, columns, num_rows, D_HEAD, D_TILE, QUERIES_FIT)
-    lse = (m * scale2 + tl.log2(total)) * LN2
+    lse = (m + tl.log2(total)) * LN2
     L += (tl.cast(batch, tl.int64) * num_heads + head) * num_queries + m0
     if QUERIES_FIT:
         tl.store(L + queries, lse)
