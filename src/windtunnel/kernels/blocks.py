@@ -44,9 +44,9 @@ class Launch:
         return self.kernel.warmup(*self.arguments, grid=self.grid, **self.constants)
 
 
-def _allocate(num_bytes: int, alignment: int, stream: int | None) -> Tensor:
+def _allocate(size: int, alignment: int, stream: int | None) -> Tensor:
     """Return memory of torch's allocator, whose blocks are aligned to 512 bytes, on the current device."""
-    return torch.empty(num_bytes, dtype=torch.int8, device="cuda")
+    return torch.empty(size, dtype=torch.int8, device="cuda")
 
 
 def can_describe(*tensors: Tensor) -> bool:
@@ -128,7 +128,16 @@ def describe_rows(
     base, strides, num_rows, D_HEAD: tl.constexpr, D_TILE: tl.constexpr, ROWS: tl.constexpr, DESCRIBED: tl.constexpr
 ):
     """Return what `load_rows` loads tiles of ROWS rows from: a descriptor of a head, or its address."""
-    return tl.make_tensor_descriptor(base, [num_rows, D_HEAD], [strides[2], 1], [ROWS, D_TILE]) if DESCRIBED else base
+    return (
+        tl.make_tensor_descriptor(  # only in Triton:
+            base,
+            [num_rows, D_HEAD],
+            [strides[2], 1],
+            [ROWS, D_TILE],  # pyright: ignore[reportArgumentType]
+        )
+        if DESCRIBED
+        else base
+    )
 
 
 @triton.jit
