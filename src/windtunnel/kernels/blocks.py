@@ -129,11 +129,11 @@ def describe_rows(
 ):
     """Return what `load_rows` loads tiles of ROWS rows from: a descriptor of a head, or its address."""
     return (
-        tl.make_tensor_descriptor(  # only in Triton:
+        tl.make_tensor_descriptor(
             base,
-            [num_rows, D_HEAD],
-            [strides[2], 1],
-            [ROWS, D_TILE],  # pyright: ignore[reportArgumentType]
+            [num_rows, D_HEAD],  # pyright: ignore[reportArgumentType]  # numbers become tensors only in Triton
+            [strides[2], 1],  # pyright: ignore[reportArgumentType]  # these too
+            [ROWS, D_TILE],
         )
         if DESCRIBED
         else base
