@@ -10,6 +10,7 @@ from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, mo
 
 from windtunnel.errors import unknown_name
 from windtunnel.spec.attention import AttentionSpec
+from windtunnel.spec.checkpoint import NO_CHECKPOINT, CheckpointName
 from windtunnel.spec.model import Frozen, ModelSpec
 from windtunnel.spec.quantities import parse_fraction, parse_seconds, parse_warmup
 from windtunnel.spec.tables import ATTENTION_BACKENDS, ATTENTION_WORKLOADS, COMPILE_MODES, PRECISIONS, WORKLOADS
@@ -84,6 +85,7 @@ class Cell(Frozen):
     precision: str = "fp32"
     attention: str = "eager"
     compile: str = "off"
+    checkpoint: CheckpointName = NO_CHECKPOINT
     device: str
     seed: Seed = 0
 
