@@ -123,8 +123,12 @@ def optimize(tape: Tape, sizes: Sizes, *, parameters: int, states: int) -> None:
     arithmetic are not counted: about 15 a parameter, whose time its traffic hides.
     """
     moved = (3 + 2 * states) * parameters * sizes.stream_bytes
-    tape.run("update", more_bytes=moved, launches=ceil(tensor_count(sizes.model) / _TENSORS_OF_A_LAUNCH))
+    launches = ceil(tensor_count(sizes.model) / _TENSORS_OF_A_LAUNCH)
+    tape.run("update", more_bytes=moved, launches=launches, share=_UPDATE_SHARE)
 
+
+_UPDATE_SHARE = 0.81
+"""Of the rate of a copy: 3.47 TB/s of 4.29, the same from 129 M to 3.4 G parameters on an H200."""
 
 _TENSORS_OF_A_LAUNCH = 36
 """Tensors that one launch of a fused update takes at most: their pointers are its arguments, which may have 4 KiB."""

@@ -52,6 +52,7 @@ def forward(
             makes={y: made},
             more_bytes=rows * columns * sizes.product_bytes,
             flops=2 * sizes.tokens * rows * columns,
+            shape=(sizes.tokens, columns, 1),
         )
     if source != x and not keeps:
         tape.drop(source)
@@ -82,13 +83,20 @@ def backward(
     source, dx_made = (f"cast for {weight}", f"{dx} in products") if has_cast else (x, dx)
     raw = f"gradient of {weight} in products" if sizes.is_autocast else f"gradient of {weight}"
     made = sizes.weight_copy(entries) if sizes.is_autocast else sizes.gradient(entries)
-    tape.run(f"{weight}, gradient of the weight", reads=(dy, source), makes={raw: made}, flops=flops)
+    tape.run(
+        f"{weight}, gradient of the weight",
+        reads=(dy, source),
+        makes={raw: made},
+        flops=flops,
+        shape=(rows, columns, 1),
+    )
     tape.run(
         f"{weight}, gradient of the input",
         reads=(dy,),
         makes={dx_made: sizes.product(rows)},
         more_bytes=entries * sizes.product_bytes,
         flops=flops,
+        shape=(sizes.tokens, rows, 1),
     )
     tape.drop(*drops)
     if sizes.is_autocast:

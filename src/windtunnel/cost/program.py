@@ -8,6 +8,7 @@ from windtunnel.cost.attending import attending
 from windtunnel.cost.parameters import parameter_count, tensor_count
 from windtunnel.cost.sizes import FLOAT, INDEX, Sizes, sizes_of
 from windtunnel.cost.tape import Component, Held, Stretch, Tape, in_order
+from windtunnel.errors import UnsupportedError
 from windtunnel.spec.cell import Cell
 from windtunnel.spec.checkpoint import parse_checkpoint
 
@@ -40,6 +41,7 @@ def program_of(cell: Cell, *, optimizer: str = "adamw") -> Program:
     Raises:
         UnsupportedError: The attention backend, or torch.compile, has no closed form.
     """
+    check_eager(cell)
     sizes, attends = sizes_of(cell), attending(cell.attention)
     if cell.workload == "forward":
         inference = blocks.inference(sizes, attends)
@@ -63,6 +65,19 @@ def program_of(cell: Cell, *, optimizer: str = "adamw") -> Program:
         ends.optimize(update, sizes, parameters=parameter_count(sizes.model), states=states)
         phases["optimizer"] = update.stretch()
     return Program(resident=_resident(sizes, states=states), phases=phases, saved_of_block=training.saved)
+
+
+def check_eager(cell: Cell) -> None:
+    """Say that a compiler decides what is kept and what runs.
+
+    Raises:
+        UnsupportedError: The cell is compiled.
+    """
+    if cell.compile != "off":
+        raise UnsupportedError(
+            f"compile {cell.compile!r} has no closed form, as the compiler decides what is kept: "
+            "an eager cell is an upper bound of its memory, and of its time"
+        )
 
 
 def _forward(sizes: Sizes, middle: blocks.Blocks, *, keeps: bool) -> tuple[Stretch, Tape]:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from windtunnel.cost.tape import Component, Held
+from windtunnel.cost.tape import Component, Held, Shape
 from windtunnel.spec.attention import AttentionSpec, parse_mask
 from windtunnel.spec.cell import Cell
 from windtunnel.spec.model import ModelSpec
@@ -86,6 +86,16 @@ class AttentionSizes:
     def product_flops(self) -> int:
         """FLOPs of one product over the whole square of queries and keys: 2·B·H·S²·D."""
         return 2 * self.batch_size * self.num_heads * self.seq_len**2 * self.d_head
+
+    @property
+    def square(self) -> Shape:
+        """The shape of a product whose result are scores."""
+        return self.seq_len, self.seq_len, self.batch_size * self.num_heads
+
+    @property
+    def tall(self) -> Shape:
+        """The shape of a product whose result is like Q."""
+        return self.seq_len, self.d_head, self.batch_size * self.num_heads
 
     @property
     def visible_flops(self) -> int:

@@ -9,7 +9,7 @@ together are largest. Stretches are put together by two rules, so that a model o
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 
@@ -30,6 +30,8 @@ class Component(StrEnum):
     INPUTS = "inputs"
     WORKSPACE = "workspace"
     """What libraries and kernels hold for themselves."""
+    COMMUNICATION = "communication"
+    """Buckets that are sent, and weights that were gathered."""
     ROUNDING = "rounding"
     """What the allocator hands out beyond the weights that it was asked for."""
 
@@ -43,6 +45,8 @@ class Kind(StrEnum):
     PASS = "pass"
     """Reads and writes memory, with little work for each element."""
 
+
+Shape = tuple[int, int, int]
 
 Levels = Mapping[Component, int]
 """Bytes of each component; those that are 0 may be missing."""
@@ -58,6 +62,9 @@ class Operation:
         flops: Of its matrix products; 0 of a pass.
         bytes_moved: What it reads and writes of device memory, each operand once.
         launches: Kernels that it launches.
+        shape: Of a product: rows, columns and how many products of that size there are. Of fused attention: queries,
+            the width of a tile, and heads of all sequences. Else None.
+        share: Of the rate of large products (of a pass: of a copy), what this kernel is known to reach.
         count: How often it runs; the numbers above are of one run.
     """
 
@@ -66,6 +73,8 @@ class Operation:
     flops: int
     bytes_moved: int
     launches: int
+    shape: Shape | None = None
+    share: float = 1.0
     count: int = 1
 
 
@@ -110,17 +119,7 @@ class Stretch:
         return Stretch(
             end={part: count * change for part, change in self.end.items()},
             peak=max(self.peak, last, key=lambda levels: sum(levels.values())),
-            operations=tuple(
-                Operation(
-                    name=one.name,
-                    kind=one.kind,
-                    flops=one.flops,
-                    bytes_moved=one.bytes_moved,
-                    launches=one.launches,
-                    count=count * one.count,
-                )
-                for one in self.operations
-            ),
+            operations=tuple(replace(one, count=count * one.count) for one in self.operations),
         )
 
 
@@ -185,6 +184,8 @@ class Tape:
         flops: int = 0,
         kind: Kind | None = None,
         launches: int = 1,
+        shape: Shape | None = None,
+        share: float = 1.0,
     ) -> None:
         """Run an operation that reads tensors and makes others; `more_bytes` is moved besides, as of a weight."""
         made = makes or {}
@@ -203,6 +204,8 @@ class Tape:
                 flops=flops,
                 bytes_moved=moved,
                 launches=launches,
+                shape=shape,
+                share=share,
             )
         )
 
