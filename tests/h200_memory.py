@@ -46,6 +46,14 @@ SMOKE_MIB = {
     ("bf16-pure", "sdpa-cudnn"): 379,
 }
 
+COMPILED_MIB = {
+    # the same with compile default
+    ("fp32", "eager"): 693,
+    ("fp32", "sdpa"): 661,
+    ("bf16", "eager"): 640,
+    ("bf16", "sdpa"): 609,
+}
+
 PUBLISHED_MIB = {
     # size: forward, training step; context 512, fp32: a course implementation of the same sizes, not windtunnel's
     "small": (785, 5112),

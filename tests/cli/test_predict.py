@@ -50,6 +50,7 @@ def test_one_cell_has_its_work_time_memory_and_verdict(cli: CallCli) -> None:
         "bound by",
         "gradients",
         "fits in 80.0 GiB",
+        "A block keeps 84.1 MiB for backward; the largest are P 12.0 MiB, gate 12.0 MiB",
         "datasheet",
     ):
         assert word in outcome.out

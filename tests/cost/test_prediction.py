@@ -48,7 +48,7 @@ def test_a_hopper_gpu_has_a_larger_workspace():
     assert hopper.components["forward"]["workspace"] > 3 * ampere.components["forward"]["workspace"]
 
 
-@pytest.mark.parametrize("fields", [{"attention": "mine:attend"}, {"compile": "default", "attention": "sdpa-math"}])
+@pytest.mark.parametrize("fields", [{"attention": "mine:attend"}, {"attention": "sdpa-math"}])
 def test_a_cell_without_a_closed_form_keeps_its_cost_and_says_why_there_is_no_more(fields: dict[str, str]):
     found = predict(CELL.model_copy(update=fields), target_named("NVIDIA H200"))
 

@@ -39,6 +39,8 @@ def print_one(prediction: Prediction, target: Target, console: Console) -> None:
     console.print(_time_table(prediction))
     console.print(_memory_table(prediction))
     console.print(_fit_text(prediction, target), highlight=False, soft_wrap=True)
+    if text := _saved_text(prediction):
+        console.print(text, highlight=False, soft_wrap=True)
     if prediction.wire:
         sent = ", ".join(f"{units.memory(size)} in {phase}" for phase, size in prediction.wire.items())
         console.print(
@@ -130,6 +132,21 @@ def _fit_text(prediction: Prediction, target: Target) -> str:
     return f"{peak}; with {units.memory(CONTEXT_BYTES)} of the driver it {_FITS[prediction.fit]} in {capacity}."
 
 
+def _saved_text(prediction: Prediction) -> str:
+    """Name the largest tensors that a block keeps for backward."""
+    assert prediction.memory is not None
+    saved, cell = prediction.memory.saved_of_block, prediction.cell
+    if not saved:
+        return ""
+    largest = ", ".join(f"{name} {units.memory(size)}" for name, size in list(saved.items())[:_LARGEST])
+    who = "Attention" if cell.is_attention else "A block"
+    without = "" if cell.checkpoint == "none" else f", if nothing were computed again (checkpoint {cell.checkpoint})"
+    return f"{who} keeps {units.memory(sum(saved.values()))} for backward{without}; the largest are {escape(largest)}."
+
+
+_LARGEST = 5
+
+
 def rows_table(title: str, labelled: Iterable[tuple[str, Prediction]]) -> Table:
     """Return a table with one row for each cell."""
     labelled = tuple(labelled)
@@ -192,6 +209,7 @@ def as_json(prediction: Prediction, target: Target) -> Mapping[str, Any]:
             "before_backward_bytes": memory.before_backward_bytes,
             "phases": dict(memory.phases),
             "components": {phase: dict(parts) for phase, parts in memory.components.items()},
+            "saved_of_block": dict(memory.saved_of_block),
         },
         "fits": prediction.fit.value if prediction.fit else None,
         "seconds": time.seconds if time else None,

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Protocol
 
+from windtunnel.cost.compiled_scores import CompiledScores
 from windtunnel.cost.sizes import FLOAT, AttentionSizes
 from windtunnel.cost.tape import Component, Held, Kind, Shape, Tape
 from windtunnel.errors import UnsupportedError
@@ -263,6 +264,7 @@ _FULL_D_HEAD = 64
 _FLASH = Fused(accumulates_dq=True, rates=(0.38, 0.37))
 _BACKENDS: dict[str, Attending] = {
     "eager": Materialised(),
+    "compiled": CompiledScores(),
     "sdpa": _FLASH,
     "sdpa-flash": _FLASH,
     "sdpa-efficient": Fused(rates=(0.38, 0.3)),

@@ -1,7 +1,6 @@
 """The phases of attention alone: what lives when, and what runs."""
 
-from windtunnel.cost.attending import attending
-from windtunnel.cost.program import Program, check_eager
+from windtunnel.cost.program import Program, attending_of
 from windtunnel.cost.sizes import AttentionSizes, attention_sizes_of
 from windtunnel.cost.tape import Component, Held, Tape
 from windtunnel.spec.cell import Cell
@@ -13,8 +12,7 @@ def attention_program_of(cell: Cell) -> Program:
     Raises:
         UnsupportedError: The attention backend has no closed form.
     """
-    check_eager(cell)
-    sizes, attends = attention_sizes_of(cell), attending(cell.attention)
+    sizes, attends = attention_sizes_of(cell), attending_of(cell)
     trains = cell.workload == "attention_forward_backward"
     inputs = _inputs(sizes, trains=trains)
     forward = Tape(inputs, pinned=frozenset(inputs))

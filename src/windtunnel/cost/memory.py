@@ -26,11 +26,14 @@ class MemoryPrediction:
         phases: The most of each phase, in the order of the phases.
         components: What the most of each phase is made of; parts of 0 are left out.
         before_backward_bytes: What is held when backward begins; None where there is none.
+        saved_of_block: What one block keeps for backward where nothing is computed again, by name, the largest first;
+            without copies of weights. Of attention alone, what that keeps. Empty where there is no backward.
     """
 
     phases: Mapping[str, int]
     components: Mapping[str, Mapping[str, int]]
     before_backward_bytes: int | None
+    saved_of_block: Mapping[str, int]
 
     @property
     def peak_bytes(self) -> int:
@@ -84,6 +87,10 @@ def _played(program: Program, *, workspace_bytes: int, rounding: int) -> MemoryP
         phases={name: sum(parts.values()) for name, parts in components.items()},
         components=components,
         before_backward_bytes=before,
+        saved_of_block={
+            name: held.num_bytes
+            for name, held in sorted(program.saved_of_block.items(), key=lambda item: -item[1].num_bytes)
+        },
     )
 
 

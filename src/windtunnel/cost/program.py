@@ -4,13 +4,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from windtunnel.cost import blocks, ends
-from windtunnel.cost.attending import attending
+from windtunnel.cost.attending import Attending, attending
+from windtunnel.cost.compiled_blocks import compiled
+from windtunnel.cost.compiled_scores import CompiledScores
 from windtunnel.cost.parameters import parameter_count, tensor_count
 from windtunnel.cost.sizes import FLOAT, INDEX, Sizes, sizes_of
 from windtunnel.cost.tape import Component, Held, Stretch, Tape, in_order
 from windtunnel.errors import UnsupportedError
 from windtunnel.spec.cell import Cell
-from windtunnel.spec.checkpoint import parse_checkpoint
+from windtunnel.spec.checkpoint import NO_CHECKPOINT, parse_checkpoint
 
 OPTIMIZER_STATES = {"adamw": 2, "sgd": 0}
 """Numbers that an optimizer keeps for each parameter, in the format of the parameter."""
@@ -36,48 +38,68 @@ class Program:
 
 
 def program_of(cell: Cell, *, optimizer: str = "adamw") -> Program:
-    """Return the program of a step of a whole model that runs eagerly.
+    """Return the program of a step of a whole model.
 
     Raises:
         UnsupportedError: The attention backend, or torch.compile, has no closed form.
     """
-    check_eager(cell)
-    sizes, attends = sizes_of(cell), attending(cell.attention)
+    sizes, attends = sizes_of(cell), attending_of(cell)
+    middle = _blocks(sizes, attends, cell)
     if cell.workload == "forward":
-        inference = blocks.inference(sizes, attends)
         return Program(
             resident=_resident(sizes, states=None),
-            phases={"forward": _forward(sizes, inference, keeps=False)[0]},
+            phases={"forward": _forward(sizes, middle, keeps=False)[0]},
             saved_of_block={},
         )
     states = OPTIMIZER_STATES[optimizer] if cell.workload == "train_step" else None
-    training = blocks.training(sizes, attends, parse_checkpoint(cell.checkpoint))
-    forward, tape = _forward(sizes, training, keeps=True)
+    forward, tape = _forward(sizes, middle, keeps=True)
     loss = Tape(tape.held)
     ends.loss(loss, sizes)
     phases = {
         "forward": forward,
         "loss": loss.stretch(),
-        "backward": _backward(sizes, training, loss.held),
+        "backward": _backward(sizes, middle, loss.held),
     }
     if states is not None:
         update = Tape()
         ends.optimize(update, sizes, parameters=parameter_count(sizes.model), states=states)
         phases["optimizer"] = update.stretch()
-    return Program(resident=_resident(sizes, states=states), phases=phases, saved_of_block=training.saved)
+    return Program(resident=_resident(sizes, states=states), phases=phases, saved_of_block=middle.saved)
 
 
-def check_eager(cell: Cell) -> None:
-    """Say that a compiler decides what is kept and what runs.
+def attending_of(cell: Cell) -> Attending:
+    """Return how a cell attends, compiled or not.
 
     Raises:
-        UnsupportedError: The cell is compiled.
+        UnsupportedError: That has no closed form.
     """
-    if cell.compile != "off":
-        raise UnsupportedError(
-            f"compile {cell.compile!r} has no closed form, as the compiler decides what is kept: "
-            "an eager cell is an upper bound of its memory, and of its time"
+    attends = attending(cell.attention)
+    if cell.compile == "off":
+        return attends
+    if cell.attention in _NOT_TRACED or cell.checkpoint != NO_CHECKPOINT:
+        what = (
+            f"checkpoint {cell.checkpoint!r}" if cell.checkpoint != NO_CHECKPOINT else f"attention {cell.attention!r}"
         )
+        raise UnsupportedError(
+            f"{what} under compile {cell.compile!r} has no closed form, as the compiler decides what is kept: "
+            "with compile off it has one, which is more memory and more time"
+        )
+    return CompiledScores() if cell.attention == "eager" else attends
+
+
+_NOT_TRACED = ("flash-eager", "flex", "compiled")
+"""Backends that are no single kernel in a compiled model, or that cannot be part of one."""
+
+
+def _blocks(sizes: Sizes, attends: Attending, cell: Cell) -> blocks.Blocks:
+    trains = cell.workload != "forward"
+    if cell.compile != "off":
+        return compiled(sizes, attends, trains=trains)
+    return (
+        blocks.training(sizes, attends, parse_checkpoint(cell.checkpoint))
+        if trains
+        else blocks.inference(sizes, attends)
+    )
 
 
 def _forward(sizes: Sizes, middle: blocks.Blocks, *, keeps: bool) -> tuple[Stretch, Tape]:
