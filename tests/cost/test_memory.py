@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from live_bytes import attend_fused, make_cell, run_step
 from lone_attention import attention_task
@@ -158,3 +160,24 @@ def test_eager_attention_alone_holds_two_matrices_forward_and_three_backward(mas
     assert predicted.phases["forward"] == pytest.approx(2 * matrix, rel=0.1)
     assert predicted.before_backward_bytes == pytest.approx(matrix, rel=0.15)
     assert predicted.phases["backward"] == pytest.approx(3 * matrix, rel=0.1)
+
+
+@given(
+    st.sampled_from(["fp32", "bf16", "bf16-pure"]),
+    st.sampled_from(["eager", "flash-triton", "compiled"]),
+    st.sampled_from(["forward", "forward_backward", "train_step"]),
+    st.integers(min_value=1, max_value=40),
+    st.integers(min_value=2, max_value=300),
+)
+def test_more_of_anything_never_needs_less(
+    precision: str, attention: str, workload: str, batch_size: int, context_length: int
+):
+    """What a search for the largest cell that fits relies on."""
+    fields = {"precision": precision, "attention": attention, "workload": workload}
+    sizes = {"batch_size": batch_size, "context_length": context_length, "num_layers": 3, "d_ff": 80}
+    least = predict_memory(make_cell(**fields, **sizes)).peak_bytes
+
+    for name, size in sizes.items():
+        if name == "batch_size" and size == 1:
+            continue  # from one sequence to two, heads begin to need copies
+        assert predict_memory(make_cell(**fields, **sizes | {name: size + 1})).peak_bytes >= least

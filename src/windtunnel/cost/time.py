@@ -84,6 +84,7 @@ def predict_time(cell: Cell, ceilings: Ceilings | None, *, optimizer: str = "ada
     An operation takes the longest of three: its FLOPs at the rate of large products of its precision, less what its
     tiles leave idle; its bytes at the rate of a copy; and the shortest time of a kernel. Operations do not overlap. The
     host launches ahead of the device, so that a phase takes the longer of both: launch-bound where that is the host.
+    Attention alone is timed without waiting for the host, so that its host time is not counted.
 
     Source: Williams et al. 2009 (doi 10.1145/1498765.1498785), the roofline, for each operation by itself.
 
@@ -99,7 +100,12 @@ def predict_time(cell: Cell, ceilings: Ceilings | None, *, optimizer: str = "ada
     column = PRECISIONS[cell.precision].peak
     return TimePrediction(
         phases={
-            name: _phase_time(stretch.operations, ceilings, column, host_factor=_host_factor(name, program.phases))
+            name: _phase_time(
+                stretch.operations,
+                ceilings,
+                column,
+                host_factor=0.0 if cell.is_attention else _host_factor(name, program.phases),
+            )
             for name, stretch in program.phases.items()
         }
     )
