@@ -17,6 +17,8 @@ VALID: tuple[dict[str, Any], ...] = (
     {"size": "small", "attention": ["eager", "my.kernels:flash"], "device": "cuda:1"},
     {"d_model": 64, "layers": 2, "heads": 4, "kv_heads": 2, "d_ff": 100, "vocab": 50},
     {"size": "mine", "sizes": {"mine": OWN | {"rope_theta": 5e5, "num_kv_heads": 1}}},
+    {"d_model": 64, "layers": 2, "heads": 4, "tied": True, "activation": "relu"},
+    {"size": ["small", "mine"], "tied": False, "sizes": {"mine": OWN | {"is_tied": True, "activation": "gelu"}}},
     {"size": "small", "exclude": [{"size": "small", "reason": "known"}]},
     {"size": "small", "exclude": [{"mode": ["forward"], "warmup": 0, "reason": "known"}]},
     {
@@ -62,7 +64,7 @@ MASKS = "known: full, causal, window:N with N from 1 (causal, the last N keys)"
 PHASES = "known: forward, forward_backward"
 CHECKPOINTS = "known: none, every:N, selective, ffn with N from 1 (groups of N blocks)"
 LEAVE_OUT = ", or leave these points out with a reason"
-SHAPE = "known: d_ff, d_model, num_heads, num_kv_heads, num_layers, rope_theta, vocab_size"
+SHAPE = "known: activation, d_ff, d_model, is_tied, num_heads, num_kv_heads, num_layers, rope_theta, vocab_size"
 
 
 def excluding(**exclusion: Any) -> dict[str, Any]:
@@ -111,6 +113,9 @@ FAULTS_OF_FORM: tuple[tuple[dict[str, Any], str], ...] = (
     (sized(num_layers=0), "sizes.mine.num_layers is 0; allowed: at least 1"),
     (sized(rope_theta=0), "sizes.mine.rope_theta is 0; allowed: more than 0.0"),
     (sized(rope_theta=True), "sizes.mine.rope_theta is True; allowed: a number"),
+    ({"size": "small", "tied": 1}, "tied is 1; allowed: true or false"),
+    (sized(is_tied="yes"), "sizes.mine.is_tied is 'yes'; allowed: true or false"),
+    ({"size": "small", "activation": "gelo"}, "activation is 'gelo': input should be 'swiglu', 'gelu' or 'relu'"),
     (excluding(batch=0), "exclude.0.batch is 0; allowed: at least 1"),
     ({"size": "small", "steps": True}, "steps is True; allowed: a whole number"),
     ({"size": "small", "steps": "10"}, "steps is '10'; allowed: a whole number"),

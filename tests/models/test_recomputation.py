@@ -14,8 +14,9 @@ from torch.utils._pytree import tree_leaves
 
 from windtunnel.attention import flash_triton
 from windtunnel.attention.backend import load_backend
+from windtunnel.models.feed_forward import GatedFeedForward
 from windtunnel.models.recomputation import KEPT_OPERATORS, run_again_in_part
-from windtunnel.models.transformer import Block, FeedForward, Transformer, build_model
+from windtunnel.models.transformer import Block, Transformer, build_model
 from windtunnel.spec.checkpoint import parse_checkpoint
 from windtunnel.spec.model import ModelSpec
 
@@ -118,7 +119,7 @@ def calls_of(model: nn.Module, kind: type[nn.Module]) -> Iterator[Counter[str]]:
 def test_what_is_given_up_runs_a_second_time(kind: str, blocks: int, feed_forwards: int):
     model = build(kind)
 
-    with calls_of(model, Block) as of_blocks, calls_of(model, FeedForward) as of_feed_forwards:
+    with calls_of(model, Block) as of_blocks, calls_of(model, GatedFeedForward) as of_feed_forwards:
         step(model)
 
     assert set(of_blocks.values()) == {blocks}

@@ -65,6 +65,8 @@ OTHER_MODEL = {
     "num_kv_heads": 2,
     "vocab_size": 102,
     "rope_theta": 20_000.0,
+    "is_tied": True,
+    "activation": "gelu",
 }
 
 

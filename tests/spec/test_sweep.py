@@ -104,6 +104,14 @@ def test_shape_fields_alone_make_a_size_named_after_them():
     assert (model.d_ff, model.kv_heads, model.vocab_size) == (256, 2, 99)
 
 
+def test_a_tied_head_and_an_activation_are_part_of_the_shape():
+    (small,) = make_sweep({"size": "small", "tied": True, "activation": "gelu"}).models()
+    (own,) = make_sweep({"d_model": 64, "layers": 2, "heads": 4, "tied": True, "activation": "relu"}).models()
+
+    assert (small.is_tied, small.activation, small.name) == (True, "gelu", "small (is_tied=True, activation=gelu)")
+    assert (own.is_tied, own.activation) == (True, "relu")
+
+
 def test_shape_fields_change_every_named_size_and_show_in_its_name():
     small, medium = make_sweep({"size": ["small", "medium"], "layers": 2}).models()
 

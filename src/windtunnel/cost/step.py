@@ -37,13 +37,14 @@ class Cost:
 
 
 def parameter_count(model: ModelSpec) -> int:
-    """Count the parameters: embedding and head V·d each, a block 2d² + 2d·d_kv + 3d·d_ff + 2d, a last norm d.
+    """Count the parameters: embedding and head V·d each, a block 2d² + 2d·d_kv + n·d·d_ff + 2d, a last norm d.
 
-    d_kv is the width of all key heads together: d_model, or less with grouped queries.
+    d_kv is the width of all key heads together: d_model, or less with grouped queries. n is 3 with SwiGLU, else 2. A
+    head that shares the weights of the embedding has none of its own.
     """
     d, d_kv = model.d_model, model.kv_heads * model.d_head
-    block = 2 * d * d + 2 * d * d_kv + 3 * d * model.d_ff + 2 * d
-    return 2 * model.vocab_size * d + model.num_layers * block + d
+    block = 2 * d * d + 2 * d * d_kv + model.num_ff_matrices * d * model.d_ff + 2 * d
+    return (1 if model.is_tied else 2) * model.vocab_size * d + model.num_layers * block + d
 
 
 def forward_flops(model: ModelSpec, *, batch_size: int, context_length: int) -> int:
@@ -56,7 +57,8 @@ def forward_flops(model: ModelSpec, *, batch_size: int, context_length: int) -> 
     Source: the counting of Kaplan et al. 2020 (arXiv:2001.08361), section 2.1, with the attention term kept.
     """
     d, d_kv, tokens = model.d_model, model.kv_heads * model.d_head, batch_size * context_length
-    weights = model.num_layers * (2 * d * d + 2 * d * d_kv + 3 * d * model.d_ff) + d * model.vocab_size
+    block = 2 * d * d + 2 * d * d_kv + model.num_ff_matrices * d * model.d_ff
+    weights = model.num_layers * block + d * model.vocab_size
     attention = 4 * context_length * d * model.num_layers
     return tokens * (2 * weights + attention)
 

@@ -42,7 +42,7 @@ from windtunnel.spec.grid import (
     names_schema,
     points_of,
 )
-from windtunnel.spec.model import NAMED_SIZES, Count, Frozen, ModelSpec, RopeTheta
+from windtunnel.spec.model import NAMED_SIZES, Activation, Count, Frozen, ModelSpec, RopeTheta
 from windtunnel.spec.tables import ATTENTION_BACKENDS, STEP_WORKLOADS
 
 _Modes = Annotated[Names, known_names("mode", STEP_WORKLOADS), WithJsonSchema(names_schema(STEP_WORKLOADS))]
@@ -61,6 +61,8 @@ class SizeTable(Frozen):
     num_kv_heads: Count | None = None
     vocab_size: Count = 10_000
     rope_theta: RopeTheta = 10_000.0
+    is_tied: Annotated[bool, Field(strict=True)] = False
+    activation: Activation = "swiglu"
 
     @model_validator(mode="after")
     def _shape_is_possible(self) -> Self:
@@ -119,6 +121,12 @@ class Sweep(MeasureFields):
     heads: Count | None = Field(default=None, description="Query heads, for a size of one's own.")
     kv_heads: Count | None = Field(default=None, description="Key and value heads; default: as many as heads.")
     vocab: Count | None = Field(default=None, description="Number of tokens; default 10,000.")
+    tied: Annotated[bool, Field(strict=True)] | None = Field(
+        default=None, description="Whether the output head shares the weights of the embedding; default false."
+    )
+    activation: Activation | None = Field(
+        default=None, description="Of the feed-forward layer: swiglu (default), gelu or relu."
+    )
     exclude: tuple[Exclusion, ...] = Field(default=(), description="Points left out, each with its reason.")
 
     @field_validator("size")
@@ -160,6 +168,8 @@ class Sweep(MeasureFields):
             "num_heads": self.heads,
             "num_kv_heads": self.kv_heads,
             "vocab_size": self.vocab,
+            "is_tied": self.tied,
+            "activation": self.activation,
         }
         given = {field: value for field, value in shape.items() if value is not None}
         if not self.size:
@@ -173,7 +183,7 @@ class Sweep(MeasureFields):
             for model in named
         )
 
-    def _own_size(self, given: dict[str, int]) -> ModelSpec:
+    def _own_size(self, given: Mapping[str, object]) -> ModelSpec:
         missing = [flag for flag, field in _NEEDED_SHAPE.items() if field not in given]
         if missing:
             raise ValueError(

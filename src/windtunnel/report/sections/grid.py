@@ -63,6 +63,8 @@ def _above_ceiling(scope: Scope) -> str:
 
 def _sizes(scope: Scope) -> Table:
     scale = count_scale(named.parameters for named in scope.models)
+    has_others = any(named.model.activation != "swiglu" for named in scope.models)
+    has_tied = any(named.model.is_tied for named in scope.models)
     return Table(
         caption="Sizes",
         columns=(
@@ -72,6 +74,8 @@ def _sizes(scope: Scope) -> Table:
             number_column("layers", description="Number of blocks."),
             number_column("heads", description="Query heads; with key and value heads after a slash where fewer."),
             number_column("vocabulary", description="Number of tokens."),
+            *([Column(name="activation", description="Of the feed-forward layer.")] if has_others else []),
+            *([Column(name="head", description="Whether it has weights of its own.")] if has_tied else []),
             number_column("parameters", scale.unit, "All weights, embedding and output head included."),
         ),
         rows=tuple(
@@ -82,6 +86,8 @@ def _sizes(scope: Scope) -> Table:
                 Cell(text=str(named.model.num_layers)),
                 Cell(text=_heads(named.model)),
                 Cell(text=str(named.model.vocab_size)),
+                *([Cell(text=named.model.activation)] if has_others else []),
+                *([Cell(text="tied" if named.model.is_tied else "own")] if has_tied else []),
                 Cell(text=scale.text(named.parameters)),
             )
             for named in scope.models
