@@ -34,6 +34,14 @@ VALID: tuple[dict[str, Any], ...] = (
         "checkpoint": ["none", "ffn"],
         "exclude": [{"mode": "forward", "checkpoint": "ffn", "reason": "no backward"}],
     },
+    {"model": "my.models:make", "vocab": 50, "context": 64},
+    {
+        "model": ["my.models:make", "my.models:Model"],
+        "exclude": [
+            {"size": "my.models:make", "context": [256], "mode": "forward", "reason": "known"},
+            {"context": 1, "reason": "a"},
+        ],
+    },
     {"kind": "step", "size": "small"},
     ATTENTION,
     ATTENTION | {"backend": "my.kernels:flash", "seq": [64, 128], "mask": ["full", "window:64"], "cache": "warm"},
@@ -116,6 +124,8 @@ FAULTS_OF_FORM: tuple[tuple[dict[str, Any], str], ...] = (
     ({"size": "small", "tied": 1}, "tied is 1; allowed: true or false"),
     (sized(is_tied="yes"), "sizes.mine.is_tied is 'yes'; allowed: true or false"),
     ({"size": "small", "activation": "gelo"}, "activation is 'gelo': input should be 'swiglu', 'gelu' or 'relu'"),
+    ({"model": ":make"}, "unknown model ':make'; write it as module:function, as my_package.my_module:make_model"),
+    ({"model": ["a:b", "a:b"]}, "model: a:b is named more than once: name each value once"),
     (excluding(batch=0), "exclude.0.batch is 0; allowed: at least 1"),
     ({"size": "small", "steps": True}, "steps is True; allowed: a whole number"),
     ({"size": "small", "steps": "10"}, "steps is '10'; allowed: a whole number"),
@@ -195,6 +205,20 @@ FAULTS_OF_SENSE: tuple[tuple[dict[str, Any], str], ...] = (
         {"size": ["small", "medium"], "mode": "train_step", "checkpoint": "every:13"},
         "checkpoint 'every:13' makes groups of more blocks than the model's 12; "
         f"allowed: every:1 to every:12{LEAVE_OUT}",
+    ),
+    (
+        {"model": "a:b", "size": "small", "layers": 3, "tied": True},
+        "model 'a:b' brings its own shape: leave out layers, tied, size, or leave out the model",
+    ),
+    (
+        {"model": "a:b", "attention": ["eager", "sdpa"]},
+        "attention 'sdpa' is for the reference model, and has no effect on model 'a:b': leave it out, "
+        "and name a factory for each way in which your model does it",
+    ),
+    (
+        {"model": "a:b", "mode": "train_step", "checkpoint": "ffn"},
+        "checkpoint 'ffn' is for the reference model, and has no effect on model 'a:b': leave it out, "
+        "and name a factory for each way in which your model does it",
     ),
     ({"size": "small", "target": 0}, "target: 0 is not a share above 0 and at most 100 %; write it as 1% or 0.01"),
     (

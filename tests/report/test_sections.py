@@ -10,6 +10,7 @@ from windtunnel.analysis.results import Results
 from windtunnel.records.record import ClockName, ColdCause, Failure, Probe, ProbeName, Status
 from windtunnel.report.build import build_document
 from windtunnel.report.document import Callout, CalloutKind, Document, Figure
+from windtunnel.spec.own_model import OwnModel
 
 Build = Callable[..., Document]
 
@@ -764,3 +765,16 @@ def test_the_sizes_say_what_of_a_model_is_not_as_in_the_named_ones(report_of: Bu
         TINY.name: "own",
         "special": "tied",
     }
+
+
+def test_of_a_users_own_model_only_what_was_counted_is_said(report_of: Build):
+    own = OwnModel(factory="my.models:make", vocab_size=50)
+
+    document = report_of(
+        make_record(make_task(size=own)), make_record(make_task(size=own, workload="train_step"), parameters=None)
+    )
+
+    sizes, cells = tables_of(document, "Complete results")
+    assert [cell.text for cell in sizes.rows[0]] == ["my.models:make", *["–"] * 4, "50", "4.3"]
+    assert not {"rate", "of peak"} & {column.name for column in cells.columns}
+    assert "attention its own" in texts_of(section_of(document, "Complete results"))

@@ -7,6 +7,7 @@ from windtunnel.errors import SpecError
 from windtunnel.spec.cell import Task
 from windtunnel.spec.grid import MAX_TASKS
 from windtunnel.spec.model import NAMED_SIZES
+from windtunnel.spec.own_model import OwnModel
 from windtunnel.spec.sweep import load_sweep, make_sweep
 
 OWN_SIZE = {"d_model": 64, "num_layers": 2, "num_heads": 4}
@@ -110,6 +111,14 @@ def test_a_tied_head_and_an_activation_are_part_of_the_shape():
 
     assert (small.is_tied, small.activation, small.name) == (True, "gelu", "small (is_tied=True, activation=gelu)")
     assert (own.is_tied, own.activation) == (True, "relu")
+
+
+def test_models_of_ones_own_stand_in_place_of_sizes():
+    tasks = expand(model=["a:b", "a:c"], mode="forward", vocab=50)
+
+    assert [task.cell.model for task in tasks] == [
+        OwnModel(factory=factory, vocab_size=50) for factory in ("a:b", "a:c")
+    ]
 
 
 def test_shape_fields_change_every_named_size_and_show_in_its_name():

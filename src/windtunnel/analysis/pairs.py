@@ -131,7 +131,8 @@ def describe_sides(stored: StoredComparison) -> Sides:
     b = _phrases(stored.record.b, stored.environment_b)
     differing = [name for name in dict.fromkeys([*a, *b]) if a.get(name) != b.get(name)]
     if "size" in differing:  # the name says it; the single fields are for models that share one
-        differing = [name for name in differing if name not in _model_fields(stored.record.a)]
+        of_models = _model_fields(stored.record.a) | _model_fields(stored.record.b)
+        differing = [name for name in differing if name not in of_models]
     of_a, of_b = (", ".join(phrases.get(name) or f"no {name}" for name in differing) for phrases in (a, b))
     return Sides(shared=tuple(a[name] for name in _NAMED if name not in differing and a[name]), a=of_a, b=of_b)
 
@@ -151,7 +152,7 @@ def _phrases(side: PairSide, environment: Environment) -> dict[str, str]:
         "context": f"{'seq' if cell.is_attention else 'context'} {cell.context_length}",
         "batch": f"batch {cell.batch_size}",
         "precision": cell.precision,
-        "attention": f"attention {cell.attention}",
+        "attention": f"attention {cell.attention_name}",
         "compile": "" if cell.compile == "off" else f"compile {cell.compile}",
         "checkpoint": "" if cell.checkpoint == NO_CHECKPOINT else f"checkpoint {cell.checkpoint}",
         "warm-up": f"warm-up {side.task.plan.warmup}",

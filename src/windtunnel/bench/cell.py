@@ -65,8 +65,8 @@ def measure_cell(
         status=status,
         total=kind.total,
         timed=kind.timed,
-        flops=cost.flops,
-        parameters=cost.parameters,
+        flops=cost.flops if cost else {},
+        parameters=cost.parameters if cost else attempt.parameters,
         samples=attempt.samples,
         memory=attempt.memory,
         failure=failure,
@@ -109,6 +109,7 @@ class _Attempt:
     telemetry: Telemetry | None = None
     cold_causes: dict[str, float] = field(default_factory=dict)
     runs: int = 1
+    parameters: int | None = None
     findings: Findings = field(default_factory=Findings)
     _flush: CacheFlush | None = None
     _meter: MemoryMeter | None = None
@@ -150,6 +151,7 @@ class _Attempt:
                 self._open(device)
             self._meter = MemoryMeter(device)
             workload = build_workload(cell)
+            self.parameters = workload.parameters
             self._is_compiled = workload.is_compiled
             if plan.cache == "cold":
                 self._flush = CacheFlush(device)

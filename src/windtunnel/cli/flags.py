@@ -70,6 +70,11 @@ _HOW_FLAGS = {
 
 CELL_FLAGS = {
     "size": Flag(is_list=True, help=f"Sizes: {_names(NAMED_SIZES)}."),
+    "model": Flag(
+        is_list=True,
+        metavar="MODULE:ATTR",
+        help="In place of a size: code of your own that makes a torch.nn.Module, tokens to logits.",
+    ),
     "context": Flag(is_list=True, is_number=True, help="Tokens of each sequence. [dim]default: 256[/]"),
     "batch": Flag(is_list=True, is_number=True, help="Sequences of a step. [dim]default: 4[/]"),
     "mode": Flag(is_list=True, help=f"Workloads: {_names(STEP_WORKLOADS)}. [dim]default: all[/]"),

@@ -149,16 +149,18 @@ def print_plan(sweep: AnySweep | ChooseSweep, device: str) -> None:
     for task in (task for task in tasks if task.replica == 0):
         cost = cost_of(task.cell)
         peak = peaks.flops_per_second(PRECISIONS[task.cell.precision].peak) if peaks else None
-        seconds = task.plan.fewest_steps * cost.step_flops / peak if peak else None
+        seconds = task.plan.fewest_steps * cost.step_flops / peak if cost and peak else None
         total += seconds or 0.0
         table.add_row(
             task.cell_label(),
-            *([units.count(cost.parameters)] if has_parameters else []),
-            units.count(cost.step_flops, "FLOP"),
-            units.memory(cost.floor_bytes),
+            *([units.count(cost.parameters if cost else None)] if has_parameters else []),
+            units.count(cost.step_flops if cost else None, "FLOP"),
+            units.memory(cost.floor_bytes if cost else None),
             units.duration(seconds),
         )
     console.print(table)
+    if any(cost_of(task.cell) is None for task in tasks):
+        console.print("Of a model of your own nothing is known before it is built, so its cells have no numbers here.")
     for exclusion in sweep.exclude:
         console.print(f"left out: {exclusion.reason}", style="dim")
     if isinstance(sweep, AttentionSweep) and sweep.compare:

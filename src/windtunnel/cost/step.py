@@ -7,6 +7,7 @@ from windtunnel.cost.attention import attention_bytes, attention_flops
 from windtunnel.spec.attention import AttentionSpec
 from windtunnel.spec.cell import Cell
 from windtunnel.spec.model import ModelSpec
+from windtunnel.spec.own_model import OwnModel
 from windtunnel.spec.tables import DTYPE_BYTES, PRECISIONS
 
 ADAMW_STATES = 2
@@ -63,13 +64,15 @@ def forward_flops(model: ModelSpec, *, batch_size: int, context_length: int) -> 
     return tokens * (2 * weights + attention)
 
 
-def cost_of(cell: Cell) -> Cost:
-    """Return the cost of one step of `cell`, of attention alone by `attention_flops`.
+def cost_of(cell: Cell) -> Cost | None:
+    """Return the cost of one step of `cell`, of attention alone by `attention_flops`; None for a user's own model.
 
     Backward of a model is twice forward: each product C = A·B has two gradients of its cost, dA = dC·Bᵀ and dB = Aᵀ·dC.
     """
     if isinstance(cell.model, AttentionSpec):
-        return _attention_cost(cell, cell.model)
+        return attention_cost(cell, cell.model)
+    if isinstance(cell.model, OwnModel):
+        return None  # no formula knows what is inside
     forward = forward_flops(cell.model, batch_size=cell.batch_size, context_length=cell.context_length)
     trains = cell.workload != "forward"
     parameters = parameter_count(cell.model)
@@ -91,7 +94,8 @@ def cost_of(cell: Cell) -> Cost:
     )
 
 
-def _attention_cost(cell: Cell, shape: AttentionSpec) -> Cost:
+def attention_cost(cell: Cell, shape: AttentionSpec) -> Cost:
+    """Return the cost of one step of a cell of attention alone with this shape."""
     trains = cell.workload == "attention_forward_backward"
     batch_size, seq_len = cell.batch_size, cell.context_length
     element_bytes = PRECISIONS[cell.precision].product_bytes

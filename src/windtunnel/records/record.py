@@ -183,7 +183,8 @@ class Record:
     Attributes:
         total: The name of the phase that is the whole step.
         timed: For each phase, what lies inside its timed region, in words.
-        flops: Matrix-product FLOPs by phase, by closed form.
+        flops: Matrix-product FLOPs by phase, by closed form; empty for a user's own model, which has none.
+        parameters: Of the model, 0 of attention alone; None of a user's own model that was never built.
         stages: Seconds that the worker spent: build, compile, warmup, measure, probe, clean.
         warnings: What a reader should know before trusting the numbers.
         process: A number that tells the processes of one run apart.
@@ -210,7 +211,7 @@ class Record:
     total: str
     timed: Mapping[str, str]
     flops: Mapping[str, int]
-    parameters: int
+    parameters: int | None
     samples: tuple[Samples, ...]
     memory: Memory | None
     failure: Failure | None

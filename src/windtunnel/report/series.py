@@ -105,7 +105,7 @@ def _place(series: Series) -> tuple[int, int]:
 
 def _values(rows: Sequence[Row], axis: Axis) -> list[object]:
     """Return the values of an axis: sizes from small to large, all others as they were asked for."""
-    ordered = sorted(rows, key=lambda row: row.record.parameters) if axis is SIZE else rows
+    ordered = sorted(rows, key=lambda row: row.size_rank) if axis is SIZE else rows
     return list(dict.fromkeys(axis.get(row) for row in ordered))
 
 

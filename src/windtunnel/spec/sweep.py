@@ -18,7 +18,7 @@ from pydantic import (
 
 from windtunnel.errors import SpecError, unknown_name
 from windtunnel.spec.attention_sweep import AttentionSweep
-from windtunnel.spec.cell import Cell, Task, check_names
+from windtunnel.spec.cell import Cell, Task, check_names, own_model_faults
 from windtunnel.spec.checkpoint import CHECKPOINT_KINDS, CHECKPOINT_PATTERN, CheckpointName, parse_checkpoint
 from windtunnel.spec.faults import faults_of
 from windtunnel.spec.grid import (
@@ -42,13 +42,17 @@ from windtunnel.spec.grid import (
     names_schema,
     points_of,
 )
-from windtunnel.spec.model import NAMED_SIZES, Activation, Count, Frozen, ModelSpec, RopeTheta
+from windtunnel.spec.model import DEFAULT_VOCAB_SIZE, NAMED_SIZES, Activation, Count, Frozen, ModelSpec, RopeTheta
+from windtunnel.spec.own_model import FactoryPath, OwnModel
 from windtunnel.spec.tables import ATTENTION_BACKENDS, STEP_WORKLOADS
 
 _Modes = Annotated[Names, known_names("mode", STEP_WORKLOADS), WithJsonSchema(names_schema(STEP_WORKLOADS))]
 
 _CHECKPOINT = {"type": "string", "pattern": CHECKPOINT_PATTERN}
 _Checkpoints = Annotated[tuple[CheckpointName, ...], AS_TUPLE, WithJsonSchema(axis_schema(_CHECKPOINT))]
+
+_FACTORY = {"type": "string", "pattern": "^[^:]+:.+$"}
+_Factories = Annotated[tuple[FactoryPath, ...], AS_TUPLE, WithJsonSchema(axis_schema(_FACTORY))]
 
 
 class SizeTable(Frozen):
@@ -102,6 +106,9 @@ class Sweep(MeasureFields):
     size: Annotated[FreeNames, ONCE] = Field(
         default=(), description=f"Named sizes ({', '.join(NAMED_SIZES)}) or those of [sizes]."
     )
+    model: Annotated[_Factories, ONCE] = Field(
+        default=(), description="Models of one's own in place of sizes: code that makes one, as module:attr."
+    )
     context: Annotated[Lengths, SOME, ONCE] = Field(default=(256,), description="Tokens of each sequence.")
     batch: Annotated[BatchSizes, SOME, ONCE] = Field(default=(4,), description="Sequences of a step.")
     mode: Annotated[_Modes, SOME, ONCE] = Field(default=tuple(STEP_WORKLOADS), description="Which workloads.")
@@ -142,7 +149,7 @@ class Sweep(MeasureFields):
         known = {*NAMED_SIZES, *self.sizes, *(model.name for model in self.models())}
         for exclusion in self.exclude:
             check_names("size", exclusion.size, known)
-        faults = list(self._checkpoint_faults())
+        faults = [*self._own_model_faults(), *self._checkpoint_faults()]
         if faults:
             raise ValueError("\n".join(dict.fromkeys(faults)))
         return self
@@ -150,13 +157,24 @@ class Sweep(MeasureFields):
     def _checkpoint_faults(self) -> Iterator[str]:
         sizes = zip(self.axes()["size"], self.models(), strict=True)
         for (size, model), mode, checkpoint in itertools.product(sizes, self.mode, self.checkpoint):
+            if isinstance(model, OwnModel):
+                continue  # has no blocks that we know of
             fault = parse_checkpoint(checkpoint).fault(num_layers=model.num_layers, workload=mode)
             point = {"size": size, "mode": mode, "checkpoint": checkpoint}
             if fault and not any(exclusion.covers(point) for exclusion in self.exclude):
                 yield f"{fault}, or leave these points out with a reason"
 
-    def models(self) -> tuple[ModelSpec, ...]:
-        """Return the models of the size axis, with the overriding shape fields applied.
+    def _own_model_faults(self) -> Iterator[str]:
+        if not self.model:
+            return
+        given = [name for name in (*_OF_REFERENCE, "size", "sizes") if name in self.model_fields_set]
+        if given:
+            yield f"model {self.model[0]!r} brings its own shape: leave out {', '.join(given)}, or leave out the model"
+        for factory, attention, checkpoint in itertools.product(self.model, self.attention, self.checkpoint):
+            yield from own_model_faults(factory, attention=attention, checkpoint=checkpoint)
+
+    def models(self) -> tuple[ModelSpec | OwnModel, ...]:
+        """Return the models of the size axis, with the overriding shape fields applied, or those of the user's own.
 
         Raises:
             ValueError: The shape fields do not make a whole model, or heads do not fit its width.
@@ -172,6 +190,9 @@ class Sweep(MeasureFields):
             "activation": self.activation,
         }
         given = {field: value for field, value in shape.items() if value is not None}
+        if self.model:
+            vocab_size = DEFAULT_VOCAB_SIZE if self.vocab is None else self.vocab
+            return tuple(OwnModel(factory=factory, vocab_size=vocab_size) for factory in self.model)
         if not self.size:
             return (self._own_size(given),)
         named = [self.sizes[name].named(name) if name in self.sizes else NAMED_SIZES[name] for name in self.size]
@@ -195,7 +216,7 @@ class Sweep(MeasureFields):
 
     def axes(self) -> Mapping[str, tuple[object, ...]]:
         """Return the values of each axis, in the order of AXES; a shape without a name is the one value of its axis."""
-        return {axis: getattr(self, axis) for axis in AXES} | {"size": self.size or ("",)}
+        return {axis: getattr(self, axis) for axis in AXES} | {"size": self.model or self.size or ("",)}
 
     def points(self, device: str) -> tuple[tuple[Point, Task], ...]:
         """Return the points of the grid in the order of AXES, without the excluded ones, each with its task.
@@ -220,7 +241,7 @@ class Sweep(MeasureFields):
         """
         return in_each_process([task for _, task in self.points(device)], self.processes)
 
-    def _task(self, model: ModelSpec, point: Point, device: str) -> Task:
+    def _task(self, model: ModelSpec | OwnModel, point: Point, device: str) -> Task:
         cell = Cell(
             model=model,
             workload=point["mode"],
@@ -236,6 +257,7 @@ class Sweep(MeasureFields):
         return Task(cell=cell, plan=self.plan(point["warmup"]))
 
 
+_OF_REFERENCE = ("d_model", "d_ff", "layers", "heads", "kv_heads", "tied", "activation")
 _NEEDED_SHAPE = {"d_model": "d_model", "layers": "num_layers", "heads": "num_heads"}
 
 
