@@ -11,7 +11,9 @@ from torch import Tensor, nn
 
 from factory import make_task
 from windtunnel.analysis.kernels import expected
+from windtunnel.bench import cell as cell_module
 from windtunnel.bench.cell import measure_cell
+from windtunnel.bench.counting import Counted
 from windtunnel.records.record import Record, Status, record_from_json, record_to_json
 from windtunnel.spec.own_model import OwnModel
 from windtunnel.spec.tables import STEP_WORKLOADS
@@ -32,6 +34,8 @@ class Lines(nn.Module):
         return self.head(self.embedding(tokens))
 
 
+COUNTED = Counted(flops={"forward": 11, "backward": 22}, warning="counted")
+
 Measure = Callable[..., Record]
 
 
@@ -43,6 +47,7 @@ def measure(monkeypatch: pytest.MonkeyPatch) -> Measure:
         module = ModuleType("own_models")
         module.make = factory
         monkeypatch.setitem(sys.modules, "own_models", module)
+        monkeypatch.setattr(cell_module, "count_flops", lambda cell: COUNTED)
         size = OwnModel(factory="own_models:make", vocab_size=7)
         task = make_task(**{"size": size, "context_length": 5, "warmup": 1, "steps": 2} | fields)
         record, _ = measure_cell(task, process=1, is_first_in_process=True, on_stage=lambda stage: None)
@@ -60,10 +65,12 @@ def test_its_step_has_the_phases_of_any_step(measure: Measure, workload: str, pr
     assert list(dict.fromkeys(series.phase for series in record.samples)) == list(STEP_WORKLOADS[workload].timed)
 
 
-def test_its_parameters_are_counted_and_its_flops_are_not_known(measure: Measure):
-    record = measure(Lines)
+def test_its_parameters_are_counted_and_its_flops_are_those_of_the_counter(measure: Measure):
+    record = measure(Lines, workload="train_step")
 
-    assert (record.parameters, record.flops) == (7 * 4 + 4 * 7 + 7, {})
+    assert record.parameters == 7 * 4 + 4 * 7 + 7
+    assert (record.flops_by, record.flops, record.warnings) == ("counter", COUNTED.flops, (COUNTED.warning,))
+    assert list(record.stages) == ["build", "warmup", "measure", "probe", "clean"]
     assert record_from_json(record_to_json(record)) == record
 
 
@@ -118,4 +125,4 @@ def test_it_is_compiled_as_one_graph(measure: Measure):
         lambda vocab_size: nn.Sequential(nn.Embedding(vocab_size, 4), nn.Linear(4, vocab_size)), compile="default"
     )
 
-    assert (record.status, record.failure, record.warnings) == (Status.OK, None, ())
+    assert (record.status, record.failure, record.warnings) == (Status.OK, None, (COUNTED.warning,))

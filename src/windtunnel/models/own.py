@@ -17,8 +17,18 @@ def build_own_model(
 ) -> nn.Module:
     """Return the model that the user's factory makes, on `device`, its floating-point tensors in `dtype`.
 
-    The factory runs with `device` as torch's default device and with torch's random state set to `seed`; that state is
-    given back afterwards.
+    Raises:
+        SpecError: As `make_own_model` does.
+    """
+    model = make_own_model(spec, context_length=context_length, device=device, seed=seed)
+    return model.to(device=device, dtype=dtype)
+
+
+def make_own_model(spec: OwnModel, *, context_length: int, device: torch.device, seed: int) -> nn.Module:
+    """Return the model as the user's factory makes it.
+
+    It runs with `device` as torch's default device and with torch's random state set to `seed`; that state is given
+    back afterwards.
 
     Raises:
         SpecError: There is no such factory, it cannot be called with what it is given, or it makes no module whose
@@ -39,7 +49,7 @@ def build_own_model(
     if not isinstance(model, nn.Module):
         raise SpecError(f"{what} returned {_article(model)}; it must return a torch.nn.Module")
     _check_forward(what, model)
-    return model.to(device=device, dtype=dtype)
+    return model
 
 
 class OwnTransformer(nn.Module):

@@ -246,6 +246,7 @@ def _lost_record(task: Task, error: WorkerLostError, started_at: str) -> Record:
         total=kind.total,
         timed=kind.timed,
         flops=cost.flops if cost else {},
+        flops_by="formula" if cost else "counter",
         parameters=cost.parameters if cost else None,
         samples=(),
         memory=None,
