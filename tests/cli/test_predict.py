@@ -140,6 +140,23 @@ def test_what_has_no_closed_form_says_so(cli: CallCli) -> None:
     assert (one.code, many.code) == (0, 0)
 
 
+def test_a_model_of_ones_own_says_that_nothing_is_known_of_it(cli: CallCli) -> None:
+    one = cli("predict", "--model", "mine:make", "--mode", "train_step")
+    laid_out = cli("predict", "--model", "mine:make", "--mode", "train_step", "--parallel", "fsdp", "--world-size", "2")
+
+    assert one.code == 0, one.err
+    assert "model 'mine:make' has no closed form" in one.out
+    assert laid_out.code == 2
+    assert "not known of one of your own" in laid_out.err
+
+
+@pytest.mark.parametrize("flags", [("--checkpoint", "every:4"), ("--activation", "gelu"), ("--tied",)])
+def test_what_changes_the_step_changes_the_prediction(cli: CallCli, flags: tuple[str, ...]) -> None:
+    plain, other = (json.loads(cli("predict", *CELL, *more, "--json").out)[0] for more in ((), flags))
+
+    assert other["memory"]["peak_bytes"] < plain["memory"]["peak_bytes"]
+
+
 def test_a_prediction_loads_no_torch_and_answers_in_less_than_the_start_of_torch(tmp_path: Path) -> None:
     """The limit of 0.3 s is in benchmarks/startup.py: seconds in a test fail on a busy machine."""
     program = (

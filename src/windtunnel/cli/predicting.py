@@ -10,6 +10,7 @@ from rich.table import Table
 
 from windtunnel import units
 from windtunnel.cost.prediction import CONTEXT_BYTES, Fit, Prediction, Target
+from windtunnel.cost.step import Cost
 from windtunnel.cost.tape import Component
 from windtunnel.spec.cell import Cell
 from windtunnel.spec.model import ModelSpec
@@ -27,12 +28,8 @@ def print_one(prediction: Prediction, target: Target, console: Console) -> None:
     console.print(
         f"[bold]{escape(' · '.join(filter(None, parts)))}[/] on {_target_text(target)}", highlight=False, soft_wrap=True
     )
-    if isinstance(cell.model, ModelSpec):
-        console.print(
-            f"{units.count(prediction.cost.parameters)} parameters, {_work_text(prediction)}", highlight=False
-        )
-    else:
-        console.print(_work_text(prediction), highlight=False)
+    if prediction.cost is not None:
+        console.print(_work_text(cell, prediction.cost), highlight=False)
     if prediction.unknown:
         console.print(f"memory and time are not predicted: {escape(prediction.unknown)}", soft_wrap=True)
         return
@@ -76,10 +73,11 @@ def _target_text(target: Target) -> str:
     return f"{name}{capacity}{'' if target.ceilings else ', rates not known'}"
 
 
-def _work_text(prediction: Prediction) -> str:
-    work = f"{units.count(prediction.cost.step_flops, 'FLOP')} a step"
-    again = prediction.cost.recomputed_flops
-    return f"{work} and {units.count(again, 'FLOP')} computed again by checkpointing" if again else work
+def _work_text(cell: Cell, cost: Cost) -> str:
+    parameters = f"{units.count(cost.parameters)} parameters, " if isinstance(cell.model, ModelSpec) else ""
+    again = cost.recomputed_flops
+    more = f" and {units.count(again, 'FLOP')} computed again by checkpointing" if again else ""
+    return f"{parameters}{units.count(cost.step_flops, 'FLOP')} a step{more}"
 
 
 def _time_table(prediction: Prediction) -> Table:
@@ -165,14 +163,16 @@ def rows_table(title: str, labelled: Iterable[tuple[str, Prediction]]) -> Table:
         if name != "parameters" or has_parameters:
             table.add_column(name, justify="left" if name in {"in", "fits", "bound by"} else "right", no_wrap=True)
     for label, one in labelled:
-        parameters = [units.count(one.cost.parameters)] if has_parameters else []
-        table.add_row(escape(label), *parameters, units.count(one.cost.step_flops, "FLOP"), *_outcome(one))
+        parameters = [units.count(one.cost.parameters if one.cost else None)] if has_parameters else []
+        work = units.count(one.cost.step_flops if one.cost else None, "FLOP")
+        table.add_row(escape(label), *parameters, work, *_outcome(one))
     return table
 
 
 def _outcome(one: Prediction) -> tuple[str, ...]:
     if one.memory is None or one.time is None:
-        return (units.NOT_KNOWN, f"> {units.memory(one.cost.floor_bytes)}", "", *[units.NOT_KNOWN] * 3)
+        least = f"> {units.memory(one.cost.floor_bytes)}" if one.cost else units.NOT_KNOWN
+        return (units.NOT_KNOWN, least, "", *[units.NOT_KNOWN] * 3)
     moved = sum(phase.bytes_moved for phase in one.time.phases.values())
     slowest = max(one.time.phases.values(), key=lambda phase: phase.seconds or 0.0)
     return (
@@ -197,9 +197,9 @@ def as_json(prediction: Prediction, target: Target) -> Mapping[str, Any]:
         "cell": prediction.cell.model_dump(mode="json"),
         "device": {"name": target.name, "memory_bytes": target.memory_bytes},
         "rates": target.ceilings.source if target.ceilings else None,
-        "parameters": cost.parameters,
-        "flops": dict(cost.flops),
-        "recomputed_flops": cost.recomputed_flops,
+        "parameters": cost.parameters if cost else None,
+        "flops": dict(cost.flops) if cost else None,
+        "recomputed_flops": cost.recomputed_flops if cost else None,
         "unknown": prediction.unknown or None,
         "memory": None
         if memory is None

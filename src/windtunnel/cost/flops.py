@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from windtunnel.cost.parameters import block_matrix_entries, num_matrices
+from windtunnel.cost.parameters import block_matrix_entries
 from windtunnel.spec.attention import parse_mask
 from windtunnel.spec.checkpoint import parse_checkpoint
 from windtunnel.spec.model import ModelSpec
@@ -60,7 +60,7 @@ def recomputation_flops(
         case "none":
             return 0
         case "ffn":
-            return model.num_layers * (num_matrices(model) - 1) * matrix
+            return model.num_layers * (model.num_ff_matrices - 1) * matrix
         case "selective":
             attended = 4 * batch_size * context_length**2 * model.d_model
             return 0 if keeps_attention else model.num_layers * attended

@@ -10,6 +10,7 @@ from windtunnel.cost.tape import Component
 from windtunnel.errors import SpecError, unknown_name
 from windtunnel.spec.cell import Cell
 from windtunnel.spec.model import ModelSpec
+from windtunnel.spec.own_model import OwnModel
 from windtunnel.spec.tables import DTYPE_BYTES, PRECISIONS
 
 LAYOUTS = ("none", "ddp", "zero1", "fsdp")
@@ -60,6 +61,10 @@ def check_layout(cell: Cell, layout: Layout) -> None:
     """
     if layout.kind == "none":
         return
+    if isinstance(cell.model, OwnModel):
+        raise SpecError(
+            f"parallel {layout.kind!r} needs the weights of the model, which are not known of one of your own"
+        )
     if cell.is_attention:
         raise SpecError(f"parallel {layout.kind!r} is of whole models; attention alone has no weights: leave it out")
     if cell.workload == "forward" and layout.kind != "fsdp":

@@ -49,7 +49,7 @@ class Prediction:
 
     Attributes:
         cell: The cell.
-        cost: Its parameters and FLOPs.
+        cost: Its parameters and FLOPs; None of a user's own model.
         memory: Of one device; None where there is no closed form.
         time: None where there is no closed form; its times are None where the device's ceilings are not known.
         wire: Bytes that each device sends in each phase.
@@ -58,7 +58,7 @@ class Prediction:
     """
 
     cell: Cell
-    cost: Cost
+    cost: Cost | None
     memory: MemoryPrediction | None
     time: TimePrediction | None
     wire: Mapping[str, int]

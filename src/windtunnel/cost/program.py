@@ -13,6 +13,7 @@ from windtunnel.cost.tape import Component, Held, Stretch, Tape, in_order
 from windtunnel.errors import UnsupportedError
 from windtunnel.spec.cell import Cell
 from windtunnel.spec.checkpoint import NO_CHECKPOINT, parse_checkpoint
+from windtunnel.spec.own_model import OwnModel
 
 OPTIMIZER_STATES = {"adamw": 2, "sgd": 0}
 """Numbers that an optimizer keeps for each parameter, in the format of the parameter."""
@@ -41,8 +42,13 @@ def program_of(cell: Cell, *, optimizer: str = "adamw") -> Program:
     """Return the program of a step of a whole model.
 
     Raises:
-        UnsupportedError: The attention backend, or torch.compile, has no closed form.
+        UnsupportedError: The attention backend, torch.compile or the model has no closed form.
     """
+    if isinstance(cell.model, OwnModel):
+        raise UnsupportedError(
+            f"model {cell.model.name!r} has no closed form, as nothing is known of it before it is built: "
+            "measure it, and its FLOPs are counted"
+        )
     sizes, attends = sizes_of(cell), attending_of(cell)
     middle = _blocks(sizes, attends, cell)
     if cell.workload == "forward":

@@ -9,6 +9,7 @@ from windtunnel.cost.flops import backward_flops, forward_flops, recomputation_f
 from windtunnel.cost.parameters import parameter_count
 from windtunnel.spec.attention import AttentionSpec
 from windtunnel.spec.cell import Cell
+from windtunnel.spec.own_model import OwnModel
 from windtunnel.spec.tables import DTYPE_BYTES, PRECISIONS
 
 ADAMW_STATES = 2
@@ -41,14 +42,16 @@ class Cost:
         return sum(self.resident_bytes.values())
 
 
-def cost_of(cell: Cell) -> Cost:
-    """Return the cost of one step of `cell`, of attention alone by `attention_flops`.
+def cost_of(cell: Cell) -> Cost | None:
+    """Return the cost of one step of `cell`, of attention alone by `attention_flops`; None for a user's own model.
 
     The matrix products of attention count with the whole square of queries and keys in a model, and with what the mask
     lets through in attention alone.
     """
     if isinstance(cell.model, AttentionSpec):
-        return _attention_cost(cell, cell.model)
+        return attention_cost(cell, cell.model)
+    if isinstance(cell.model, OwnModel):
+        return None  # no formula knows what is inside
     batch_size, context_length = cell.batch_size, cell.context_length
     forward = forward_flops(cell.model, batch_size=batch_size, context_length=context_length)
     backward = backward_flops(cell.model, batch_size=batch_size, context_length=context_length)
@@ -78,7 +81,8 @@ def cost_of(cell: Cell) -> Cost:
     )
 
 
-def _attention_cost(cell: Cell, shape: AttentionSpec) -> Cost:
+def attention_cost(cell: Cell, shape: AttentionSpec) -> Cost:
+    """Return the cost of one step of a cell of attention alone with this shape."""
     trains = cell.workload == "attention_forward_backward"
     batch_size, seq_len = cell.batch_size, cell.context_length
     element_bytes = PRECISIONS[cell.precision].product_bytes

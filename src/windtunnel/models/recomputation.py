@@ -1,5 +1,6 @@
 """Activation checkpointing: parts of a model that keep little in forward and run again in backward."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol, runtime_checkable
@@ -26,16 +27,11 @@ KEPT_OPERATORS = frozenset(
 """Products with weights, and attention that is one operator."""
 
 
+Part = Callable[..., Tensor]
+"""Some layers in a row, as a function of the residual stream and of what goes with it."""
+
+
 @runtime_checkable  # tests check types as the code runs
-class Part(Protocol):
-    """Some layers in a row, as a function of the residual stream and of what goes with it."""
-
-    def __call__(self, *inputs: Tensor) -> Tensor:
-        """Return the residual stream, or what is added to it."""
-        ...
-
-
-@runtime_checkable
 class Run(Protocol):
     """A way to run a part of a model; what it returns does not depend on the way."""
 

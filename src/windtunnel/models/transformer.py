@@ -1,15 +1,15 @@
-"""The reference decoder: RMSNorm before each part, RoPE, SwiGLU, no biases, an output head of its own."""
+"""The reference decoder: RMSNorm before each part, RoPE, no biases; feed-forward layer and head as in its spec."""
 
 import math
 from collections.abc import Sequence
 from functools import partial
 
 import torch
-import torch.nn.functional as F  # noqa: N812  # the name that every PyTorch text uses
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from windtunnel.attention.backend import Attend
+from windtunnel.models.feed_forward import make_feed_forward
 from windtunnel.models.recomputation import Run, recomputation_of, run_once
 from windtunnel.spec.checkpoint import Checkpoint
 from windtunnel.spec.model import ModelSpec
@@ -49,26 +49,6 @@ class Attention(nn.Module):
         return x.unflatten(-1, (-1, self.d_head)).transpose(1, 2)
 
 
-class FeedForward(nn.Module):
-    """SwiGLU: down(silu(gate(x)) * up(x)), or down(activation(up(x))). Source: Shazeer 2020 (arXiv:2002.05202)."""
-
-    def __init__(self, spec: ModelSpec) -> None:
-        """Make the three matrices, or two."""
-        super().__init__()
-        self.activation = spec.activation
-        if spec.activation == "swiglu":
-            self.gate_proj = nn.Linear(spec.d_model, spec.d_ff, bias=False)
-        self.up_proj = nn.Linear(spec.d_model, spec.d_ff, bias=False)
-        self.down_proj = nn.Linear(spec.d_ff, spec.d_model, bias=False)
-
-    def forward(self, x: Float[Tensor, "batch seq d_model"]) -> Float[Tensor, "batch seq d_model"]:
-        """Return what the feed-forward layer adds to the residual stream."""
-        if self.activation == "swiglu":
-            return self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))
-        activate = F.gelu if self.activation == "gelu" else F.relu
-        return self.down_proj(activate(self.up_proj(x)))
-
-
 class Block(nn.Module):
     """One layer: x + attention(norm(x)), then x + feed_forward(norm(x))."""
 
@@ -79,7 +59,7 @@ class Block(nn.Module):
         self.attention_norm = nn.RMSNorm(spec.d_model, eps=NORM_EPSILON)
         self.attention = Attention(spec, attend)
         self.feed_forward_norm = nn.RMSNorm(spec.d_model, eps=NORM_EPSILON)
-        self.feed_forward = FeedForward(spec)
+        self.feed_forward = make_feed_forward(spec)
 
     def forward(
         self,
@@ -130,6 +110,8 @@ class Transformer(nn.Module):
         ]
         self.final_norm = nn.RMSNorm(spec.d_model, eps=NORM_EPSILON)
         self.head = nn.Linear(spec.d_model, spec.vocab_size, bias=False)
+        if spec.is_tied:
+            self.head.weight = self.embedding.weight
         for name in ("cos", "signed_sin"):
             self.register_buffer(name, torch.empty(context_length, spec.d_head), persistent=False)
 
@@ -213,11 +195,21 @@ def build_model(
     """
     with torch.device("meta"):
         model = Transformer(spec, attend, context_length=context_length, checkpoint=checkpoint)
-    for module in model.modules():  # weights only: the rotation tables stay in float32
-        for name, parameter in module.named_parameters(recurse=False):
-            setattr(module, name, nn.Parameter(parameter.to(dtype)))
-    model = model.to_empty(device=device)
-    if spec.is_tied:
-        model.head.weight = model.embedding.weight
+    _make_real(model, device=device, dtype=dtype)
     model.initialise(torch.Generator(device).manual_seed(seed))
     return model
+
+
+def _make_real(model: nn.Module, *, device: torch.device, dtype: torch.dtype) -> None:
+    """Give all tensors of a meta model memory on `device`: weights in `dtype`, buffers in their own.
+
+    `Module.to_empty` would make a weight that two modules share twice.
+    """
+    made: dict[nn.Parameter, nn.Parameter] = {}
+    for module in model.modules():
+        for name, parameter in module.named_parameters(recurse=False):
+            if parameter not in made:
+                made[parameter] = nn.Parameter(torch.empty_like(parameter, dtype=dtype, device=device))
+            setattr(module, name, made[parameter])
+        for name, buffer in module.named_buffers(recurse=False):
+            setattr(module, name, torch.empty_like(buffer, device=device))

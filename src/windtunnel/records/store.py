@@ -111,7 +111,7 @@ class Store:
                 "batch_size": cell.batch_size,
                 "context_length": cell.context_length,
                 "precision": cell.precision,
-                "attention": cell.attention,
+                "attention": cell.attention_name,
                 "compile": cell.compile,
                 "device": cell.device,
                 "warmup": _AUTO if plan.warmup == "auto" else plan.warmup,
