@@ -47,6 +47,9 @@ def main() -> None:
     """Print the table."""
     rows = [("windtunnel --help", 0.4, _best(lambda: _call("--help")))]
     rows.append(("windtunnel schema", 1.0, _best(lambda: _call("schema"))))
+    rows.append(("windtunnel predict", 0.3, _best(lambda: _call("predict", "--size", "2.7B"))))
+    grid = ("--size", "small,medium,large,xl,2.7B", "--context", "128,256,512,1024,2048", "--precision", "fp32,bf16")
+    rows.append(("windtunnel predict, 50 cells", 0.5, _best(lambda: _call("predict", *grid))))
     with tempfile.TemporaryDirectory() as folder:
         store = Path(folder)
         _fill(store)

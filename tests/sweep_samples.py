@@ -17,6 +17,8 @@ VALID: tuple[dict[str, Any], ...] = (
     {"size": "small", "attention": ["eager", "my.kernels:flash"], "device": "cuda:1"},
     {"d_model": 64, "layers": 2, "heads": 4, "kv_heads": 2, "d_ff": 100, "vocab": 50},
     {"size": "mine", "sizes": {"mine": OWN | {"rope_theta": 5e5, "num_kv_heads": 1}}},
+    {"d_model": 64, "layers": 2, "heads": 4, "tied": True, "activation": "relu"},
+    {"size": ["small", "mine"], "tied": False, "sizes": {"mine": OWN | {"is_tied": True, "activation": "gelu"}}},
     {"size": "small", "exclude": [{"size": "small", "reason": "known"}]},
     {"size": "small", "exclude": [{"mode": ["forward"], "warmup": 0, "reason": "known"}]},
     {
@@ -24,6 +26,20 @@ VALID: tuple[dict[str, Any], ...] = (
         "exclude": [
             {"precision": "fp16", "attention": "sdpa", "compile": "off", "reason": "a"},
             {"context": [256], "batch": 4, "reason": "b"},
+        ],
+    },
+    {"size": "small", "mode": "train_step", "checkpoint": ["none", "every:1", "every:012", "selective", "ffn"]},
+    {
+        "size": "small",
+        "checkpoint": ["none", "ffn"],
+        "exclude": [{"mode": "forward", "checkpoint": "ffn", "reason": "no backward"}],
+    },
+    {"model": "my.models:make", "vocab": 50, "context": 64},
+    {
+        "model": ["my.models:make", "my.models:Model"],
+        "exclude": [
+            {"size": "my.models:make", "context": [256], "mode": "forward", "reason": "known"},
+            {"context": 1, "reason": "a"},
         ],
     },
     {"kind": "step", "size": "small"},
@@ -51,10 +67,12 @@ BACKENDS = (
 MODES = "known: forward, forward_backward, train_step"
 PRECISIONS = "known: bf16, bf16-pure, fp16, fp32, tf32"
 COMPILE = "known: default, max-autotune, max-autotune-no-cudagraphs, off, reduce-overhead"
-EXCLUSION = "known: attention, batch, compile, context, mode, precision, reason, size, warmup"
+EXCLUSION = "known: attention, batch, checkpoint, compile, context, mode, precision, reason, size, warmup"
 MASKS = "known: full, causal, window:N with N from 1 (causal, the last N keys)"
 PHASES = "known: forward, forward_backward"
-SHAPE = "known: d_ff, d_model, num_heads, num_kv_heads, num_layers, rope_theta, vocab_size"
+CHECKPOINTS = "known: none, every:N, selective, ffn with N from 1 (groups of N blocks)"
+LEAVE_OUT = ", or leave these points out with a reason"
+SHAPE = "known: activation, d_ff, d_model, is_tied, num_heads, num_kv_heads, num_layers, rope_theta, vocab_size"
 
 
 def excluding(**exclusion: Any) -> dict[str, Any]:
@@ -77,6 +95,12 @@ FAULTS_OF_FORM: tuple[tuple[dict[str, Any], str], ...] = (
         {"size": "small", "compile": "on"},
         f"unknown compile 'on'; {COMPILE}",
     ),
+    ({"size": "small", "checkpoint": "evry:2"}, f"unknown checkpoint 'evry:2'; {CHECKPOINTS}"),
+    ({"size": "small", "checkpoint": ["none", "every:0"]}, f"unknown checkpoint 'every:0'; {CHECKPOINTS}"),
+    (
+        {"size": "small", "mode": "train_step", "checkpoint": ["ffn", "ffn"]},
+        "checkpoint: ffn is named more than once: name each value once",
+    ),
     (excluding(mode="foward"), f"unknown mode 'foward'; {MODES}; did you mean 'forward'?"),
     (excluding(contxt=256), f"unknown field of exclude.0 'contxt'; {EXCLUSION}; did you mean 'context'?"),
     (excluding(zzz=256), f"unknown field of exclude.0 'zzz'; {EXCLUSION}"),
@@ -97,6 +121,11 @@ FAULTS_OF_FORM: tuple[tuple[dict[str, Any], str], ...] = (
     (sized(num_layers=0), "sizes.mine.num_layers is 0; allowed: at least 1"),
     (sized(rope_theta=0), "sizes.mine.rope_theta is 0; allowed: more than 0.0"),
     (sized(rope_theta=True), "sizes.mine.rope_theta is True; allowed: a number"),
+    ({"size": "small", "tied": 1}, "tied is 1; allowed: true or false"),
+    (sized(is_tied="yes"), "sizes.mine.is_tied is 'yes'; allowed: true or false"),
+    ({"size": "small", "activation": "gelo"}, "activation is 'gelo': input should be 'swiglu', 'gelu' or 'relu'"),
+    ({"model": ":make"}, "unknown model ':make'; write it as module:function, as my_package.my_module:make_model"),
+    ({"model": ["a:b", "a:b"]}, "model: a:b is named more than once: name each value once"),
     (excluding(batch=0), "exclude.0.batch is 0; allowed: at least 1"),
     ({"size": "small", "steps": True}, "steps is True; allowed: a whole number"),
     ({"size": "small", "steps": "10"}, "steps is '10'; allowed: a whole number"),
@@ -167,6 +196,30 @@ FAULTS_OF_SENSE: tuple[tuple[dict[str, Any], str], ...] = (
         excluding(attention="eagr"),
         f"unknown attention 'eagr'; {BACKENDS}; did you mean 'eager'?",
     ),
+    (
+        {"size": "small", "checkpoint": ["none", "ffn"]},
+        "checkpoint 'ffn' has no effect on forward, which has no backward: "
+        f"ask for it with forward_backward or train_step only{LEAVE_OUT}",
+    ),
+    (
+        {"size": ["small", "medium"], "mode": "train_step", "checkpoint": "every:13"},
+        "checkpoint 'every:13' makes groups of more blocks than the model's 12; "
+        f"allowed: every:1 to every:12{LEAVE_OUT}",
+    ),
+    (
+        {"model": "a:b", "size": "small", "layers": 3, "tied": True},
+        "model 'a:b' brings its own shape: leave out layers, tied, size, or leave out the model",
+    ),
+    (
+        {"model": "a:b", "attention": ["eager", "sdpa"]},
+        "attention 'sdpa' is for the reference model, and has no effect on model 'a:b': leave it out, "
+        "and name a factory for each way in which your model does it",
+    ),
+    (
+        {"model": "a:b", "mode": "train_step", "checkpoint": "ffn"},
+        "checkpoint 'ffn' is for the reference model, and has no effect on model 'a:b': leave it out, "
+        "and name a factory for each way in which your model does it",
+    ),
     ({"size": "small", "target": 0}, "target: 0 is not a share above 0 and at most 100 %; write it as 1% or 0.01"),
     (
         {"size": "small", "target": "101%"},
@@ -194,7 +247,7 @@ FAULTS_OF_SENSE: tuple[tuple[dict[str, Any], str], ...] = (
     (
         excluding(),
         "exclude: it leaves nothing out: name at least one of "
-        "size, precision, attention, compile, batch, context, mode, warmup",
+        "size, precision, attention, compile, checkpoint, batch, context, mode, warmup",
     ),
     (
         {"context": 128},

@@ -60,3 +60,20 @@ def test_comparing_example_prints_a_sentence_with_its_verdict_and_one_of_a_funct
     assert lines[1].startswith("verdict: ")
     assert ", because " in lines[1]
     assert " pairs" in lines[2]
+
+
+def test_own_model_example_prints_the_parameters_counted_in_the_model(tmp_path: Path):
+    done = subprocess.run(
+        [sys.executable, "own_model.py", "--store", str(tmp_path / "store")],
+        capture_output=True,
+        text=True,
+        cwd=EXAMPLES,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    parameters = 500 * 64 + 2 * (3 * 64 * 64 + 3 * 64) + 500 * 64 + 500
+    assert [line.rsplit(",", 1)[0] for line in done.stdout.splitlines()] == [
+        f"own_model:make_model {mode}: {parameters:,} parameters" for mode in ("forward", "train_step")
+    ]
+    assert done.stdout.count(" ms\n") == 2

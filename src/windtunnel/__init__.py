@@ -13,6 +13,7 @@ _EXPORTS = {
     "Cell": "windtunnel.spec.cell",
     "MeasurePlan": "windtunnel.spec.cell",
     "ModelSpec": "windtunnel.spec.model",
+    "OwnModel": "windtunnel.spec.own_model",
     "Results": "windtunnel.analysis.results",
     "SpecError": "windtunnel.errors",
     "Sweep": "windtunnel.spec.sweep",

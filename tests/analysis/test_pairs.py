@@ -8,6 +8,7 @@ from factory import CPU, GPU, TINY, compared, make_pair, make_task
 from windtunnel.analysis.pairs import FALSE_DISCOVERY_RATE, describe_sides, effects_of, judge_grid, judge_runs
 from windtunnel.records.record import ClockName, Failure, Status
 from windtunnel.records.store import StoredComparison
+from windtunnel.spec.own_model import OwnModel
 from windtunnel.statistics.paired import Verdict, looks
 
 TASK = make_task(workload="train_step")
@@ -139,3 +140,11 @@ def test_the_same_on_both_sides_leaves_nothing_to_say():
 
     assert (describe_sides(stored).a, describe_sides(stored).b) == ("", "")
     assert stored.record.is_same
+
+
+def test_a_users_own_model_beside_the_reference_is_told_by_name():
+    own = make_task(size=OwnModel(factory="my.models:make"), workload="train_step")
+
+    sides = describe_sides(compared(make_pair(make_task(workload="train_step"), own))[0])
+
+    assert (sides.a, sides.b) == (f"{TINY.name}, attention eager", "my.models:make, attention its own")

@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 
 from calling import CallCli
+from windtunnel.cli.flags import parse_cell_flags
+from windtunnel.errors import SpecError
 
 SHAPE = ("--d-model", "32", "--layers", "1", "--heads", "4", "--vocab", "11", "--device", "cpu")
 
@@ -17,6 +19,11 @@ SHAPE = ("--d-model", "32", "--layers", "1", "--heads", "4", "--vocab", "11", "-
         (("step", "--size", "small", "--attention", "spda"), ("unknown attention 'spda'", "did you mean 'sdpa'")),
         (("step", "--size", "small", "--precision", "bf61"), ("unknown precision 'bf61'", "bf16")),
         (("step", "--size", "small", "--compile", "defualt"), ("unknown compile 'defualt'", "'default'")),
+        (
+            ("step", "--size", "small", "--mode", "train_step", "--checkpoint", "every:13"),
+            ("'every:13'", "the model's 12", "every:12"),
+        ),
+        (("step", "--size", "small", "--checkpoint", "none,ffn"), ("'ffn' has no effect on forward", "train_step")),
         (("step", "--size", "small", "--heads", "7"), ("7 does not divide", "nearest", "6")),
         (("step", "--size", "small", "--batch", "-4"), ("-4", "at least 1")),
         (("step", "--size", "small", "--steps", "0"), ("steps is 0", "at least 1")),
@@ -92,3 +99,27 @@ def test_a_store_of_a_newer_windtunnel_is_refused_before_anything_is_measured(cl
     assert outcome.code == 2
     assert "99" in outcome.err
     assert "update windtunnel" in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("text", "fields"),
+    [
+        ("--tied", {"tied": True}),
+        ("--untied --activation gelu", {"tied": False, "activation": "gelu"}),
+        ("--checkpoint every:2,ffn --tied --layers 4", {"checkpoint": ["every:2", "ffn"], "tied": True, "layers": 4}),
+    ],
+)
+def test_flags_of_a_side_are_those_of_a_cell(text: str, fields: dict[str, object]) -> None:
+    assert parse_cell_flags(text) == (fields, {})
+
+
+def test_a_switch_takes_no_value() -> None:
+    with pytest.raises(SpecError, match="--tied takes no value; write it as '--tied'"):
+        parse_cell_flags("--tied=yes")
+
+
+def test_switches_are_flags_of_a_command(cli: CallCli) -> None:
+    outcome = cli("step", *SHAPE, "--tied", "--activation", "relu", "--dry-run")
+
+    assert outcome.code == 0, outcome.err
+    assert "d32-l1-h4" in outcome.out

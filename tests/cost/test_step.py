@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from factory import TINY, make_task
 from windtunnel.cost.step import Cost, cost_of, forward_flops, parameter_count
-from windtunnel.spec.model import NAMED_SIZES, ModelSpec
+from windtunnel.spec.model import ACTIVATIONS, NAMED_SIZES, ModelSpec
 from windtunnel.spec.tables import PRECISIONS, STEP_WORKLOADS
 
 BATCH_SIZE = 4
@@ -30,6 +30,8 @@ def models(draw: st.DrawFn) -> ModelSpec:
         num_heads=num_heads,
         num_kv_heads=kv_heads,
         vocab_size=draw(st.integers(min_value=1, max_value=100)),
+        is_tied=draw(st.booleans()),
+        activation=draw(st.sampled_from(ACTIVATIONS)),
     )
 
 
@@ -37,8 +39,9 @@ def weight_matrices(model: ModelSpec) -> list[tuple[int, int]]:
     """List the shape of every matrix that is multiplied, as a reader of the model would."""
     d, kv = model.d_model, model.kv_heads * (model.d_model // model.num_heads)
     queries, keys, values, output = (d, d), (d, kv), (d, kv), (d, d)
-    gate, up, down = (d, model.d_ff), (d, model.d_ff), (model.d_ff, d)
-    block = [queries, keys, values, output, gate, up, down]
+    gate = [(d, model.d_ff)] if model.activation == "swiglu" else []
+    up, down = (d, model.d_ff), (model.d_ff, d)
+    block = [queries, keys, values, output, *gate, up, down]
     return [*(block * model.num_layers), (d, model.vocab_size)]
 
 
@@ -59,7 +62,7 @@ def test_the_published_sizes_have_their_published_parameters(size: str, paramete
 @given(models())
 def test_parameters_are_the_matrices_the_embedding_and_the_norms(model: ModelSpec):
     matrices = sum(rows * columns for rows, columns in weight_matrices(model))
-    embedding = model.vocab_size * model.d_model
+    embedding = 0 if model.is_tied else model.vocab_size * model.d_model  # else it is the head, among the matrices
     norms = (2 * model.num_layers + 1) * model.d_model
 
     assert parameter_count(model) == matrices + embedding + norms

@@ -10,7 +10,7 @@ from torch import Tensor
 from windtunnel.attention import eager
 from windtunnel.cost.step import parameter_count
 from windtunnel.models.transformer import Transformer, build_model
-from windtunnel.spec.model import NAMED_SIZES, ModelSpec
+from windtunnel.spec.model import NAMED_SIZES, Activation, ModelSpec
 
 CPU = torch.device("cpu")
 
@@ -24,6 +24,8 @@ def spec_of(
     num_layers: int = 2,
     vocab_size: int = 11,
     rope_theta: float = 100.0,
+    is_tied: bool = False,
+    activation: Activation = "swiglu",
 ) -> ModelSpec:
     """Return a tiny model; with so small a theta all rotations are large ones."""
     return ModelSpec(
@@ -35,6 +37,8 @@ def spec_of(
         num_kv_heads=num_kv_heads,
         vocab_size=vocab_size,
         rope_theta=rope_theta,
+        is_tied=is_tied,
+        activation=activation,
     )
 
 
@@ -44,9 +48,14 @@ SPECS = (
     spec_of(12, 2, 1),
     spec_of(24, 6, 2, d_ff=31, num_layers=3),
     spec_of(20, 5, 1, d_ff=13, num_layers=1),
+    spec_of(12, 2, 1, is_tied=True),
+    spec_of(6, 3, activation="gelu"),
+    spec_of(8, 2, is_tied=True, activation="relu"),
 )
 over_specs = pytest.mark.parametrize(
-    "spec", SPECS, ids=lambda spec: f"d{spec.d_model}-h{spec.num_heads}-kv{spec.kv_heads}"
+    "spec",
+    SPECS,
+    ids=lambda spec: f"d{spec.d_model}-h{spec.num_heads}-kv{spec.kv_heads}-{spec.activation}{'-tied' * spec.is_tied}",
 )
 
 
@@ -103,7 +112,12 @@ def attended(xs: list[np.ndarray], weights: dict[str, np.ndarray], spec: ModelSp
     return outputs
 
 
-def fed_forward(x: np.ndarray, weights: dict[str, np.ndarray]) -> np.ndarray:
+def fed_forward(x: np.ndarray, weights: dict[str, np.ndarray], spec: ModelSpec) -> np.ndarray:
+    if spec.activation == "gelu":
+        inner = [value * (1 + math.erf(value / math.sqrt(2))) / 2 for value in weights["up_proj.weight"] @ x]
+        return weights["down_proj.weight"] @ np.array(inner)
+    if spec.activation == "relu":
+        return weights["down_proj.weight"] @ np.maximum(weights["up_proj.weight"] @ x, 0)
     gate = weights["gate_proj.weight"] @ x
     return weights["down_proj.weight"] @ (gate / (1 + np.exp(-gate)) * (weights["up_proj.weight"] @ x))
 
@@ -121,8 +135,9 @@ def logits_of_one(tokens: list[int], weights: dict[str, np.ndarray], spec: Model
         added = attended(normed, part(f"blocks.{layer}.attention."), spec)
         xs = [x + more for x, more in zip(xs, added, strict=True)]
         feed_forward = part(f"blocks.{layer}.feed_forward.")
-        xs = [x + fed_forward(norm(x, block["feed_forward_norm.weight"]), feed_forward) for x in xs]
-    return np.stack([weights["head.weight"] @ norm(x, weights["final_norm.weight"]) for x in xs])
+        xs = [x + fed_forward(norm(x, block["feed_forward_norm.weight"]), feed_forward, spec) for x in xs]
+    head = weights["embedding.weight" if spec.is_tied else "head.weight"]
+    return np.stack([head @ norm(x, weights["final_norm.weight"]) for x in xs])
 
 
 @over_specs
@@ -186,6 +201,13 @@ def test_the_sequences_of_a_batch_do_not_meet():
 
     alone = torch.cat([model(row[None]) for row in tokens])
     torch.testing.assert_close(together, alone, rtol=1e-12, atol=1e-12)
+
+
+def test_a_tied_head_is_the_embedding_itself():
+    model = build(spec_of(12, 2, is_tied=True))
+
+    assert model.head.weight is model.embedding.weight
+    assert "head.weight" not in dict(model.named_parameters())
 
 
 SMALLEST = spec_of(4, 2, 1, d_ff=3, num_layers=1, vocab_size=5)

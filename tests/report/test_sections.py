@@ -10,6 +10,7 @@ from windtunnel.analysis.results import Results
 from windtunnel.records.record import ClockName, ColdCause, Failure, Probe, ProbeName, Status
 from windtunnel.report.build import build_document
 from windtunnel.report.document import Callout, CalloutKind, Document, Figure
+from windtunnel.spec.own_model import OwnModel
 
 Build = Callable[..., Document]
 
@@ -77,7 +78,7 @@ def test_an_axis_that_does_not_vary_is_said_once_and_has_no_column(document: Doc
     _, table = tables_of(document, "Complete results")
 
     assert [column.name for column in table.columns[:4]] == ["size", "workload", "warm-up", "n"]
-    assert "fp32, attention eager, compile off, batch 4, context 16, 40 timed steps" in texts_of(
+    assert "fp32, attention eager, compile off, checkpoint none, batch 4, context 16, 40 timed steps" in texts_of(
         section_of(document, "Complete results")
     )
 
@@ -347,8 +348,8 @@ def test_a_failure_keeps_its_whole_configuration_and_its_bytes(document: Documen
     (table,) = tables_of(document, "Failures")
 
     assert [cell.text for cell in table.rows[0]] == [
-        "deep · fp32 · attention eager · compile off · batch 4 · context 16 · training step · warm-up 0"
-        " · 40 timed steps · seed 0 · cuda:0",
+        "deep · fp32 · attention eager · compile off · checkpoint none · batch 4 · context 16 · training step"
+        " · warm-up 0 · 40 timed steps · seed 0 · cuda:0",
         "out of memory",
         "backward",
         "CUDA out of memory.",
@@ -746,3 +747,34 @@ def test_the_peak_memory_of_a_row_is_that_of_its_largest_process(report_of: Buil
     _, table = tables_of(report_of(first, larger), "Complete results")
 
     assert column_of(table, "peak memory (MiB)") == ["7.00"]
+
+
+def test_the_sizes_say_what_of_a_model_is_not_as_in_the_named_ones(report_of: Build):
+    special = TINY.model_copy(update={"is_tied": True, "activation": "relu", "name": "special"})
+
+    plain = report_of(make_record(make_task()))
+    mixed = report_of(make_record(make_task()), make_record(make_task(size=special)))
+
+    assert not {"activation", "head"} & {column.name for column in tables_of(plain, "Complete results")[0].columns}
+    sizes = tables_of(mixed, "Complete results")[0]
+    assert dict(zip(column_of(sizes, "size"), column_of(sizes, "activation"), strict=True)) == {
+        TINY.name: "swiglu",
+        "special": "relu",
+    }
+    assert dict(zip(column_of(sizes, "size"), column_of(sizes, "head"), strict=True)) == {
+        TINY.name: "own",
+        "special": "tied",
+    }
+
+
+def test_of_a_users_own_model_only_what_was_counted_is_said(report_of: Build):
+    own = OwnModel(factory="my.models:make", vocab_size=50)
+
+    document = report_of(
+        make_record(make_task(size=own)), make_record(make_task(size=own, workload="train_step"), parameters=None)
+    )
+
+    sizes, cells = tables_of(document, "Complete results")
+    assert [cell.text for cell in sizes.rows[0]] == ["my.models:make", *["–"] * 4, "50", "4.3"]
+    assert not {"rate", "of peak"} & {column.name for column in cells.columns}
+    assert "attention its own" in texts_of(section_of(document, "Complete results"))

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from factory import TINY, make_task
 from windtunnel.spec.cell import Cell, MeasurePlan, Task
 from windtunnel.spec.model import ModelSpec
+from windtunnel.spec.own_model import OwnModel
 
 TINY_KEY = "8d34c6a4a78a7aec"
 """The key of `make_task()`, as it stands in stores: if it changes, every stored result is lost."""
@@ -43,6 +44,7 @@ OTHER_CELL: dict[str, Any] = {
     "precision": "bf16",
     "attention": "sdpa",
     "compile": "default",
+    "checkpoint": "every:2",
     "device": "cuda:0",
     "seed": 1,
 }
@@ -64,6 +66,8 @@ OTHER_MODEL = {
     "num_kv_heads": 2,
     "vocab_size": 102,
     "rope_theta": 20_000.0,
+    "is_tied": True,
+    "activation": "gelu",
 }
 
 
@@ -109,7 +113,7 @@ def test_the_key_is_the_same_in_another_process(hash_seed: str):
 def test_the_key_changes_with_each_field_of_the_cell(field: str):
     cell = make_task().cell.model_copy(update={field: OTHER_CELL[field]})
 
-    key = Task(cell=cell, plan=MeasurePlan()).key()
+    key = Task.model_construct(cell=cell, plan=MeasurePlan()).key()  # nothing is computed again without a backward
 
     assert key != TINY_KEY
 
@@ -215,6 +219,43 @@ def test_the_label_leaves_out_that_nothing_is_compiled():
 
 def test_the_label_names_the_compile_mode():
     assert "compile default" in make_task(compile="default").label()
+
+
+OWN = OwnModel(factory="my.models:make", vocab_size=50)
+
+
+def test_the_label_of_a_users_own_model_says_nothing_of_its_attention():
+    assert make_task(size=OWN).label() == "my.models:make · forward · context 16 · batch 4 · fp32 · warm-up 5"
+
+
+def test_attention_and_checkpointing_of_a_users_own_model_are_its_own():
+    cell = make_task(size=OWN).cell
+
+    assert (cell.attention_name, cell.checkpoint_name) == ("its own", "its own")
+
+
+@pytest.mark.parametrize("field", [{"attention": "sdpa"}, {"checkpoint": "ffn"}])
+def test_what_has_no_effect_on_a_users_own_model_is_refused(field: dict[str, str]):
+    with pytest.raises(ValidationError, match=r"has no effect on model 'my\.models:make'"):
+        make_task(size=OWN, workload="train_step", **field)
+
+
+@pytest.mark.parametrize("changes", [{"factory": "my.models:other"}, {"vocab_size": 51}])
+def test_the_key_changes_with_each_field_of_a_users_own_model(changes: dict[str, Any]):
+    assert make_task(size=OWN.model_copy(update=changes)).key() != make_task(size=OWN).key()
+
+
+def test_a_task_of_a_users_own_model_that_went_through_json_is_the_same_task():
+    task = make_task(size=OWN)
+
+    assert Task.model_validate_json(task.model_dump_json()) == task
+
+
+def test_the_label_names_the_checkpointing_if_there_is_one():
+    plain, checkpointed = (make_task(workload="train_step", checkpoint=name) for name in ("none", "every:2"))
+
+    assert "checkpoint" not in plain.label()
+    assert "checkpoint every:2" in checkpointed.label()
 
 
 REPLICA_KEYS = ("74b5ad457ec83916", "32a8889f9804acf0", "02fadbcfc1fa46f7")

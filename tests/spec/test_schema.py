@@ -13,6 +13,7 @@ SCHEMA = sweep_schema()
 ANNOTATIONS = {"title", "description", "default", "$defs"}
 TYPES: dict[str, type | tuple[type, ...]] = {
     "string": str,
+    "boolean": bool,
     "integer": int,
     "number": (int, float),
     "array": list,
@@ -26,7 +27,7 @@ def accepts(schema: dict[str, Any], value: Any) -> bool:
     checks = {
         "$ref": lambda ref: accepts(SCHEMA["$defs"][ref.removeprefix("#/$defs/")], value),
         "anyOf": lambda choices: any(accepts(choice, value) for choice in choices),
-        "type": lambda name: isinstance(value, TYPES[name]) and not isinstance(value, bool),
+        "type": lambda name: isinstance(value, TYPES[name]) and isinstance(value, bool) == (name == "boolean"),
         "enum": lambda known: value in known,
         "const": lambda only: value == only,
         "pattern": lambda pattern: re.search(pattern, value) is not None,

@@ -7,6 +7,7 @@ from windtunnel.errors import SpecError
 from windtunnel.spec.cell import Task
 from windtunnel.spec.grid import MAX_TASKS
 from windtunnel.spec.model import NAMED_SIZES
+from windtunnel.spec.own_model import OwnModel
 from windtunnel.spec.sweep import load_sweep, make_sweep
 
 OWN_SIZE = {"d_model": 64, "num_layers": 2, "num_heads": 4}
@@ -59,6 +60,7 @@ def test_every_field_of_the_grid_reaches_its_task():
         precision="bf16",
         attention="sdpa",
         compile="default",
+        checkpoint="every:4",
         warmup=0,
         steps=7,
         seed=11,
@@ -68,6 +70,7 @@ def test_every_field_of_the_grid_reaches_its_task():
     assert cell.model == NAMED_SIZES["xl"]
     assert (cell.context_length, cell.batch_size, cell.workload) == (64, 3, "train_step")
     assert (cell.precision, cell.attention, cell.compile) == ("bf16", "sdpa", "default")
+    assert cell.checkpoint == "every:4"
     assert (cell.device, cell.seed) == ("cpu", 11)
     assert (task.plan.warmup, task.plan.steps) == (0, 7)
 
@@ -100,6 +103,22 @@ def test_shape_fields_alone_make_a_size_named_after_them():
 
     assert model.name == "d64-l2-h4"
     assert (model.d_ff, model.kv_heads, model.vocab_size) == (256, 2, 99)
+
+
+def test_a_tied_head_and_an_activation_are_part_of_the_shape():
+    (small,) = make_sweep({"size": "small", "tied": True, "activation": "gelu"}).models()
+    (own,) = make_sweep({"d_model": 64, "layers": 2, "heads": 4, "tied": True, "activation": "relu"}).models()
+
+    assert (small.is_tied, small.activation, small.name) == (True, "gelu", "small (is_tied=True, activation=gelu)")
+    assert (own.is_tied, own.activation) == (True, "relu")
+
+
+def test_models_of_ones_own_stand_in_place_of_sizes():
+    tasks = expand(model=["a:b", "a:c"], mode="forward", vocab=50)
+
+    assert [task.cell.model for task in tasks] == [
+        OwnModel(factory=factory, vocab_size=50) for factory in ("a:b", "a:c")
+    ]
 
 
 def test_shape_fields_change_every_named_size_and_show_in_its_name():

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from windtunnel.analysis.comparisons import grid_point, ratio_span
 from windtunnel.analysis.results import Row
 from windtunnel.cost.attention import attention_bytes, score_matrix_bytes
-from windtunnel.cost.step import cost_of
+from windtunnel.cost.step import attention_cost
 from windtunnel.records.record import Status, TensorError
 from windtunnel.spec.attention import AttentionSpec
 from windtunnel.spec.tables import PRECISIONS
@@ -144,7 +144,7 @@ def memory_use(row: Row) -> MemoryUse | None:
         saved=saved,
         forward_peak=forward,
         backward_peak=backward,
-        least=cost_of(row.cell).floor_bytes,
+        least=attention_cost(row.cell, shape_of(row)).floor_bytes,
         matrices=matrices_held(row, allocated=allocated, saved=saved) if trains else None,
     )
 
@@ -168,7 +168,7 @@ def matrices_held(row: Row, *, allocated: int | None, saved: int | None) -> floa
         shape, batch_size=cell.batch_size, seq_len=cell.context_length, element_bytes=element_bytes
     )
     if allocated is not None and size >= _SMALLEST_MATRIX_BYTES:
-        resident = cost_of(cell).resident_bytes
+        resident = attention_cost(cell, shape).resident_bytes
         return max(0.0, (allocated - resident["inputs"] - resident["output"]) / size)
     if saved is None:
         return None

@@ -128,12 +128,12 @@ _COMPILED_INSIDE = ("compiled", "flex")
 
 
 def expected(cell: Cell) -> Expectation | None:
-    """Return what has to run for a cell; None for attention of the user's own, of which nothing is known.
+    """Return what has to run for a cell; None for attention or a model of the user's own, of which nothing is known.
 
     Only a whole model that is compiled around it has to show that it was.
     """
     is_compiled = cell.compile != "off"
-    if cell.attention not in _NEEDED:
+    if cell.attention_name not in _NEEDED:
         if cell.is_attention or not is_compiled:
             return None
         return Expectation(needed=frozenset(), allowed=frozenset(FUSED), is_compiled=True, may_inductor=True)
@@ -174,7 +174,7 @@ def _judge(row: Row, kernels: Sequence[Kernel]) -> KernelVerdict:
     attending = tuple(kernel for kernel in kernels if kernel.phase in _ATTENDING)
     ran = _in_words({classify(kernel.name) for kernel in attending})
     compiled = "" if cell.compile == "off" else f", compile {cell.compile}"
-    asked = f"asked for {cell.attention}{compiled}"
+    asked = f"asked for {cell.attention_name}{compiled}"
     fault = _fault(cell, [phase for phase in row.phases if phase in _ATTENDING], attending, ran)
     return KernelVerdict(ran=ran, is_as_asked=fault is None, sentence=f"{asked}, ran {fault or ran}")
 

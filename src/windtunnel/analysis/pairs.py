@@ -8,6 +8,7 @@ from windtunnel.records.environment import Environment
 from windtunnel.records.pair import PairRecord, PairSide
 from windtunnel.records.record import ClockName, Status
 from windtunnel.records.store import StoredComparison
+from windtunnel.spec.checkpoint import NO_CHECKPOINT
 from windtunnel.statistics.paired import Side, Verdict, benjamini_hochberg
 from windtunnel.statistics.pairing import Finding
 from windtunnel.units import counted, percent
@@ -130,12 +131,13 @@ def describe_sides(stored: StoredComparison) -> Sides:
     b = _phrases(stored.record.b, stored.environment_b)
     differing = [name for name in dict.fromkeys([*a, *b]) if a.get(name) != b.get(name)]
     if "size" in differing:  # the name says it; the single fields are for models that share one
-        differing = [name for name in differing if name not in _model_fields(stored.record.a)]
+        of_models = _model_fields(stored.record.a) | _model_fields(stored.record.b)
+        differing = [name for name in differing if name not in of_models]
     of_a, of_b = (", ".join(phrases.get(name) or f"no {name}" for name in differing) for phrases in (a, b))
     return Sides(shared=tuple(a[name] for name in _NAMED if name not in differing and a[name]), a=of_a, b=of_b)
 
 
-_NAMED = ("size", "workload", "context", "batch", "precision", "attention", "compile", "warm-up", "cache")
+_NAMED = ("size", "workload", "context", "batch", "precision", "attention", "compile", "checkpoint", "warm-up", "cache")
 """What a cell is called by; the other phrases are said only where the sides differ."""
 
 _SURROUNDINGS = ("python", "torch", "cuda", "cudnn", "triton", "driver", "device_name", "host_cpu")
@@ -150,8 +152,9 @@ def _phrases(side: PairSide, environment: Environment) -> dict[str, str]:
         "context": f"{'seq' if cell.is_attention else 'context'} {cell.context_length}",
         "batch": f"batch {cell.batch_size}",
         "precision": cell.precision,
-        "attention": f"attention {cell.attention}",
+        "attention": f"attention {cell.attention_name}",
         "compile": "" if cell.compile == "off" else f"compile {cell.compile}",
+        "checkpoint": "" if cell.checkpoint == NO_CHECKPOINT else f"checkpoint {cell.checkpoint}",
         "warm-up": f"warm-up {side.task.plan.warmup}",
         "cache": "" if side.task.plan.cache == "warm" else f"{side.task.plan.cache} cache",
         "seed": f"seed {cell.seed}",

@@ -18,6 +18,7 @@ from windtunnel.records.store import Run, Store, StoredComparison, StoredRecord,
 from windtunnel.spec.attention import AttentionSpec
 from windtunnel.spec.cell import Cell, MeasurePlan
 from windtunnel.spec.model import ModelSpec
+from windtunnel.spec.own_model import OwnModel
 from windtunnel.spec.tables import PRECISIONS
 from windtunnel.statistics.batches import Floats
 from windtunnel.statistics.interval import Estimate, median_intervals, process_interval
@@ -72,6 +73,11 @@ class Row:
     def shape(self) -> Hashable:
         """The fields of the model as one plain value: models compared field by field are slow over a large grid."""
         return _SHAPES[type(self.cell.model)](self.cell.model)
+
+    @property
+    def size_rank(self) -> int:
+        """A number to order sizes by: the parameters; 0 where nobody could count them."""
+        return self.record.parameters or 0
 
     @cached_property
     def conditions(self) -> tuple[Conditions, ...]:
@@ -179,7 +185,7 @@ class Row:
 
 _peaks = cache(peaks_of)
 _CLEAN = Irregularities()
-_SHAPES = {kind: attrgetter(*kind.model_fields) for kind in (ModelSpec, AttentionSpec)}
+_SHAPES = {kind: attrgetter(*kind.model_fields) for kind in (ModelSpec, OwnModel, AttentionSpec)}
 
 
 class Batch:

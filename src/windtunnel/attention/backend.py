@@ -1,6 +1,5 @@
 """What a backend is, what it declares that it can do, and how its name becomes one."""
 
-import importlib
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from windtunnel.attention.loading import load_attribute
 from windtunnel.errors import SpecError, UnsupportedError
 from windtunnel.spec.tables import ATTENTION_BACKENDS
 
@@ -217,16 +217,9 @@ def load_backend(name: str) -> Backend:
     Raises:
         SpecError: There is no such module or attribute, or it cannot be called.
     """
-    path = ATTENTION_BACKENDS.get(name, name)
-    module_name, _, attribute = path.partition(":")
-    if module_name.startswith("."):
-        raise SpecError(f"attention {name!r} cannot be loaded: its module is relative; write it as module:function")
-    try:
-        found = getattr(importlib.import_module(module_name), attribute)
-    except (ImportError, AttributeError) as error:
-        raise SpecError(f"attention {name!r} cannot be loaded: {error}; write it as module:function") from error
+    found = load_attribute(f"attention {name!r}", ATTENTION_BACKENDS.get(name, name))
     if name in ATTENTION_BACKENDS and not isinstance(found, Backend):
-        found = found()
+        found = cast("Callable[[], Backend]", found)()
     if isinstance(found, Backend):
         return found
     if not callable(found):

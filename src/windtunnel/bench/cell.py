@@ -1,7 +1,7 @@
 """Measure one cell and make its record, whatever happens on the way."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -12,6 +12,7 @@ from windtunnel.bench.batching import LOOK_STEPS, NOT_BATCHED, runs_needed, warn
 from windtunnel.bench.build import build_workload
 from windtunnel.bench.cache import CacheFlush
 from windtunnel.bench.clock import Clock, StepTimes, make_clock
+from windtunnel.bench.counting import count_flops
 from windtunnel.bench.failing import explain_error
 from windtunnel.bench.inspection import Findings, Inspection, Look, Sampled
 from windtunnel.bench.loop import StepError, no_garbage_collection, run_steps, to_samples
@@ -21,7 +22,8 @@ from windtunnel.bench.telemetry import TelemetrySampler
 from windtunnel.bench.workload import Workload
 from windtunnel.cost.step import cost_of
 from windtunnel.records.record import ColdCause, Failure, Memory, Record, Samples, Status, Telemetry
-from windtunnel.spec.cell import FEWEST_SAMPLES, Task
+from windtunnel.spec.cell import FEWEST_SAMPLES, Cell, Task
+from windtunnel.spec.own_model import OwnModel
 from windtunnel.spec.tables import WORKLOADS
 from windtunnel.statistics.steady import WINDOW, is_steady
 from windtunnel.statistics.stopping import StoppingRule, precision_of
@@ -65,8 +67,9 @@ def measure_cell(
         status=status,
         total=kind.total,
         timed=kind.timed,
-        flops=cost.flops,
-        parameters=cost.parameters,
+        flops=cost.flops if cost else attempt.flops,
+        flops_by="formula" if cost else "counter",
+        parameters=cost.parameters if cost else attempt.parameters,
         samples=attempt.samples,
         memory=attempt.memory,
         failure=failure,
@@ -109,6 +112,8 @@ class _Attempt:
     telemetry: Telemetry | None = None
     cold_causes: dict[str, float] = field(default_factory=dict)
     runs: int = 1
+    parameters: int | None = None
+    flops: Mapping[str, int] = field(default_factory=dict[str, int])
     findings: Findings = field(default_factory=Findings)
     _flush: CacheFlush | None = None
     _meter: MemoryMeter | None = None
@@ -150,6 +155,7 @@ class _Attempt:
                 self._open(device)
             self._meter = MemoryMeter(device)
             workload = build_workload(cell)
+            self.parameters = workload.parameters
             self._is_compiled = workload.is_compiled
             if plan.cache == "cold":
                 self._flush = CacheFlush(device)
@@ -180,7 +186,17 @@ class _Attempt:
             return Status.BAD_NUMERICS, Failure(stage="measure", message=f"{fault} after {count} timed steps")
         if self.with_probes:
             self._inspect(workload, clock)
+            if isinstance(cell.model, OwnModel):
+                self._count_flops(cell)
         return Status.OK, None
+
+    def _count_flops(self, cell: Cell) -> None:
+        """Count what no formula knows; after the samples, as it takes the host's time."""
+        with self.stage("probe"):
+            counted = count_flops(cell)
+        self.flops = counted.flops
+        if counted.warning:
+            self.warnings.append(counted.warning)
 
     def _make_clock(self, workload: Workload, device: torch.device) -> Clock:
         """Return the clock of the cell, for as many steps as are run between two looks at it."""

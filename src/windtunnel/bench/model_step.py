@@ -15,9 +15,13 @@ from windtunnel.attention.own_code import with_own_code
 from windtunnel.bench.precision import begin_step, check_precision, dtype_of
 from windtunnel.bench.workload import Phase, Workload
 from windtunnel.errors import UnsupportedError
-from windtunnel.models.transformer import build_model
+from windtunnel.models.own import CheckedOnce, OwnTransformer, build_own_model
+from windtunnel.models.transformer import Transformer, build_model
+from windtunnel.spec.attention import AttentionSpec
 from windtunnel.spec.cell import Cell
+from windtunnel.spec.checkpoint import parse_checkpoint
 from windtunnel.spec.model import ModelSpec
+from windtunnel.spec.own_model import OwnModel
 from windtunnel.spec.tables import PRECISIONS, WORKLOADS
 
 LEARNING_RATE = 1e-4
@@ -29,50 +33,37 @@ def build_model_step(cell: Cell) -> Workload:
 
     Raises:
         UnsupportedError: The device, the precision or the attention backend cannot do it.
+        SpecError: The code that makes a model of the user's own cannot be loaded, or does not make one.
     """
     device = torch.device(cell.device)
-    assert isinstance(cell.model, ModelSpec)
+    assert not isinstance(cell.model, AttentionSpec)
     check_precision(cell, device)
     precision = PRECISIONS[cell.precision]
-    backend = load_backend(cell.attention)
-    product_dtype = dtype_of(precision.autocast or precision.weights)
-    backend.check(
-        cell.attention,
-        device=device,
-        dtype=product_dtype,
-        d_head=cell.model.d_head,
-        is_causal=True,
-        is_grouped=cell.model.kv_heads != cell.model.num_heads,
-        needs_backward=cell.workload != "forward",
-    )
-    if backend.is_compiled and cell.compile != "off":
-        raise UnsupportedError(
-            f"attention {cell.attention!r} compiles itself, and cannot be part of a model under compile "
-            f"{cell.compile!r}: use compile 'off', or another attention"
-        )
-    model = build_model(
-        cell.model,
-        backend.attend,
-        context_length=cell.context_length,
-        device=device,
-        dtype=dtype_of(precision.weights),
-        seed=cell.seed,
-    )
+    product_dtype = dtype_of(precision.product_dtype)
+    if isinstance(cell.model, OwnModel):
+        model, compiles_itself = _own_model(cell, cell.model, device), False
+    else:
+        model, compiles_itself = _reference_model(cell, cell.model, device)
     generator = torch.Generator(device).manual_seed(cell.seed)
     tokens = torch.randint(
         cell.model.vocab_size, (cell.batch_size, cell.context_length + 1), generator=generator, device=device
     )
     autocast = torch.autocast(device.type, dtype=product_dtype, enabled=precision.autocast is not None)
+    trains = cell.workload != "forward"
     run_model: Callable[[Tensor], Tensor] = model
     if cell.compile != "off":
         # fullgraph: a graph break is an error instead of a silently slower mixture.
         run_model = torch.compile(_with_own_code(model, cell), mode=cell.compile, fullgraph=True)
-    is_compiled = backend.is_compiled or cell.compile != "off"
+    parameters = None
+    if isinstance(cell.model, OwnModel):
+        run_model = CheckedOnce(cell.model, run_model, trains=trains)
+        parameters = sum(parameter.numel() for parameter in model.parameters())
+    is_compiled = compiles_itself or cell.compile != "off"
     inputs, targets = tokens[:, :-1].contiguous(), tokens[:, 1:].contiguous()
     begin = partial(begin_step, uses_tf32=precision.tf32, is_compiled=cell.compile != "off")
-    if cell.workload == "forward":
+    if not trains:
         inference = _Inference(run_model, autocast, inputs, begin_step=begin)
-        return replace(inference.workload(), is_compiled=is_compiled)
+        return replace(inference.workload(), is_compiled=is_compiled, parameters=parameters)
     uses_scaler = cell.workload == "train_step" and precision.autocast == "float16"
     training = _Training(
         run_model,
@@ -83,7 +74,44 @@ def build_model_step(cell: Cell) -> Workload:
         optimizer=torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, fused=True),
         scaler=torch.amp.GradScaler(device.type, enabled=uses_scaler),
     )
-    return replace(training.workload(cell.workload), is_compiled=is_compiled)
+    return replace(training.workload(cell.workload), is_compiled=is_compiled, parameters=parameters)
+
+
+def _own_model(cell: Cell, spec: OwnModel, device: torch.device) -> OwnTransformer:
+    """Return the user's model, in the mode of its workload: layers such as dropout differ between the two."""
+    dtype = dtype_of(PRECISIONS[cell.precision].weights)
+    model = build_own_model(spec, context_length=cell.context_length, device=device, dtype=dtype, seed=cell.seed)
+    return OwnTransformer(model.train(cell.workload != "forward"))
+
+
+def _reference_model(cell: Cell, spec: ModelSpec, device: torch.device) -> tuple[Transformer, bool]:
+    """Return the reference model with its attention, and whether that compiles itself."""
+    precision = PRECISIONS[cell.precision]
+    backend = load_backend(cell.attention)
+    backend.check(
+        cell.attention,
+        device=device,
+        dtype=dtype_of(precision.product_dtype),
+        d_head=spec.d_head,
+        is_causal=True,
+        is_grouped=spec.kv_heads != spec.num_heads,
+        needs_backward=cell.workload != "forward",
+    )
+    if backend.is_compiled and cell.compile != "off":
+        raise UnsupportedError(
+            f"attention {cell.attention!r} compiles itself, and cannot be part of a model under compile "
+            f"{cell.compile!r}: use compile 'off', or another attention"
+        )
+    model = build_model(
+        spec,
+        backend.attend,
+        context_length=cell.context_length,
+        device=device,
+        dtype=dtype_of(precision.weights),
+        seed=cell.seed,
+        checkpoint=parse_checkpoint(cell.checkpoint),
+    )
+    return model, backend.is_compiled
 
 
 def _with_own_code(model: torch.nn.Module, cell: Cell) -> torch.nn.Module:

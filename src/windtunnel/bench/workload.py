@@ -21,7 +21,8 @@ class Workload:
     `reset` runs before each step, outside of any timed region, and sets what is global to the process as this step
     needs it, so that the steps of two workloads may take turns. `fault` says what is wrong with the numbers of
     the last step (a loss that is not finite), or None. `total` names the whole step. `is_compiled` says that the
-    first step runs torch.compile, for the model or inside of its attention.
+    first step runs torch.compile, for the model or inside of its attention. `parameters` are counted in the model where
+    no closed form knows them, and None otherwise.
 
     Attention alone has two more. `repeat` sets how often later steps run each phase in a row; None where a phase can
     run only once a step. `tensors` returns the inputs and, after a step, its results by name; None for whole models.
@@ -32,5 +33,6 @@ class Workload:
     reset: Callable[[], None]
     fault: Callable[[], str | None]
     is_compiled: bool = False
+    parameters: int | None = None
     repeat: Callable[[int], None] | None = None
     tensors: Callable[[], Mapping[str, Tensor]] | None = None

@@ -60,7 +60,7 @@ def command(
     chosen = _chosen(sweep, fields)
     device = device or (chosen.device if isinstance(chosen, AnySweep) else "auto")
     if dry_run:
-        print_plan(chosen, device)
+        print_plan(chosen, device, store=store)
     else:
         run_and_report(chosen, device=device, store=store, fresh=fresh, timeout=seconds, report=report)
 

@@ -11,15 +11,20 @@ import typer
 
 from windtunnel.errors import SpecError, unknown_name
 from windtunnel.spec.attention import MAX_D_HEAD
-from windtunnel.spec.model import NAMED_SIZES
+from windtunnel.spec.checkpoint import CHECKPOINT_KINDS
+from windtunnel.spec.model import ACTIVATIONS, NAMED_SIZES
 from windtunnel.spec.tables import ATTENTION_BACKENDS, COMPILE_MODES, PRECISIONS, STEP_WORKLOADS
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Flag:
-    """A flag and the sweep field of the same name; lists are written with commas."""
+    """A flag and the sweep field of the same name; lists are written with commas.
+
+    One with an `opposite` takes no value: it says true, and its opposite false.
+    """
 
     help: str
+    opposite: str | None = None
     is_list: bool = False
     is_number: bool = False
     metavar: str = "NAME"
@@ -65,6 +70,11 @@ _HOW_FLAGS = {
 
 CELL_FLAGS = {
     "size": Flag(is_list=True, help=f"Sizes: {_names(NAMED_SIZES)}."),
+    "model": Flag(
+        is_list=True,
+        metavar="MODULE:ATTR",
+        help="In place of a size: code of your own that makes a torch.nn.Module, tokens to logits.",
+    ),
     "context": Flag(is_list=True, is_number=True, help="Tokens of each sequence. [dim]default: 256[/]"),
     "batch": Flag(is_list=True, is_number=True, help="Sequences of a step. [dim]default: 4[/]"),
     "mode": Flag(is_list=True, help=f"Workloads: {_names(STEP_WORKLOADS)}. [dim]default: all[/]"),
@@ -76,12 +86,24 @@ CELL_FLAGS = {
         is_list=True, help=f"{_names(ATTENTION_BACKENDS)}, or module:attr of your own. [dim]default: eager[/]"
     ),
     "compile": _COMPILE,
+    "checkpoint": Flag(
+        is_list=True,
+        help=f"Activations that backward computes again: {_names(CHECKPOINT_KINDS)}; every:N keeps the input of each N "
+        "blocks only, selective the results of products with weights and of fused attention, ffn all but the "
+        "feed-forward parts. [dim]default: none[/]",
+    ),
     "d_model": Flag(is_number=True, panel=_SHAPE, help="Width; with --size it overrides the named one."),
     "d_ff": Flag(is_number=True, panel=_SHAPE, help="Feed-forward width. [dim]default: 4 * d_model[/]"),
     "layers": Flag(is_number=True, panel=_SHAPE, help="Number of blocks."),
     "heads": Flag(is_number=True, panel=_SHAPE, help="Query heads."),
     "kv_heads": Flag(is_number=True, panel=_SHAPE, help="Key and value heads. [dim]default: as many as heads[/]"),
     "vocab": Flag(is_number=True, panel=_SHAPE, help="Number of tokens. [dim]default: 10,000[/]"),
+    "activation": Flag(panel=_SHAPE, help=f"Of the feed-forward layer: {_names(ACTIVATIONS)}. [dim]default: swiglu[/]"),
+    "tied": Flag(
+        panel=_SHAPE,
+        opposite="untied",
+        help="The output head shares the weights of the embedding. [dim]default: untied[/]",
+    ),
     **_HOW_FLAGS,
 }
 """The flags of a cell with a whole model, or a grid of them."""
@@ -146,7 +168,7 @@ def _with_flags(function: Callable[..., None], *, flags: Mapping[str, Flag]) -> 
 
     def command(**arguments: Any) -> None:
         given = {name: arguments.pop(name) for name in flags}
-        fields = {name: _parse(flags[name], text) for name, text in given.items() if text is not None}
+        fields = {name: _parse(flags[name], value) for name, value in given.items() if value is not None}
         function(fields=fields, **arguments)
 
     parameters = [
@@ -177,6 +199,12 @@ def parse_cell_flags(text: str, *, also: Collection[str] = ()) -> tuple[dict[str
     except ValueError as error:
         raise SpecError(f"{text!r} cannot be split into flags: {error}") from None
     known = {f"--{name.replace('_', '-')}": name for name in (*CELL_FLAGS, *also) if name not in COUNT_FLAGS}
+    switches = {
+        f"--{word}": {name: word == name}
+        for name, flag in CELL_FLAGS.items()
+        if flag.opposite
+        for word in (name, flag.opposite)
+    }
     fields: dict[str, object] = {}
     others: dict[str, str] = {}
     while words:
@@ -186,8 +214,13 @@ def parse_cell_flags(text: str, *, also: Collection[str] = ()) -> tuple[dict[str
                 f"{flag} has no effect on one side: pairs are taken until there is a verdict; to say how many, give "
                 "--target, --max-pairs or --max-time beside --a and --b"
             )
+        if flag in switches:
+            if equals:
+                raise SpecError(f"{flag} takes no value; write it as '{flag}'")
+            fields |= switches[flag]
+            continue
         if flag not in known:
-            raise SpecError(unknown_name("flag", flag, known))
+            raise SpecError(unknown_name("flag", flag, known.keys() | switches.keys()))
         if not equals:
             if not words or words[0].startswith("--"):
                 raise SpecError(f"{flag} has no value; write it as '{flag} VALUE'")
@@ -201,6 +234,11 @@ def parse_cell_flags(text: str, *, also: Collection[str] = ()) -> tuple[dict[str
 
 
 def _option(name: str, flag: Flag) -> object:
+    if flag.opposite:
+        words = f"--{name}/--{flag.opposite}"
+        return Annotated[
+            bool | None, typer.Option(words, help=flag.help, rich_help_panel=flag.panel, show_default=False)
+        ]
     metavar = ("N" if flag.is_number else flag.metavar) + (",…" if flag.is_list else "")
     option = typer.Option(
         f"--{name.replace('_', '-')}", help=flag.help, metavar=metavar, rich_help_panel=flag.panel, show_default=False
@@ -208,8 +246,10 @@ def _option(name: str, flag: Flag) -> object:
     return Annotated[str | None, option]
 
 
-def _parse(flag: Flag, text: str) -> object:
+def _parse(flag: Flag, text: str | bool) -> object:
     """Split at commas and read what looks like a whole number; anything else stays text for the sweep to refuse."""
+    if isinstance(text, bool):
+        return text
     parts = [part.strip() for part in text.split(",")] if flag.is_list else [text.strip()]
     values = [_number(part) if flag.is_number else part for part in parts]
     return values if flag.is_list else values[0]

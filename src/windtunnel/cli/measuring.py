@@ -1,11 +1,13 @@
 """What commands that measure a sweep share: options of a run, the run with its display, tables and report after it."""
 
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from windtunnel import units
@@ -13,22 +15,24 @@ from windtunnel.analysis.results import Results, load_results
 from windtunnel.cli import EXIT_INTERRUPTED, EXIT_NO
 from windtunnel.cli.comparing import PLAN, compare_backends
 from windtunnel.cli.console import make_console
+from windtunnel.cli.predicting import rows_table, unknown_texts
 from windtunnel.cli.progress import Display, is_repeated, tasks_text
+from windtunnel.cost.ceilings import Ceilings
 from windtunnel.cost.devices import peaks_of
-from windtunnel.cost.step import cost_of
+from windtunnel.cost.prediction import Prediction, Target, predict, target_named
 from windtunnel.errors import SpecError
+from windtunnel.records.ceilings import calibrated_ceilings
 from windtunnel.records.environment import Environment
 from windtunnel.records.record import Status
-from windtunnel.records.store import StoredComparison
+from windtunnel.records.store import StoredComparison, has_store, read_store
 from windtunnel.report.build import build_document
 from windtunnel.report.terminal import render_terminal
 from windtunnel.report.write import write_report
 from windtunnel.spec.attention_sweep import AttentionSweep
-from windtunnel.spec.cell import Task
+from windtunnel.spec.cell import Cell, Task
 from windtunnel.spec.quantities import parse_seconds
 from windtunnel.spec.sides import match_backends
 from windtunnel.spec.sweep import AnySweep
-from windtunnel.spec.tables import PRECISIONS
 from windtunnel.sweep.engine import ChooseSweep, RunSummary, measure_sweep
 from windtunnel.sweep.launch import describe_device
 
@@ -132,33 +136,23 @@ def _print_times(summary: RunSummary, comparing: float, console: Console) -> Non
     )
 
 
-def print_plan(sweep: AnySweep | ChooseSweep, device: str) -> None:
-    """Print the cells of `sweep` on a device, with what each must cost at least."""
+def print_plan(sweep: AnySweep | ChooseSweep, device: str, *, store: Path) -> None:
+    """Print the cells of `sweep` on a device, with what each is predicted to cost, hold and take, and the whole time.
+
+    Rates are those of the machine's calibration in the store where there is one, else of the device's datasheet.
+    """
     environment = describe_device(device)
     sweep = sweep if isinstance(sweep, AnySweep) else sweep(environment)
     console = make_console()
     tasks = sweep.expand(environment.device)
-    peaks = peaks_of(environment.device_name)
-    table = Table(title=f"{sweep.name}: {tasks_text(tasks)} on {environment.device_name}", title_justify="left")
-    columns = ("cell", "parameters", "FLOPs a step", "memory, at least", "time, at least")
-    has_parameters = sweep.kind == "step"
-    for name in columns:
-        if name != "parameters" or has_parameters:
-            table.add_column(name, justify="left" if name == "cell" else "right")
-    total = 0.0
-    for task in (task for task in tasks if task.replica == 0):
-        cost = cost_of(task.cell)
-        peak = peaks.flops_per_second(PRECISIONS[task.cell.precision].peak) if peaks else None
-        seconds = task.plan.fewest_steps * cost.step_flops / peak if peak else None
-        total += seconds or 0.0
-        table.add_row(
-            task.cell_label(),
-            *([units.count(cost.parameters)] if has_parameters else []),
-            units.count(cost.step_flops, "FLOP"),
-            units.memory(cost.floor_bytes),
-            units.duration(seconds),
+    target = _target_of(environment, store)
+    predictions = {task.cell: predict(task.cell, target) for task in tasks}
+    console.print(
+        rows_table(
+            f"{sweep.name}: {tasks_text(tasks)} on {environment.device_name}",
+            ((task.cell_label(), predictions[task.cell]) for task in tasks if task.replica == 0),
         )
-    console.print(table)
+    )
     for exclusion in sweep.exclude:
         console.print(f"left out: {exclusion.reason}", style="dim")
     if isinstance(sweep, AttentionSweep) and sweep.compare:
@@ -167,10 +161,35 @@ def print_plan(sweep: AnySweep | ChooseSweep, device: str) -> None:
             f"Then {', '.join(f'{a} against {b}' for a, b in sweep.comparisons())}: {pairs} in pairs, each for at most "
             f"{units.duration(PLAN.max_seconds)}, building and warm-up not counted."
         )
-    if peaks:
-        console.print(
-            f"All steps at the datasheet's peak: {units.duration(total)}. Real steps take longer, and each cell adds "
-            "about a second; a cell without warm-up, and each of several processes, adds the start of a process."
+    for reason in unknown_texts(predictions.values()):
+        console.print(f"not predicted: {escape(reason)}", style="dim", highlight=False, soft_wrap=True)
+    console.print(_total_text(tasks, predictions, target), highlight=False, soft_wrap=True)
+
+
+def _target_of(environment: Environment, store: Path) -> Target:
+    """Return the machine as a prediction needs it."""
+    peaks = peaks_of(environment.device_name)
+    ceilings: Ceilings | None = None
+    if has_store(store):
+        with read_store(store) as opened:
+            found = opened.calibration(environment.machine())
+        ceilings = calibrated_ceilings(found, peaks) if found else None
+    return target_named(environment.device_name, memory_bytes=environment.device_memory_bytes, ceilings=ceilings)
+
+
+def _total_text(tasks: Sequence[Task], predictions: Mapping[Cell, Prediction], target: Target) -> str:
+    """Say how long all steps take together, or why that is not known."""
+    if target.ceilings is None:
+        return (
+            f"What {target.name} can do is not known, so no time is predicted; windtunnel calibrate measures it, and "
+            "--dry-run with the same --store uses that."
         )
-    else:
-        console.print("The peak of this device is not known, so no time is predicted.")
+    times = {cell: one.time.seconds if one.time else None for cell, one in predictions.items()}
+    known = [(task, seconds) for task in tasks if (seconds := times[task.cell]) is not None]
+    total = sum(task.plan.fewest_steps * seconds for task, seconds in known)
+    left = len(tasks) - len(known)
+    without = f" ({units.counted(left, 'measurement')} not predicted is not in it)" if left else ""
+    return (
+        f"All steps together: about {units.duration(total)}{without}, by the {target.ceilings.source}. Each cell adds "
+        "about a second; a cell without warm-up, and each of several processes, adds the start of a process."
+    )

@@ -50,7 +50,7 @@ def command(
     chosen = load_sweep(find_sweep(sweep)) if sweep else _preset_of_machine
     device = device or (chosen.device if isinstance(chosen, AnySweep) else "auto")
     if dry_run:
-        print_plan(chosen, device)
+        print_plan(chosen, device, store=store)
     else:
         run_and_report(chosen, device=device, store=store, fresh=fresh, timeout=seconds, report=report)
 

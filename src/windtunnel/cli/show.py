@@ -102,8 +102,9 @@ def _facts(stored: StoredRecord) -> Iterator[tuple[str, str]]:
         yield "attention alone", shape
     else:
         yield "model", shape
-        yield "parameters", f"{record.parameters:,}"
-    yield "cell", ", ".join(f"{name} {value}" for name, value in cell.model_dump(exclude={"model"}).items())
+        yield "parameters", units.NOT_KNOWN if record.parameters is None else f"{record.parameters:,}"
+    fields = cell.model_dump(exclude={"model"}) | {"attention": cell.attention_name, "checkpoint": cell.checkpoint_name}
+    yield "cell", ", ".join(f"{name} {value}" for name, value in fields.items())
     yield "plan", _plan(record)
     yield (
         "machine",

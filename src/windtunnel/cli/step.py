@@ -41,6 +41,6 @@ def command(
     seconds = parse_timeout(timeout)
     sweep = make_sweep(fields | ({"device": device} if device else {}))
     if dry_run:
-        print_plan(sweep, sweep.device)
+        print_plan(sweep, sweep.device, store=store)
     else:
         run_and_report(sweep, device=None, store=store, fresh=fresh, timeout=seconds, report=report)

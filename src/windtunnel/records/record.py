@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from pydantic import ConfigDict, TypeAdapter
 
@@ -183,7 +183,9 @@ class Record:
     Attributes:
         total: The name of the phase that is the whole step.
         timed: For each phase, what lies inside its timed region, in words.
-        flops: Matrix-product FLOPs by phase, by closed form.
+        flops: Matrix-product FLOPs by phase, by closed form; of a user's own model as counted, or empty.
+        flops_by: Where these come from: a formula, or torch's counter on tensors without memory.
+        parameters: Of the model, 0 of attention alone; None of a user's own model that was never built.
         stages: Seconds that the worker spent: build, compile, warmup, measure, probe, clean.
         warnings: What a reader should know before trusting the numbers.
         process: A number that tells the processes of one run apart.
@@ -210,7 +212,7 @@ class Record:
     total: str
     timed: Mapping[str, str]
     flops: Mapping[str, int]
-    parameters: int
+    parameters: int | None
     samples: tuple[Samples, ...]
     memory: Memory | None
     failure: Failure | None
@@ -230,6 +232,7 @@ class Record:
     phase_memory: tuple[PhaseMemory, ...] = ()
     kernels: tuple[Kernel, ...] = ()
     errors: tuple[TensorError, ...] = ()
+    flops_by: Literal["formula", "counter"] = "formula"
 
     def series(self, phase: str, clock: ClockName) -> Samples | None:
         """Return the samples of a phase on a clock, or None where there are none."""

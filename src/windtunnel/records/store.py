@@ -111,7 +111,7 @@ class Store:
                 "batch_size": cell.batch_size,
                 "context_length": cell.context_length,
                 "precision": cell.precision,
-                "attention": cell.attention,
+                "attention": cell.attention_name,
                 "compile": cell.compile,
                 "device": cell.device,
                 "warmup": _AUTO if plan.warmup == "auto" else plan.warmup,
@@ -179,6 +179,23 @@ class Store:
             with _damage_named(f"calibration {number}", self.folder):
                 return calibration_from_json(text)
         return None
+
+    def calibrations(self) -> tuple[tuple[Calibration, Environment], ...]:
+        """Return all calibrations with the machine that each is of, the latest first.
+
+        Raises:
+            StoreError: A row cannot be read as a calibration.
+        """
+        if not self._read("SELECT 1 FROM sqlite_schema WHERE name = 'calibrations'"):
+            return ()  # schema version 1, opened for reading
+        environments = self._environments()
+        found: list[tuple[Calibration, Environment]] = []
+        for number, identity, text in self._read(
+            "SELECT id, environment_id, calibration FROM calibrations ORDER BY id DESC"
+        ):
+            with _damage_named(f"calibration {number}", self.folder):
+                found.append((calibration_from_json(text), environments[identity]))
+        return tuple(found)
 
     def add_comparison(self, record: PairRecord, environment_a: Environment, environment_b: Environment) -> None:
         """Store a comparison in one transaction, under the machine of side A; earlier ones stay.
@@ -339,6 +356,11 @@ def open_store(folder: Path) -> Store:
             connection.close()
             raise
     return Store(connection, folder, is_writable=True)
+
+
+def has_store(folder: Path) -> bool:
+    """Whether there is a store in `folder`."""
+    return (folder / FILE_NAME).exists()
 
 
 def read_store(folder: Path) -> Store:

@@ -179,9 +179,11 @@ def _rates(rows: Sequence[Row]) -> tuple[Measure, ...]:
     if not any(rates.values()):
         return ()
     rate = rate_scale(rates.values())
+    is_counted = any(row.record.flops_by == "counter" for row in rows)
+    source = "by closed form, of a user's own model as counted," if is_counted else "by closed form"
     measures = [
         Measure(
-            column=number_column("rate", rate.unit, "Matrix-product FLOPs by closed form over the median of the step."),
+            column=number_column("rate", rate.unit, f"Matrix-product FLOPs {source} over the median of the step."),
             cell=lambda row: Cell(text=rate.text(rates[row])),
         )
     ]

@@ -11,7 +11,9 @@ from windtunnel.analysis.results import Results, Row
 from windtunnel.records.environment import Environment
 from windtunnel.records.store import Run, StoredComparison
 from windtunnel.report.document import Cell, Column, ColumnKind
+from windtunnel.spec.attention import AttentionSpec
 from windtunnel.spec.model import ModelSpec
+from windtunnel.spec.own_model import OwnModel
 
 _Thing = TypeVar("_Thing")
 
@@ -51,15 +53,21 @@ SIZE = Axis(
 )
 WORKLOAD = _axis("workload", "cell.workload", "{}", "What the timed step does.")
 PRECISION = _axis("precision", "cell.precision", "{}", "Formats of weights and matrix products.")
-ATTENTION = _axis("attention", "cell.attention", "attention {}", "Attention backend.")
+ATTENTION = _axis("attention", "cell.attention_name", "attention {}", "Attention backend.")
 COMPILE = _axis("compile", "cell.compile", "compile {}", "Mode of torch.compile.")
+CHECKPOINT = _axis(
+    "checkpoint",
+    "cell.checkpoint_name",
+    "checkpoint {}",
+    "Which activations backward computes again.",
+)
 BATCH = _axis("batch", "cell.batch_size", "batch {}", "Sequences of a step.", ColumnKind.NUMBER)
 CONTEXT = _axis("context", "cell.context_length", "context {}", "Tokens of each sequence.", ColumnKind.NUMBER)
 WARMUP = _axis("warm-up", "plan.warmup", "warm-up {}", "Untimed steps before the samples.", ColumnKind.NUMBER)
 STEPS = _axis("samples", "plan.samples_asked", "{}", "How many samples were asked for.")
 SEED = _axis("seed", "cell.seed", "seed {}", "Seed of weights and tokens.", ColumnKind.NUMBER)
 
-AXES = (SIZE, PRECISION, ATTENTION, COMPILE, BATCH, CONTEXT, WORKLOAD, WARMUP, STEPS, SEED)
+AXES = (SIZE, PRECISION, ATTENTION, COMPILE, CHECKPOINT, BATCH, CONTEXT, WORKLOAD, WARMUP, STEPS, SEED)
 """Every axis of steps of a model, in the order of columns."""
 
 BACKEND = _axis("backend", "cell.attention", "{}", "Attention backend.")
@@ -87,8 +95,8 @@ class NamedModel:
 
     name: str
     shape: Hashable
-    model: ModelSpec
-    parameters: int
+    model: ModelSpec | OwnModel
+    parameters: int | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -247,9 +255,7 @@ def _entries(axis: Axis, rows: Sequence[Row], names: Mapping[Hashable, str]) -> 
     for row in rows:
         value = axis.get(row)
         if value not in cells:
-            cells[value] = (
-                Cell(text=names[value], sort=row.record.parameters) if axis is SIZE else Cell(text=_text(axis, row))
-            )
+            cells[value] = Cell(text=names[value], sort=row.size_rank) if axis is SIZE else Cell(text=_text(axis, row))
     return [cells[axis.get(row)] for row in rows]
 
 
@@ -273,15 +279,17 @@ def _machine_names(environments: Mapping[str, Environment]) -> dict[str, str]:
 
 
 def _named_models(rows: Iterable[Row]) -> tuple[NamedModel, ...]:
-    first_of = {SIZE.get(row): row for row in reversed(tuple(rows)) if not row.cell.is_attention}
+    of_models = (row for row in rows if not row.cell.is_attention)
+    # Parameters of a user's own model are known of those rows only that could build it.
+    first_of = {SIZE.get(row): row for row in sorted(of_models, key=lambda row: row.size_rank)}
     fields = {shape: row.cell.model.model_dump(exclude={"name"}) for shape, row in first_of.items()}
     names = _distinct({shape: row.cell.model.name for shape, row in first_of.items()}, fields)
     models = (
         NamedModel(name=names[shape], shape=shape, model=row.cell.model, parameters=row.record.parameters)
         for shape, row in first_of.items()
-        if isinstance(row.cell.model, ModelSpec)
+        if not isinstance(row.cell.model, AttentionSpec)
     )
-    return tuple(sorted(models, key=attrgetter("parameters", "name")))
+    return tuple(sorted(models, key=lambda named: (named.parameters or 0, named.name)))
 
 
 def _distinct(names: Mapping[_Thing, str], fields: Mapping[_Thing, Mapping[str, object]]) -> dict[_Thing, str]:

@@ -11,6 +11,7 @@ from windtunnel.report.scope import (
     BACKEND,
     BATCH,
     CACHE,
+    CHECKPOINT,
     COMPILE,
     CONTEXT,
     D_HEAD,
@@ -37,7 +38,7 @@ MAX_PANELS = 4
 MAX_POINTS = 200
 """More points than this on one line cannot be told apart."""
 
-_CHANNELS = (WORKLOAD, CONTEXT, ATTENTION, PRECISION, COMPILE, BATCH, WARMUP, STEPS, SEED)
+_CHANNELS = (WORKLOAD, CONTEXT, ATTENTION, PRECISION, COMPILE, CHECKPOINT, BATCH, WARMUP, STEPS, SEED)
 
 _ATTENTION_CHANNELS = (
     *(BACKEND, COMPILE, D_HEAD, MASK, HEADS, BATCH),
@@ -104,7 +105,7 @@ def _place(series: Series) -> tuple[int, int]:
 
 def _values(rows: Sequence[Row], axis: Axis) -> list[object]:
     """Return the values of an axis: sizes from small to large, all others as they were asked for."""
-    ordered = sorted(rows, key=lambda row: row.record.parameters) if axis is SIZE else rows
+    ordered = sorted(rows, key=lambda row: row.size_rank) if axis is SIZE else rows
     return list(dict.fromkeys(axis.get(row) for row in ordered))
 
 

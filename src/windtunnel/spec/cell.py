@@ -10,7 +10,9 @@ from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, mo
 
 from windtunnel.errors import unknown_name
 from windtunnel.spec.attention import AttentionSpec
+from windtunnel.spec.checkpoint import NO_CHECKPOINT, CheckpointName, parse_checkpoint
 from windtunnel.spec.model import Frozen, ModelSpec
+from windtunnel.spec.own_model import ITS_OWN, OwnModel, is_path
 from windtunnel.spec.quantities import parse_fraction, parse_seconds, parse_warmup
 from windtunnel.spec.tables import ATTENTION_BACKENDS, ATTENTION_WORKLOADS, COMPILE_MODES, PRECISIONS, WORKLOADS
 
@@ -40,15 +42,10 @@ def check_names(kind: str, values: tuple[str, ...], known: Collection[str]) -> t
         ValueError: One line for each that is not.
     """
     takes_paths = kind in {"attention", "backend"}
-    unknown = [value for value in values if value not in known and not (takes_paths and _is_path(value))]
+    unknown = [value for value in values if value not in known and not (takes_paths and is_path(value))]
     if unknown:
         raise ValueError("\n".join(unknown_name(kind, value, known) for value in unknown))
     return values
-
-
-def _is_path(value: str) -> bool:
-    module, _, attribute = value.partition(":")
-    return bool(module and attribute)
 
 
 def check_device(value: str) -> str:
@@ -74,16 +71,18 @@ _NAMES: Mapping[str, Collection[str]] = {
 class Cell(Frozen):
     """One complete point: everything that a measured number depends on, but the machine and the plan.
 
-    Attention alone has its shape in place of a model; its context length is that of queries and of keys.
+    Attention alone has its shape in place of a model; its context length is that of queries and of keys. A model of the
+    user's own attends and checkpoints as it likes: both fields keep their defaults, which then mean nothing.
     """
 
-    model: ModelSpec | AttentionSpec
+    model: ModelSpec | OwnModel | AttentionSpec
     workload: str
     batch_size: BatchSize
     context_length: ContextLength
     precision: str = "fp32"
     attention: str = "eager"
     compile: str = "off"
+    checkpoint: CheckpointName = NO_CHECKPOINT
     device: str
     seed: Seed = 0
 
@@ -105,10 +104,50 @@ class Cell(Frozen):
             raise ValueError(f"workload {self.workload!r} is not one of {what}")
         return self
 
+    @model_validator(mode="after")
+    def _checkpoint_fits(self) -> Self:
+        if isinstance(self.model, AttentionSpec):
+            if self.checkpoint != NO_CHECKPOINT:
+                raise ValueError(
+                    f"checkpoint is {self.checkpoint!r}; attention alone has no blocks to compute again: allowed: none"
+                )
+            return self
+        if isinstance(self.model, OwnModel):
+            faults = own_model_faults(self.model.factory, attention=self.attention, checkpoint=self.checkpoint)
+            if faults:
+                raise ValueError("\n".join(faults))
+            return self
+        fault = parse_checkpoint(self.checkpoint).fault(num_layers=self.model.num_layers, workload=self.workload)
+        if fault:
+            raise ValueError(fault)
+        return self
+
     @property
     def is_attention(self) -> bool:
         """Whether this is attention alone, without a model around it."""
         return isinstance(self.model, AttentionSpec)
+
+    @property
+    def attention_name(self) -> str:
+        """What tables call its attention, which is a backend's name or the model's own."""
+        return ITS_OWN if isinstance(self.model, OwnModel) else self.attention
+
+    @property
+    def checkpoint_name(self) -> str:
+        """What tables call its checkpointing, which may be the model's own."""
+        return ITS_OWN if isinstance(self.model, OwnModel) else self.checkpoint
+
+
+def own_model_faults(factory: str, *, attention: str, checkpoint: str) -> list[str]:
+    """Say what of a cell has no meaning for a model of the user's own."""
+    faults: list[str] = []
+    for name, value, default in (("attention", attention, "eager"), ("checkpoint", checkpoint, NO_CHECKPOINT)):
+        if value != default:
+            faults.append(
+                f"{name} {value!r} is for the reference model, and has no effect on model {factory!r}: leave it out, "
+                "and name a factory for each way in which your model does it"
+            )
+    return faults
 
 
 class MeasurePlan(Frozen):
@@ -200,9 +239,11 @@ class Task(Frozen):
         cell = self.cell
         length = "seq" if cell.is_attention else "context"
         parts = [cell.model.name, cell.workload, f"{length} {cell.context_length}", f"batch {cell.batch_size}"]
-        parts += [cell.precision, cell.attention]
+        parts += [cell.precision] if isinstance(cell.model, OwnModel) else [cell.precision, cell.attention]
         if cell.compile != "off":
             parts.append(f"compile {cell.compile}")
+        if cell.checkpoint != NO_CHECKPOINT:
+            parts.append(f"checkpoint {cell.checkpoint}")
         parts.append(f"warm-up {self.plan.warmup}")
         if self.plan.target:
             parts.append(f"target {100 * self.plan.target:g} %")

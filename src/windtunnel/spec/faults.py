@@ -52,6 +52,7 @@ _ALLOWED = {
     "int_type": "a whole number",
     "float_type": "a number",
     "string_type": "a text",
+    "bool_type": "true or false",
     "dict_type": "a table",
     "model_type": "a table",
     "tuple_type": "a list",

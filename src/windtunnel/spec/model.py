@@ -1,6 +1,6 @@
 """The shape of a decoder-only Transformer, and the sizes that have a name."""
 
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -8,6 +8,11 @@ DEFAULT_VOCAB_SIZE = 10_000
 """The vocabulary of the published tables that windtunnel reproduces."""
 
 RopeTheta = Annotated[float, Field(gt=0, strict=True, allow_inf_nan=False)]
+
+Activation = Literal["swiglu", "gelu", "relu"]
+"""swiglu is gated, with three matrices; the others have two: d_model x d_ff and back."""
+
+ACTIVATIONS: tuple[Activation, ...] = get_args(Activation)
 
 Count = Annotated[int, Field(ge=1, le=1_000_000, strict=True)]
 """A size of a model: no real one comes near the limit, and a typing error does."""
@@ -20,7 +25,7 @@ class Frozen(BaseModel):
 
 
 class ModelSpec(Frozen):
-    """A pre-norm decoder with RMSNorm, RoPE, SwiGLU, no biases and an untied output head."""
+    """A pre-norm decoder with RMSNorm, RoPE and no biases; by default with SwiGLU and an output head of its own."""
 
     name: str = Field(description="What tables call it.")
     d_model: Count = Field(description="Width of the residual stream.")
@@ -32,6 +37,10 @@ class ModelSpec(Frozen):
     )
     vocab_size: Count = Field(default=DEFAULT_VOCAB_SIZE, description="Number of tokens.")
     rope_theta: RopeTheta = Field(default=10_000.0, description="Base of the rotary frequencies.")
+    is_tied: bool = Field(
+        default=False, strict=True, description="Whether the output head shares the weights of the embedding."
+    )
+    activation: Activation = Field(default="swiglu", description="Of the feed-forward layer: swiglu, gelu or relu.")
 
     @model_validator(mode="after")
     def _heads_fit(self) -> Self:
@@ -66,6 +75,11 @@ class ModelSpec(Frozen):
     def kv_heads(self) -> int:
         """Number of key and value heads, grouped or not."""
         return self.num_kv_heads or self.num_heads
+
+    @property
+    def num_ff_matrices(self) -> int:
+        """Number of d_model x d_ff matrices in each block."""
+        return 3 if self.activation == "swiglu" else 2
 
 
 def _size(

@@ -1,9 +1,11 @@
-"""What a user writes for a time, a share or a warm-up becomes a number: 90s, 30m, 6h; 1%, 0.01; 5, auto."""
+"""What a user writes for a quantity becomes a number: 90s, 30m, 6h; 80GiB; 1%, 0.01; 5, auto."""
 
 import math
 from typing import Literal
 
 MAX_WARMUP = 100_000
+
+_BYTES = {"TiB": 2**40, "GiB": 2**30, "MiB": 2**20, "TB": 10**12, "GB": 10**9, "MB": 10**6}
 
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
@@ -20,6 +22,20 @@ def parse_seconds(value: object) -> float:
     if not 0 < seconds < math.inf or isinstance(value, bool):
         raise ValueError(f"{value!r} is not a positive time; write seconds, or a unit as in 90s, 30m, 6h")
     return seconds
+
+
+def parse_memory(value: object) -> int:
+    """Return the bytes of a text such as 80GiB, 24GB or 141 GiB; GB and MB are of 1000.
+
+    Raises:
+        ValueError: It is not such a size, or not positive.
+    """
+    text = str(value).strip()
+    unit = next((unit for unit in _BYTES if text.endswith(unit)), None)
+    size = _float(text.removesuffix(unit).strip()) * _BYTES[unit] if unit else math.nan
+    if not 1 <= size < math.inf:
+        raise ValueError(f"{value!r} is not a size of memory; write it as 80GiB, 24GB or 512MiB")
+    return round(size)
 
 
 def parse_fraction(value: object) -> float:

@@ -1,7 +1,8 @@
 """A sweep: axes written by a user, expanded to tasks; flags and TOML are these same fields."""
 
+import itertools
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -17,9 +18,11 @@ from pydantic import (
 
 from windtunnel.errors import SpecError, unknown_name
 from windtunnel.spec.attention_sweep import AttentionSweep
-from windtunnel.spec.cell import Cell, Task, check_names
+from windtunnel.spec.cell import Cell, Task, check_names, own_model_faults
+from windtunnel.spec.checkpoint import CHECKPOINT_KINDS, CHECKPOINT_PATTERN, CheckpointName, parse_checkpoint
 from windtunnel.spec.faults import faults_of
 from windtunnel.spec.grid import (
+    AS_TUPLE,
     ONCE,
     SOME,
     Backends,
@@ -33,15 +36,23 @@ from windtunnel.spec.grid import (
     Point,
     Precisions,
     Warmups,
+    axis_schema,
     in_each_process,
     known_names,
     names_schema,
     points_of,
 )
-from windtunnel.spec.model import NAMED_SIZES, Count, Frozen, ModelSpec, RopeTheta
+from windtunnel.spec.model import DEFAULT_VOCAB_SIZE, NAMED_SIZES, Activation, Count, Frozen, ModelSpec, RopeTheta
+from windtunnel.spec.own_model import FactoryPath, OwnModel
 from windtunnel.spec.tables import ATTENTION_BACKENDS, STEP_WORKLOADS
 
 _Modes = Annotated[Names, known_names("mode", STEP_WORKLOADS), WithJsonSchema(names_schema(STEP_WORKLOADS))]
+
+_CHECKPOINT = {"type": "string", "pattern": CHECKPOINT_PATTERN}
+_Checkpoints = Annotated[tuple[CheckpointName, ...], AS_TUPLE, WithJsonSchema(axis_schema(_CHECKPOINT))]
+
+_FACTORY = {"type": "string", "pattern": "^[^:]+:.+$"}
+_Factories = Annotated[tuple[FactoryPath, ...], AS_TUPLE, WithJsonSchema(axis_schema(_FACTORY))]
 
 
 class SizeTable(Frozen):
@@ -54,6 +65,8 @@ class SizeTable(Frozen):
     num_kv_heads: Count | None = None
     vocab_size: Count = 10_000
     rope_theta: RopeTheta = 10_000.0
+    is_tied: Annotated[bool, Field(strict=True)] = False
+    activation: Activation = "swiglu"
 
     @model_validator(mode="after")
     def _shape_is_possible(self) -> Self:
@@ -73,13 +86,14 @@ class Exclusion(ExcludedPoints):
     precision: Precisions = ()
     attention: Backends = ()
     compile: CompileModes = ()
+    checkpoint: _Checkpoints = ()
     batch: BatchSizes = ()
     context: Lengths = ()
     mode: _Modes = ()
     warmup: Warmups = ()
 
 
-AXES: tuple[str, ...] = ("size", "precision", "attention", "compile", "batch", "context", "mode", "warmup")
+AXES: tuple[str, ...] = tuple(name for name in Exclusion.model_fields if name != "reason")
 """The axes in the order in which a grid is walked; the last one varies fastest."""
 
 
@@ -92,6 +106,9 @@ class Sweep(MeasureFields):
     size: Annotated[FreeNames, ONCE] = Field(
         default=(), description=f"Named sizes ({', '.join(NAMED_SIZES)}) or those of [sizes]."
     )
+    model: Annotated[_Factories, ONCE] = Field(
+        default=(), description="Models of one's own in place of sizes: code that makes one, as module:attr."
+    )
     context: Annotated[Lengths, SOME, ONCE] = Field(default=(256,), description="Tokens of each sequence.")
     batch: Annotated[BatchSizes, SOME, ONCE] = Field(default=(4,), description="Sequences of a step.")
     mode: Annotated[_Modes, SOME, ONCE] = Field(default=tuple(STEP_WORKLOADS), description="Which workloads.")
@@ -102,12 +119,21 @@ class Sweep(MeasureFields):
         default=("eager",), description=f"Attention backends: {', '.join(ATTENTION_BACKENDS)}, or module:attr."
     )
     compile: Annotated[CompileModes, SOME, ONCE] = Field(default=("off",), description="torch.compile modes.")
+    checkpoint: Annotated[_Checkpoints, SOME, ONCE] = Field(
+        default=("none",), description=f"What backward computes again: {', '.join(CHECKPOINT_KINDS)}."
+    )
     d_model: Count | None = Field(default=None, description="Width, for a size of one's own.")
     d_ff: Count | None = Field(default=None, description="Feed-forward width; default 4 * d_model.")
     layers: Count | None = Field(default=None, description="Blocks, for a size of one's own.")
     heads: Count | None = Field(default=None, description="Query heads, for a size of one's own.")
     kv_heads: Count | None = Field(default=None, description="Key and value heads; default: as many as heads.")
     vocab: Count | None = Field(default=None, description="Number of tokens; default 10,000.")
+    tied: Annotated[bool, Field(strict=True)] | None = Field(
+        default=None, description="Whether the output head shares the weights of the embedding; default false."
+    )
+    activation: Activation | None = Field(
+        default=None, description="Of the feed-forward layer: swiglu (default), gelu or relu."
+    )
     exclude: tuple[Exclusion, ...] = Field(default=(), description="Points left out, each with its reason.")
 
     @field_validator("size")
@@ -123,10 +149,32 @@ class Sweep(MeasureFields):
         known = {*NAMED_SIZES, *self.sizes, *(model.name for model in self.models())}
         for exclusion in self.exclude:
             check_names("size", exclusion.size, known)
+        faults = [*self._own_model_faults(), *self._checkpoint_faults()]
+        if faults:
+            raise ValueError("\n".join(dict.fromkeys(faults)))
         return self
 
-    def models(self) -> tuple[ModelSpec, ...]:
-        """Return the models of the size axis, with the overriding shape fields applied.
+    def _checkpoint_faults(self) -> Iterator[str]:
+        sizes = zip(self.axes()["size"], self.models(), strict=True)
+        for (size, model), mode, checkpoint in itertools.product(sizes, self.mode, self.checkpoint):
+            if isinstance(model, OwnModel):
+                continue  # has no blocks that we know of
+            fault = parse_checkpoint(checkpoint).fault(num_layers=model.num_layers, workload=mode)
+            point = {"size": size, "mode": mode, "checkpoint": checkpoint}
+            if fault and not any(exclusion.covers(point) for exclusion in self.exclude):
+                yield f"{fault}, or leave these points out with a reason"
+
+    def _own_model_faults(self) -> Iterator[str]:
+        if not self.model:
+            return
+        given = [name for name in (*_OF_REFERENCE, "size", "sizes") if name in self.model_fields_set]
+        if given:
+            yield f"model {self.model[0]!r} brings its own shape: leave out {', '.join(given)}, or leave out the model"
+        for factory, attention, checkpoint in itertools.product(self.model, self.attention, self.checkpoint):
+            yield from own_model_faults(factory, attention=attention, checkpoint=checkpoint)
+
+    def models(self) -> tuple[ModelSpec | OwnModel, ...]:
+        """Return the models of the size axis, with the overriding shape fields applied, or those of the user's own.
 
         Raises:
             ValueError: The shape fields do not make a whole model, or heads do not fit its width.
@@ -138,8 +186,13 @@ class Sweep(MeasureFields):
             "num_heads": self.heads,
             "num_kv_heads": self.kv_heads,
             "vocab_size": self.vocab,
+            "is_tied": self.tied,
+            "activation": self.activation,
         }
         given = {field: value for field, value in shape.items() if value is not None}
+        if self.model:
+            vocab_size = DEFAULT_VOCAB_SIZE if self.vocab is None else self.vocab
+            return tuple(OwnModel(factory=factory, vocab_size=vocab_size) for factory in self.model)
         if not self.size:
             return (self._own_size(given),)
         named = [self.sizes[name].named(name) if name in self.sizes else NAMED_SIZES[name] for name in self.size]
@@ -151,7 +204,7 @@ class Sweep(MeasureFields):
             for model in named
         )
 
-    def _own_size(self, given: dict[str, int]) -> ModelSpec:
+    def _own_size(self, given: Mapping[str, object]) -> ModelSpec:
         missing = [flag for flag, field in _NEEDED_SHAPE.items() if field not in given]
         if missing:
             raise ValueError(
@@ -163,7 +216,7 @@ class Sweep(MeasureFields):
 
     def axes(self) -> Mapping[str, tuple[object, ...]]:
         """Return the values of each axis, in the order of AXES; a shape without a name is the one value of its axis."""
-        return {axis: getattr(self, axis) for axis in AXES} | {"size": self.size or ("",)}
+        return {axis: getattr(self, axis) for axis in AXES} | {"size": self.model or self.size or ("",)}
 
     def points(self, device: str) -> tuple[tuple[Point, Task], ...]:
         """Return the points of the grid in the order of AXES, without the excluded ones, each with its task.
@@ -188,7 +241,7 @@ class Sweep(MeasureFields):
         """
         return in_each_process([task for _, task in self.points(device)], self.processes)
 
-    def _task(self, model: ModelSpec, point: Point, device: str) -> Task:
+    def _task(self, model: ModelSpec | OwnModel, point: Point, device: str) -> Task:
         cell = Cell(
             model=model,
             workload=point["mode"],
@@ -197,12 +250,14 @@ class Sweep(MeasureFields):
             precision=point["precision"],
             attention=point["attention"],
             compile=point["compile"],
+            checkpoint=point["checkpoint"],
             device=device,
             seed=self.seed,
         )
         return Task(cell=cell, plan=self.plan(point["warmup"]))
 
 
+_OF_REFERENCE = ("d_model", "d_ff", "layers", "heads", "kv_heads", "tied", "activation")
 _NEEDED_SHAPE = {"d_model": "d_model", "layers": "num_layers", "heads": "num_heads"}
 
 

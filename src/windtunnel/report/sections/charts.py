@@ -194,7 +194,7 @@ def _along(axis: Axis, rows: Sequence[Row]) -> list[Row]:
     """Order the rows of a series as they stand along its axis."""
     if axis is CONTEXT:
         return sorted(rows, key=lambda row: row.cell.context_length)
-    return sorted(rows, key=lambda row: row.record.parameters)
+    return sorted(rows, key=lambda row: row.size_rank)
 
 
 def _x(scope: Scope, axis: Axis, row: Row) -> int | str:

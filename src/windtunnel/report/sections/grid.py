@@ -1,11 +1,14 @@
 """Every cell with its numbers, failures among them, and the shapes behind the names of sizes."""
 
+from collections.abc import Iterator
+
 from windtunnel.report.document import Block, Callout, CalloutKind, Cell, Column, Paragraph, Section, Table
 from windtunnel.report.measures import explain_marks, measures_of, number_column
 from windtunnel.report.scope import Scope
 from windtunnel.spec.model import ModelSpec
+from windtunnel.spec.own_model import OwnModel
 from windtunnel.statistics.interval import FEWEST_PROCESSES
-from windtunnel.units import count_scale, counted, percent, rate
+from windtunnel.units import NOT_KNOWN, count_scale, counted, percent, rate
 
 _MOST_OF_CEILING = 1.02
 """Above this a rate is not a fast cell but a fault: the ceiling itself is known to a percent or two."""
@@ -63,6 +66,9 @@ def _above_ceiling(scope: Scope) -> str:
 
 def _sizes(scope: Scope) -> Table:
     scale = count_scale(named.parameters for named in scope.models)
+    known = [named.model for named in scope.models if isinstance(named.model, ModelSpec)]
+    has_others = any(model.activation != "swiglu" for model in known)
+    has_tied = any(model.is_tied for model in known)
     return Table(
         caption="Sizes",
         columns=(
@@ -72,21 +78,31 @@ def _sizes(scope: Scope) -> Table:
             number_column("layers", description="Number of blocks."),
             number_column("heads", description="Query heads; with key and value heads after a slash where fewer."),
             number_column("vocabulary", description="Number of tokens."),
+            *([Column(name="activation", description="Of the feed-forward layer.")] if has_others else []),
+            *([Column(name="head", description="Whether it has weights of its own.")] if has_tied else []),
             number_column("parameters", scale.unit, "All weights, embedding and output head included."),
         ),
         rows=tuple(
             (
                 Cell(text=named.name, sort=named.parameters),
-                Cell(text=str(named.model.d_model)),
-                Cell(text=str(named.model.d_ff)),
-                Cell(text=str(named.model.num_layers)),
-                Cell(text=_heads(named.model)),
-                Cell(text=str(named.model.vocab_size)),
+                *_shape_cells(named.model, has_others=has_others, has_tied=has_tied),
                 Cell(text=scale.text(named.parameters)),
             )
             for named in scope.models
         ),
     )
+
+
+def _shape_cells(model: ModelSpec | OwnModel, *, has_others: bool, has_tied: bool) -> Iterator[Cell]:
+    """Yield the cells between name and parameters; of a user's own model only its vocabulary is known."""
+    is_own = isinstance(model, OwnModel)
+    texts = [NOT_KNOWN] * 4 if is_own else [str(model.d_model), str(model.d_ff), str(model.num_layers), _heads(model)]
+    texts.append(str(model.vocab_size))
+    if has_others:
+        texts.append(NOT_KNOWN if is_own else model.activation)
+    if has_tied:
+        texts.append(NOT_KNOWN if is_own else "tied" if model.is_tied else "own")
+    return (Cell(text=text) for text in texts)
 
 
 def _heads(model: ModelSpec) -> str:

@@ -128,7 +128,7 @@ def _trend(ratios: Sequence[tuple[StepRatio, float]]) -> str:
     series: dict[object, list[tuple[int, float]]] = {}
     for pair, value in ratios:
         point = grid_point(pair.forward, without=("model",))
-        series.setdefault(point, []).append((pair.forward.record.parameters, value))
+        series.setdefault(point, []).append((pair.forward.size_rank, value))
     long = [[value for _, value in sorted(entries)] for entries in series.values() if len(entries) > 2]
     if not long:
         return ""

@@ -1,0 +1,256 @@
+"""Predictions as text: one cell in full, many as a table with a row each, and the same as JSON."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from windtunnel import units
+from windtunnel.cost.prediction import CONTEXT_BYTES, Fit, Prediction, Target
+from windtunnel.cost.step import Cost
+from windtunnel.cost.tape import Component
+from windtunnel.spec.cell import Cell
+from windtunnel.spec.model import ModelSpec
+
+_FITS = {
+    Fit.YES: "fits",
+    Fit.CLOSE: "may fit or not: nearer to the capacity than a prediction is good for",
+    Fit.NO: "does not fit",
+}
+
+
+def print_one(prediction: Prediction, target: Target, console: Console) -> None:
+    """Print everything that is predicted of one cell."""
+    cell, parts = prediction.cell, words_of(prediction.cell)
+    console.print(
+        f"[bold]{escape(' · '.join(filter(None, parts)))}[/] on {_target_text(target)}", highlight=False, soft_wrap=True
+    )
+    if prediction.cost is not None:
+        console.print(_work_text(cell, prediction.cost), highlight=False)
+    if prediction.unknown:
+        console.print(f"memory and time are not predicted: {escape(prediction.unknown)}", soft_wrap=True)
+        return
+    console.print(_time_table(prediction))
+    console.print(_memory_table(prediction))
+    console.print(_fit_text(prediction, target), highlight=False, soft_wrap=True)
+    if text := _saved_text(prediction):
+        console.print(text, highlight=False, soft_wrap=True)
+    if prediction.wire:
+        sent = ", ".join(f"{units.memory(size)} in {phase}" for phase, size in prediction.wire.items())
+        console.print(
+            f"Each device sends {sent}, and gets as much; the time of that is not in the table: how fast these devices "
+            "reach one another is not known here.",
+            highlight=False,
+            soft_wrap=True,
+        )
+    if target.ceilings:
+        console.print(f"Rates: {target.ceilings.source}.", style="dim", highlight=False, soft_wrap=True)
+
+
+def words_of(cell: Cell) -> tuple[str, ...]:
+    """Return what a cell is, in words; as many for each cell."""
+    compiled = "" if cell.compile == "off" else f"compile {cell.compile}"
+    again = "" if cell.checkpoint == "none" else f"checkpoint {cell.checkpoint}"
+    length = f"{'seq' if cell.is_attention else 'context'} {cell.context_length}"
+    return (
+        cell.model.name,
+        cell.workload,
+        cell.precision,
+        cell.attention,
+        compiled,
+        again,
+        f"batch {cell.batch_size}",
+        length,
+    )
+
+
+def _target_text(target: Target) -> str:
+    name = escape(target.name) if target.name else "a device that was not named"
+    capacity = f" with {units.memory(target.memory_bytes)}" if target.memory_bytes else ", capacity not known"
+    return f"{name}{capacity}{'' if target.ceilings else ', rates not known'}"
+
+
+def _work_text(cell: Cell, cost: Cost) -> str:
+    parameters = f"{units.count(cost.parameters)} parameters, " if isinstance(cell.model, ModelSpec) else ""
+    again = cost.recomputed_flops
+    more = f" and {units.count(again, 'FLOP')} computed again by checkpointing" if again else ""
+    return f"{parameters}{units.count(cost.step_flops, 'FLOP')} a step{more}"
+
+
+def _time_table(prediction: Prediction) -> Table:
+    assert prediction.time is not None
+    table = _table("Predicted time", "phase")
+    for name in ("FLOPs", "bytes moved", "FLOP a byte", "launches", "device", "host", "predicted"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("bound by")
+    for name, phase in prediction.time.phases.items():
+        intensity = phase.arithmetic_intensity
+        table.add_row(
+            name,
+            units.count(phase.flops, "FLOP"),
+            units.memory(phase.bytes_moved),
+            units.NOT_KNOWN if intensity is None else units.significant(intensity),
+            f"{phase.launches:,}",
+            units.duration(phase.device_seconds),
+            units.duration(phase.launch_seconds),
+            units.duration(phase.seconds),
+            phase.bound.value if phase.bound else units.NOT_KNOWN,
+        )
+    table.add_row("[bold]step[/]", *[""] * 6, f"[bold]{units.duration(prediction.time.seconds)}[/]", "")
+    return table
+
+
+def _memory_table(prediction: Prediction) -> Table:
+    assert prediction.memory is not None
+    phases = prediction.memory.components
+    table = _table("Predicted memory at the peak of each phase", "what")
+    for name in phases:
+        table.add_column(name, justify="right", no_wrap=True)
+    for part in Component:
+        if any(part.value in parts for parts in phases.values()):
+            sizes = (units.memory(parts[part.value]) if part.value in parts else "" for parts in phases.values())
+            table.add_row(part.value.replace("_", " "), *sizes)
+    totals = (units.memory(total) for total in prediction.memory.phases.values())
+    table.add_row("[bold]all[/]", *(f"[bold]{total}[/]" for total in totals))
+    return table
+
+
+def _fit_text(prediction: Prediction, target: Target) -> str:
+    assert prediction.memory is not None
+    memory = prediction.memory
+    before = memory.before_backward_bytes
+    held = f", {units.memory(before)} before backward" if before is not None else ""
+    peak = f"Peak {units.memory(memory.peak_bytes)} in {memory.peak_phase}{held}"
+    if prediction.fit is None or target.memory_bytes is None:
+        return f"{peak}. Whether it fits is not known: name a device of the table, or give --memory."
+    capacity = units.memory(target.memory_bytes)
+    return f"{peak}; with {units.memory(CONTEXT_BYTES)} of the driver it {_FITS[prediction.fit]} in {capacity}."
+
+
+def _saved_text(prediction: Prediction) -> str:
+    """Name the largest tensors that a block keeps for backward."""
+    assert prediction.memory is not None
+    saved, cell = prediction.memory.saved_of_block, prediction.cell
+    if not saved:
+        return ""
+    largest = ", ".join(f"{name} {units.memory(size)}" for name, size in list(saved.items())[:_LARGEST])
+    who = "Attention" if cell.is_attention else "A block"
+    without = "" if cell.checkpoint == "none" else f", if nothing were computed again (checkpoint {cell.checkpoint})"
+    return f"{who} keeps {units.memory(sum(saved.values()))} for backward{without}; the largest are {escape(largest)}."
+
+
+_LARGEST = 5
+
+
+def rows_table(title: str, labelled: Iterable[tuple[str, Prediction]]) -> Table:
+    """Return a table with one row for each cell."""
+    labelled = tuple(labelled)
+    has_parameters = any(isinstance(one.cell.model, ModelSpec) for _, one in labelled)
+    table = _table(title, "cell")
+    for name in (
+        "parameters",
+        "FLOPs a step",
+        "bytes moved",
+        "peak memory",
+        "in",
+        "fits",
+        "time of a step",
+        "bound by",
+    ):
+        if name != "parameters" or has_parameters:
+            table.add_column(name, justify="left" if name in {"in", "fits", "bound by"} else "right", no_wrap=True)
+    for label, one in labelled:
+        parameters = [units.count(one.cost.parameters if one.cost else None)] if has_parameters else []
+        work = units.count(one.cost.step_flops if one.cost else None, "FLOP")
+        table.add_row(escape(label), *parameters, work, *_outcome(one))
+    return table
+
+
+def _outcome(one: Prediction) -> tuple[str, ...]:
+    if one.memory is None or one.time is None:
+        least = f"> {units.memory(one.cost.floor_bytes)}" if one.cost else units.NOT_KNOWN
+        return (units.NOT_KNOWN, least, "", *[units.NOT_KNOWN] * 3)
+    moved = sum(phase.bytes_moved for phase in one.time.phases.values())
+    slowest = max(one.time.phases.values(), key=lambda phase: phase.seconds or 0.0)
+    return (
+        units.memory(moved),
+        units.memory(one.memory.peak_bytes),
+        one.memory.peak_phase,
+        one.fit.value if one.fit else units.NOT_KNOWN,
+        units.duration(one.time.seconds),
+        slowest.bound.value if slowest.bound else units.NOT_KNOWN,
+    )
+
+
+def unknown_texts(predictions: Iterable[Prediction]) -> tuple[str, ...]:
+    """Return each reason for which something was not predicted, once."""
+    return tuple(dict.fromkeys(one.unknown for one in predictions if one.unknown))
+
+
+def as_json(prediction: Prediction, target: Target) -> Mapping[str, Any]:
+    """Return a prediction in bytes, seconds and FLOPs; null is not known."""
+    memory, time, cost = prediction.memory, prediction.time, prediction.cost
+    return {
+        "cell": prediction.cell.model_dump(mode="json"),
+        "device": {"name": target.name, "memory_bytes": target.memory_bytes},
+        "rates": target.ceilings.source if target.ceilings else None,
+        "parameters": cost.parameters if cost else None,
+        "flops": dict(cost.flops) if cost else None,
+        "recomputed_flops": cost.recomputed_flops if cost else None,
+        "unknown": prediction.unknown or None,
+        "memory": None
+        if memory is None
+        else {
+            "peak_bytes": memory.peak_bytes,
+            "peak_phase": memory.peak_phase,
+            "before_backward_bytes": memory.before_backward_bytes,
+            "phases": dict(memory.phases),
+            "components": {phase: dict(parts) for phase, parts in memory.components.items()},
+            "saved_of_block": dict(memory.saved_of_block),
+        },
+        "fits": prediction.fit.value if prediction.fit else None,
+        "seconds": time.seconds if time else None,
+        "phases": None
+        if time is None
+        else {
+            name: {
+                "seconds": phase.seconds,
+                "device_seconds": phase.device_seconds,
+                "launch_seconds": phase.launch_seconds,
+                "bound": phase.bound.value if phase.bound else None,
+                "flops": phase.flops,
+                "bytes_moved": phase.bytes_moved,
+                "arithmetic_intensity": phase.arithmetic_intensity,
+                "launches": phase.launches,
+            }
+            for name, phase in time.phases.items()
+        },
+        "wire_bytes": dict(prediction.wire),
+    }
+
+
+def print_many(predictions: Sequence[Prediction], target: Target, console: Console) -> None:
+    """Print a table of several cells, and once what is the same in all."""
+    words = [words_of(one.cell) for one in predictions]
+    shared = [column[0] if len(set(column)) == 1 else "" for column in zip(*words, strict=True)]
+    labels = [
+        " · ".join(word for word, same in zip(each, shared, strict=True) if word and not same) or each[0]
+        for each in words
+    ]
+    title = f"{units.counted(len(predictions), 'cell')} on {_target_text(target)}"
+    console.print(rows_table(title, zip(labels, predictions, strict=True)))
+    if any(shared):
+        console.print(f"The same in all: {escape(' · '.join(filter(None, shared)))}.", highlight=False, soft_wrap=True)
+    for reason in unknown_texts(predictions):
+        console.print(f"not predicted: {escape(reason)}", style="dim", highlight=False, soft_wrap=True)
+    if target.ceilings:
+        console.print(f"Rates: {target.ceilings.source}.", style="dim", highlight=False, soft_wrap=True)
+
+
+def _table(title: str, first: str) -> Table:
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column(first, overflow="fold")
+    return table

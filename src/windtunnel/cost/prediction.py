@@ -1,0 +1,118 @@
+"""All that is known of a cell before it runs: its cost, memory and time, and whether it fits."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from windtunnel.cost.ceilings import Ceilings, datasheet_ceilings
+from windtunnel.cost.devices import peaks_of
+from windtunnel.cost.layout import Layout, laid_out, wire_bytes
+from windtunnel.cost.memory import HOPPER_WORKSPACE_BYTES, WORKSPACE_BYTES, MemoryPrediction, predict_memory
+from windtunnel.cost.step import Cost, cost_of
+from windtunnel.cost.time import TimePrediction, predict_time
+from windtunnel.errors import UnsupportedError
+from windtunnel.spec.cell import Cell
+
+CONTEXT_BYTES = 512 * 2**20
+"""What a CUDA context and the code of kernels take beside the allocator: 0.4 to 0.6 GiB with torch."""
+
+MARGIN = 0.05
+"""How far a prediction may be off: what is this near to the capacity is called close."""
+
+
+class Fit(StrEnum):
+    """Whether a cell fits."""
+
+    YES = "yes"
+    CLOSE = "close"
+    NO = "no"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Target:
+    """The device that a prediction is for; None is not known.
+
+    Attributes:
+        name: What its driver calls it.
+        memory_bytes: Its capacity.
+        ceilings: What it can do.
+    """
+
+    name: str | None
+    memory_bytes: int | None
+    ceilings: Ceilings | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Prediction:
+    """What a cell must cost, hold and take.
+
+    Attributes:
+        cell: The cell.
+        cost: Its parameters and FLOPs; None of a user's own model.
+        memory: Of one device; None where there is no closed form.
+        time: None where there is no closed form; its times are None where the device's ceilings are not known.
+        wire: Bytes that each device sends in each phase.
+        unknown: Why there is no memory and no time; empty where there is.
+        fit: None where the memory or the capacity is not known.
+    """
+
+    cell: Cell
+    cost: Cost | None
+    memory: MemoryPrediction | None
+    time: TimePrediction | None
+    wire: Mapping[str, int]
+    unknown: str
+    fit: Fit | None
+
+
+def target_named(name: str | None, *, memory_bytes: int | None = None, ceilings: Ceilings | None = None) -> Target:
+    """Return the device of a name with its datasheet's capacity and rates, unless others are given."""
+    peaks = peaks_of(name)
+    return Target(
+        name=name,
+        memory_bytes=memory_bytes or (peaks.memory_bytes if peaks else None),
+        ceilings=ceilings or (datasheet_ceilings(peaks) if peaks else None),
+    )
+
+
+def predict(cell: Cell, target: Target, *, layout: Layout | None = None, optimizer: str = "adamw") -> Prediction:
+    """Return all that is known of `cell` on a device before it runs.
+
+    Raises:
+        SpecError: The cell cannot be laid out so.
+    """
+    layout = layout or Layout()
+    wire = wire_bytes(cell, layout)
+    memory: MemoryPrediction | None = None
+    time: TimePrediction | None = None
+    unknown = ""
+    try:
+        memory = predict_memory(cell, optimizer=optimizer, workspace_bytes=_workspace(target.name))
+        memory = laid_out(cell, layout, memory)
+        time = predict_time(cell, target.ceilings, optimizer=optimizer)
+    except UnsupportedError as error:
+        unknown = str(error)
+    return Prediction(
+        cell=cell,
+        cost=cost_of(cell),
+        memory=memory,
+        time=time,
+        wire=wire,
+        unknown=unknown,
+        fit=_fit(memory, target.memory_bytes),
+    )
+
+
+def _fit(memory: MemoryPrediction | None, capacity: int | None) -> Fit | None:
+    if memory is None or capacity is None:
+        return None
+    share = (memory.peak_bytes + CONTEXT_BYTES) / capacity
+    return Fit.YES if share <= 1 - MARGIN else Fit.CLOSE if share <= 1 + MARGIN else Fit.NO
+
+
+def _workspace(name: str | None) -> int:
+    """Return what a cuBLAS handle holds there: more on Hopper, and where nothing is known of the device."""
+    peaks = peaks_of(name)
+    has_more = peaks is None or peaks.bf16 is None or peaks.bf16 >= 700e12
+    return HOPPER_WORKSPACE_BYTES if has_more else WORKSPACE_BYTES

@@ -1,0 +1,114 @@
+"""FLOPs of a user's own model, counted by a child that makes it of tensors without memory."""
+
+from pathlib import Path
+
+import pytest
+
+from factory import make_task
+from windtunnel.bench.counting import Counted, count_flops
+from windtunnel.cost.step import cost_of
+from windtunnel.spec.cell import Cell
+from windtunnel.spec.model import ModelSpec
+from windtunnel.spec.own_model import OwnModel
+
+CODE = """
+import torch
+from torch import nn
+from torch.nn.functional import scaled_dot_product_attention
+
+
+class Lines(nn.Module):
+    def __init__(self, vocab_size):
+        super().__init__()
+        self.embedding = nn.Embedding(vocab_size, 4)
+        self.head = nn.Linear(4, vocab_size)
+        print("what the user's code prints is no answer")
+
+    def forward(self, tokens):
+        return self.head(self.embedding(tokens))
+
+
+class Attending(Lines):
+    def forward(self, tokens):
+        x = self.embedding(tokens)[:, None]
+        return self.head(scaled_dot_product_attention(x, x, x, is_causal=True)[:, 0])
+
+
+class Looking(Lines):
+    def forward(self, tokens):
+        return super().forward(tokens) * float(self.head.weight.sum().item() > 0)
+
+
+@torch.library.custom_op("own_flops::twice", mutates_args=())
+def twice(x: torch.Tensor) -> torch.Tensor:
+    return 2 * x
+
+
+twice.register_fake(torch.empty_like)
+
+
+class Strange(Lines):
+    def forward(self, tokens):
+        return twice(super().forward(tokens))
+
+
+def reference(vocab_size, context_length):
+    from windtunnel.attention import sdpa
+    from windtunnel.models.transformer import Transformer
+    from windtunnel.spec.model import ModelSpec
+
+    return Transformer(ModelSpec(vocab_size=vocab_size, **SHAPE), sdpa.SDPA.attend, context_length=context_length)
+"""
+
+SHAPE = {
+    "name": "tiny", "d_model": 24, "d_ff": 40, "num_layers": 3, "num_heads": 4, "num_kv_heads": 2, "activation": "gelu",
+    "is_tied": True,
+}  # fmt: skip
+
+HEAD = 2 * (4 * 5) * (4 * 7)
+"""Of batch 4, context 5, width 4 and 7 tokens."""
+ATTENTION = 4 * 4 * 5 * 5 * 4
+"""Two products of a multiply and an add, for each pair of a query and a key, hidden or not, and number of a head."""
+
+
+@pytest.fixture(autouse=True)
+def _own_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "own_flops.py").write_text(f"{CODE}\nSHAPE = {SHAPE}\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=":")
+
+
+def cell_of(name: str, workload: str) -> Cell:
+    model = OwnModel(factory=f"own_flops:{name}", vocab_size=7)
+    return make_task(size=model, workload=workload, context_length=5).cell
+
+
+@pytest.mark.parametrize(
+    ("name", "workload", "flops"),
+    [
+        ("Lines", "forward", {"forward": HEAD}),
+        ("Attending", "train_step", {"forward": HEAD + ATTENTION, "backward": 2 * (HEAD + ATTENTION)}),
+    ],
+)
+def test_the_products_of_each_phase_are_counted_as_in_the_closed_forms(name: str, workload: str, flops: dict[str, int]):
+    assert count_flops(cell_of(name, workload)) == Counted(flops=flops)
+
+
+def test_of_the_reference_model_the_counter_finds_what_the_closed_form_says():
+    own = cell_of("reference", "train_step")
+    cell = own.model_copy(update={"model": ModelSpec(vocab_size=7, **SHAPE)})
+
+    assert count_flops(own).flops == cost_of(cell).flops
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("Looking", "it does not run on torch's fake tensors, where they are counted: "),
+        ("Strange", "nobody knows those of own_flops.twice.default"),
+    ],
+)
+def test_where_they_cannot_be_counted_a_warning_says_why(name: str, reason: str):
+    counted = count_flops(cell_of(name, "forward"))
+
+    assert counted.flops == {}
+    assert counted.warning.startswith(f"the FLOPs of model 'own_flops:{name}' are not known: {reason}")

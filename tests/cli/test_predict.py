@@ -1,0 +1,191 @@
+"""`windtunnel predict` and the plan of a sweep: what they say, and that they answer at once."""
+
+import json
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from calling import CallCli
+from factory import GPU
+from windtunnel.records.calibration import Calibration, Ceiling
+from windtunnel.records.store import open_store
+
+CELL = ("--size", "small", "--context", "256", "--mode", "train_step")
+
+
+def calibration() -> Calibration:
+    """Return a calibration of a machine of round numbers: 1 TFLOP/s in fp32, 1 TB/s, 1 µs a launch."""
+    second = 1_000_000_000
+    ceilings = (
+        Ceiling(name="matmul fp32 cube 8x8x8", unit="FLOP/s", samples_ns=(second,), work=10**12),
+        Ceiling(name="device copy of 1 GiB", unit="B/s", samples_ns=(second,), work=10**12),
+        Ceiling(name="tiny kernels, host enqueues", unit="launch/s", samples_ns=(second,), work=10**6),
+    )
+    return Calibration(device="cuda:0", started_at="2026-01-01", seconds=1.0, ceilings=ceilings, left_out={})
+
+
+@pytest.fixture
+def calibrated(tmp_path: Path) -> Path:
+    with open_store(tmp_path / "store") as store:
+        store.add_calibration(calibration(), GPU)
+    return tmp_path / "store"
+
+
+def test_one_cell_has_its_work_time_memory_and_verdict(cli: CallCli) -> None:
+    outcome = cli("predict", *CELL, "--device-name", "h100")
+
+    assert outcome.code == 0, outcome.err
+    assert (
+        "small · train_step · fp32 · eager · batch 4 · context 256 on NVIDIA H100 80GB HBM3 with 80.0 GiB"
+        in outcome.out
+    )
+    for word in (
+        "129 M parameters",
+        "772 GFLOP",
+        "bytes moved",
+        "bound by",
+        "gradients",
+        "fits in 80.0 GiB",
+        "A block keeps 84.1 MiB for backward; the largest are P 12.0 MiB, gate 12.0 MiB",
+        "datasheet",
+    ):
+        assert word in outcome.out
+
+
+def test_several_cells_are_rows_and_what_they_share_is_said_once(cli: CallCli) -> None:
+    outcome = cli("predict", "--size", "small,2.7B", "--context", "256,4096", "--memory", "24GiB")
+
+    assert outcome.code == 0, outcome.err
+    assert "4 cells on NVIDIA H200 with 24.0 GiB" in outcome.out
+    assert "The same in all: train_step · fp32 · eager · batch 4." in outcome.out
+    rows = [line for line in outcome.out.splitlines() if " · context " in line and "same" not in line]
+    assert [("yes" in row.split(), "no" in row.split()) for row in rows] == [(True, False), (False, True)] * 1 + [
+        (False, True),
+        (False, True),
+    ]
+
+
+def test_json_has_bytes_seconds_and_null_for_what_is_not_known(cli: CallCli) -> None:
+    known, unknown = (
+        json.loads(cli("predict", *CELL, "--device-name", name, "--json").out)[0] for name in ("h200", "Voodoo 3")
+    )
+
+    assert known["memory"]["peak_bytes"] == max(known["memory"]["phases"].values())
+    assert known["seconds"] == pytest.approx(sum(phase["seconds"] for phase in known["phases"].values()))
+    assert known["parameters"] == 128_625_408
+    assert unknown["memory"] == known["memory"]
+    assert (unknown["seconds"], unknown["fits"], unknown["rates"]) == (None, None, None)
+
+
+def test_an_unknown_device_is_not_known_rather_than_zero(cli: CallCli) -> None:
+    outcome = cli("predict", *CELL, "--device-name", "Voodoo 3")
+
+    assert outcome.code == 0
+    assert "capacity not known, rates not known" in outcome.out
+    assert "Whether it fits is not known" in outcome.out
+
+
+def test_a_calibration_takes_the_place_of_the_datasheet(cli: CallCli, calibrated: Path) -> None:
+    plain = json.loads(cli("predict", *CELL, "--json").out)[0]
+    outcome = cli("predict", *CELL, "--calibration", str(calibrated), "--json")
+    found = json.loads(outcome.out)[0]
+
+    assert found["device"] == {"name": "NVIDIA H200", "memory_bytes": GPU.device_memory_bytes}
+    assert found["rates"] == "calibration of 2026-01-01"
+    assert found["seconds"] > 10 * plain["seconds"]
+    assert found["phases"]["forward"]["launch_seconds"] < plain["phases"]["forward"]["launch_seconds"]
+
+
+def test_a_calibration_of_another_device_is_refused(cli: CallCli, calibrated: Path) -> None:
+    outcome = cli("predict", *CELL, "--calibration", str(calibrated), "--device-name", "a100-80")
+
+    assert outcome.code == 2
+    assert "no calibration of 'NVIDIA A100-SXM4-80GB'; it has: NVIDIA H200" in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--memory", "80"), "is not a size of memory; write it as 80GiB, 24GB or 512MiB"),
+        (("--optimizer", "adam"), "unknown optimizer 'adam'; known: adamw, sgd; did you mean 'adamw'?"),
+        (("--parallel", "ddp"), "give --world-size from 2"),
+        (("--world-size", "4"), "give --parallel"),
+        (("--parallel", "tensor", "--world-size", "4"), "unknown parallel 'tensor'"),
+    ],
+)
+def test_wrong_requests_are_one_message(cli: CallCli, arguments: tuple[str, ...], message: str) -> None:
+    outcome = cli("predict", *CELL, *arguments)
+
+    assert outcome.code == 2
+    assert message in outcome.err
+
+
+def test_a_layout_says_what_each_device_sends(cli: CallCli) -> None:
+    outcome = cli("predict", *CELL, "--parallel", "ddp", "--world-size", "2")
+
+    assert "Each device sends 491 MiB in backward" in outcome.out
+    assert "communication" in outcome.out
+
+
+def test_what_has_no_closed_form_says_so(cli: CallCli) -> None:
+    one = cli("predict", *CELL, "--attention", "mine:attend")
+    many = cli("predict", *CELL, "--attention", "mine:attend,eager")
+
+    assert "memory and time are not predicted" in one.out
+    assert "not predicted: attention 'mine:attend' has no closed form" in many.out
+    assert (one.code, many.code) == (0, 0)
+
+
+def test_a_model_of_ones_own_says_that_nothing_is_known_of_it(cli: CallCli) -> None:
+    one = cli("predict", "--model", "mine:make", "--mode", "train_step")
+    laid_out = cli("predict", "--model", "mine:make", "--mode", "train_step", "--parallel", "fsdp", "--world-size", "2")
+
+    assert one.code == 0, one.err
+    assert "model 'mine:make' has no closed form" in one.out
+    assert laid_out.code == 2
+    assert "not known of one of your own" in laid_out.err
+
+
+@pytest.mark.parametrize("flags", [("--checkpoint", "every:4"), ("--activation", "gelu"), ("--tied",)])
+def test_what_changes_the_step_changes_the_prediction(cli: CallCli, flags: tuple[str, ...]) -> None:
+    plain, other = (json.loads(cli("predict", *CELL, *more, "--json").out)[0] for more in ((), flags))
+
+    assert other["memory"]["peak_bytes"] < plain["memory"]["peak_bytes"]
+
+
+def test_a_prediction_loads_no_torch_and_answers_in_less_than_the_start_of_torch(tmp_path: Path) -> None:
+    """The limit of 0.3 s is in benchmarks/startup.py: seconds in a test fail on a busy machine."""
+    program = (
+        "import sys\n"
+        f"sys.argv = ['windtunnel', 'predict', *{CELL}]\n"
+        "from windtunnel.cli import main\n"
+        "try: main()\n"
+        "finally: print('loaded:', sorted({'torch', 'numpy', 'scipy', 'plotly', 'sqlite3'} & set(sys.modules)))\n"
+    )
+    begin = time.perf_counter()
+
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+
+    assert "loaded: []" in done.stdout
+    assert time.perf_counter() - begin < 10
+
+
+def test_the_plan_of_a_sweep_predicts_each_cell_and_the_whole(
+    cli: CallCli, monkeypatch: pytest.MonkeyPatch, calibrated: Path
+) -> None:
+    monkeypatch.setattr("windtunnel.cli.measuring.describe_device", lambda _device: GPU)
+    arguments = ("step", "--size", "small,10B", "--mode", "train_step", "--dry-run", "--store")
+
+    by_datasheet, by_calibration = cli(*arguments, "nowhere"), cli(*arguments, str(calibrated))
+
+    assert by_datasheet.code == by_calibration.code == 0, by_datasheet.err
+    assert "All steps together: about" in by_datasheet.out
+    assert "by the datasheet" in by_datasheet.out
+    assert "by the calibration of 2026-01-01" in by_calibration.out
+    assert "peak memory" in by_datasheet.out
+    assert re.search(r"^ *10B .* no +\d", by_datasheet.out, re.MULTILINE)
+    assert re.search(r"^ *small .* yes +\d", by_datasheet.out, re.MULTILINE)
