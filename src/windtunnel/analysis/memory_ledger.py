@@ -117,7 +117,9 @@ class LedgerView:
         for span in self.ledger.phases:
             if span.name == "backward":
                 found.append(self._moment("before backward", span.begin))
-            found.append(self._moment(f"{span.name} peak", self._peak_of(span), is_peak=True))
+            has_ended = not self.ledger.failure or span is not self.ledger.phases[-1]
+            name = f"{span.name} peak" if has_ended else f"most in {span.name} so far"
+            found.append(self._moment(name, self._peak_of(span), is_peak=has_ended))
         if self.step:
             name = "at the failure" if self.ledger.failure else "after the step"
             found.append(self._moment(name, self.step.end))
@@ -158,10 +160,9 @@ class LedgerView:
         live = self.is_live(event)
         weights = np.bincount(self.places[live], weights=self.sizes[live], minlength=len(self.ledger.labels))
         found: dict[_Key, int] = {}
-        for label, size in zip(self.ledger.labels, weights.tolist(), strict=True):
-            if size:
-                name = key(label)
-                found[name] = found.get(name, 0) + int(size)
+        for place in np.flatnonzero(weights):
+            name = key(self.ledger.labels[int(place)])
+            found[name] = found.get(name, 0) + int(weights[place])
         return dict(sorted(found.items(), key=lambda item: -item[1]))
 
     @cached_property
@@ -172,9 +173,9 @@ class LedgerView:
         live = self.is_live(self.step.end) & (self.categories == CATEGORIES.index(Category.KEPT))
         sizes: dict[str, list[int]] = {}
         tensors: dict[str, str] = {}
-        for place, size in zip(self.places[live].tolist(), self.sizes[live].tolist(), strict=True):
-            label = self.ledger.labels[place]
-            sizes.setdefault(label.site, []).append(size)
+        for place in np.flatnonzero(live):
+            label = self.ledger.labels[int(self.places[place])]
+            sizes.setdefault(label.site, []).append(int(self.sizes[place]))
             tensors.setdefault(label.site, label.tensor)
         found = (Kept(site=site, tensor=tensors[site], size=sum(each), count=len(each)) for site, each in sizes.items())
         return tuple(sorted((one for one in found if one.size >= LEAST_KEPT_BYTES), key=lambda one: -one.size))

@@ -67,7 +67,7 @@ def residuals(view: LedgerView) -> Residuals | None:
     live = np.flatnonzero(view.is_live(backward.begin))
     by_block: dict[str, list[Residual]] = {}
     for place in live:
-        label = labels[view.places[place]]
+        label = labels[int(view.places[place])]
         if label.block and label.category in _KEPT_FOR_BACKWARD:
             by_block.setdefault(label.block, []).append(Residual(label=label, size=int(view.sizes[place])))
     if not by_block:

@@ -56,7 +56,8 @@ def command(
     """Show what one step holds: for what, in which phase, in which block, made by which operation and line.
 
     The cell is built and run in a process of its own with every allocation watched; nothing is timed. Several cells
-    make one ledger each. Without --mode it is a training step. A cell that runs out of memory has its ledger up to there.
+    make one ledger each. Without --mode it is a training step. A cell that runs out of memory has its ledger up to
+    there.
 
     [bold]Examples[/]
 

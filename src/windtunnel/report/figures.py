@@ -105,9 +105,9 @@ def bars(name: str, x: Sequence[Any], y: Iterable[float], *, place: int, mark: i
     }
 
 
-def band(name: str, x: Sequence[int], y: Iterable[float], *, place: int) -> Json:
-    """Return a trace of levels that hold until the next point, stacked; a colour that is used again is hatched."""
-    pattern = PATTERNS[place // len(COLORS) % len(PATTERNS)]
+def band(name: str, x: Sequence[int], y: Iterable[float], *, place: int, mark: int) -> Json:
+    """Return a trace of levels that hold until the next point, stacked; marks from 1 on hatch it."""
+    pattern = PATTERNS[mark % len(PATTERNS)]
     return {
         "type": "scatter",
         "mode": "lines",
@@ -117,9 +117,13 @@ def band(name: str, x: Sequence[int], y: Iterable[float], *, place: int) -> Json
         "stackgroup": "all",
         "line": {"color": color(place), "width": 0.5, "shape": "hv"},
         "fillcolor": color(place),
-        **({"fillpattern": {"shape": pattern, "fgcolor": INK, "size": 6}} if pattern else {}),
+        **({"fillpattern": _hatched(pattern, color(place))} if pattern else {}),
         "hovertemplate": "%{y:.4g}",
     }
+
+
+def _hatched(pattern: str, ground: str) -> Json:
+    return {"shape": pattern, "bgcolor": ground, "fgcolor": INK, "fgopacity": 0.45, "size": 6, "solidity": 0.2}
 
 
 def upright(x: float) -> Json:
@@ -135,8 +139,8 @@ def upright(x: float) -> Json:
     }
 
 
-def note_above(text: str, x: float) -> Json:
-    """Return a name that stands above a chart, from `x` on."""
+def note_above(text: str, x: float, *, row: int = 0) -> Json:
+    """Return a name that stands above a chart, from `x` on, so many rows higher than the lowest."""
     return {
         "text": chart_text(text),
         "x": x,
@@ -144,6 +148,7 @@ def note_above(text: str, x: float) -> Json:
         "yref": "paper",
         "xanchor": "left",
         "yanchor": "bottom",
+        "yshift": 15 * row,
         "showarrow": False,
         "font": {"color": MUTED},
     }

@@ -168,7 +168,8 @@ def _answer(view: LedgerView, peak: Moment) -> str:
     rest = sum(size for _, size in shares[4:])
     others = f", everything else {percent(rest / peak.total)}" if rest else ""
     where = f", in {view.peak_phase}" if ledger.cell else ""
-    sentences = [f"At its peak{where}, the step holds {memory(peak.total)}{of}: {said}{others}."]
+    begin = "When it held the most until it failed" if ledger.failure else "At its peak"
+    sentences = [f"{begin}{where}, the step has {memory(peak.total)}{of}: {said}{others}."]
     if view.closing and ledger.cell:
         sentences.append(_closed(view.closing))
     if not ledger.is_watched and ledger.cell:
@@ -182,10 +183,10 @@ def _answer(view: LedgerView, peak: Moment) -> str:
 def _closed(closing: Closing) -> str:
     if closing.gap == 0:
         return f"The ledger closes: it has all {memory(closing.measured)} that the allocator counted at its own peak."
-    return (
-        f"The allocator counted {memory(closing.measured)} at its own peak, of which "
-        f"{percent(closing.attributed / closing.measured, 2)} are attributed."
-    )
+    counted_bytes = f"The allocator counted {memory(closing.measured)} at its own peak"
+    if closing.gap < 0:
+        return f"{counted_bytes}; the ledger has {memory(-closing.gap)} more, {percent(-closing.gap_share, 3)}."
+    return f"{counted_bytes}; all but {memory(closing.gap)} ({percent(closing.gap_share, 3)}) is attributed."
 
 
 def _open(closing: Closing) -> str:
