@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from windtunnel import units
+from windtunnel.analysis.imported_snapshot import ledger_of_traces
 from windtunnel.analysis.results import Results, load_results
 from windtunnel.cli import EXIT_INTERRUPTED, EXIT_NO
 from windtunnel.cli.console import make_console
@@ -18,7 +19,7 @@ from windtunnel.cli.flags import CELL_FLAGS, COUNT_FLAGS, DeviceOption, takes_fl
 from windtunnel.cli.measuring import DEFAULT_TIMEOUT, ReportOption, StoreOption, TimeoutOption, parse_timeout
 from windtunnel.errors import SpecError
 from windtunnel.records.record import Status
-from windtunnel.records.snapshot import ledger_of_snapshot, read_snapshot
+from windtunnel.records.snapshot import read_traces
 from windtunnel.records.store import DEFAULT_STORE, StoredLedger, open_store
 from windtunnel.report.build import build_document
 from windtunnel.report.document import Document
@@ -130,7 +131,7 @@ def _check_snapshot(path: Path, cells: Sequence[Cell]) -> None:
 
 def _show_import(path: Path, folder: Path, console: Console) -> None:
     written = datetime.fromtimestamp(path.stat().st_mtime, UTC) if path.exists() else datetime.now(UTC)
-    ledger = ledger_of_snapshot(read_snapshot(path), started_at=written.isoformat(timespec="milliseconds"))
+    ledger = ledger_of_traces(read_traces(path), started_at=written.isoformat(timespec="milliseconds"))
     document = Document(title=f"Memory of {path.name}", sections=(ledgers_section([ledger]),))
     console.print(render_terminal(document))
     for written_path in write_report(document, folder):

@@ -234,12 +234,16 @@ def _namer(seen: Seen, phases: Sequence[Span]) -> Callable[[_Life], Label]:
             return bool(life.saved_for)
         return phases[0].begin <= life.born < backward and (life.died == ALIVE or life.died >= backward)
 
+    def phase_of(life: _Life) -> str:
+        span = bisect_right(begins, life.born) - 1
+        return phases[span].name if span >= 0 else ""
+
     def category_of(life: _Life) -> Category:
         if life.owner is not None and life.owner is not Category.LOGITS:
             return life.owner
         was_watched = seen.is_watched or life.operation is not None
-        if seen.is_finished and life.died == ALIVE and (life.result or not was_watched):
-            return Category.KEPT
+        if seen.is_finished and life.died == ALIVE:
+            return Category.KEPT if life.result else Category.WORKSPACE
         if life.owner is not None:
             return life.owner
         if was_watched and life.result is None:
@@ -249,7 +253,7 @@ def _namer(seen: Seen, phases: Sequence[Span]) -> Callable[[_Life], Label]:
         if life.is_cast:
             return Category.CASTS
         place = life.operation.place if life.operation else None
-        if place and place.phase == "loss":
+        if (place.phase if place else phase_of(life)) == "loss":
             return Category.LOGITS
         if is_kept_for_backward(life) or (place and place.phase == RECOMPUTED):
             return Category.ACTIVATIONS
@@ -258,7 +262,6 @@ def _namer(seen: Seen, phases: Sequence[Span]) -> Callable[[_Life], Label]:
     def name(life: _Life) -> Label:
         operation, result = life.operation, life.result
         place = operation.place if operation else None
-        span = bisect_right(begins, life.born) - 1
         module = place.module if place else ""
         return Label(
             category=category_of(life),
@@ -266,7 +269,7 @@ def _namer(seen: Seen, phases: Sequence[Span]) -> Callable[[_Life], Label]:
             kind=operation.kind if operation else OperationKind.OTHER,
             module=module,
             block=_block_of(module, seen.blocks),
-            phase=operation.phase if operation else phases[span].name if span >= 0 else "",
+            phase=operation.phase if operation else phase_of(life),
             site=(place.site if place else "") or life.site,
             tensor=_tensor_text(result) if result else "",
             saved_for=tuple(life.saved_for),

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from windtunnel.records.snapshot import Snapshot, TraceEntry, snapshot_of
+from windtunnel.records.snapshot import TraceEntry, trace_of
 
 
 class CudaHistory:
@@ -27,9 +27,4 @@ class CudaHistory:
         if file is not None:
             memory._dump_snapshot(str(file))  # pyright: ignore[reportPrivateUsage]
         memory._record_memory_history(None, device=self._device)  # pyright: ignore[reportPrivateUsage]
-        return trace_of(snapshot_of(snapshot), self._device.index or 0)
-
-
-def trace_of(snapshot: Snapshot, index: int) -> tuple[TraceEntry, ...]:
-    """Return what the allocator of one device did; nothing where the snapshot does not know the device."""
-    return snapshot.device_traces[index] if index < len(snapshot.device_traces) else ()
+        return trace_of(snapshot, self._device.index or 0)

@@ -200,7 +200,7 @@ class MemoryLook:
         """Say whether the allocator's history has the allocations that were seen, in the same order."""
         if not self._history:
             return True
-        remembered = [entry.addr for entry in trace if entry.action == "alloc"]
+        remembered = [entry.address for entry in trace if entry.action == "alloc"]
         return remembered == [event.address for event in events if event.size > 0]
 
 

@@ -1,4 +1,4 @@
-"""A memory snapshot in the structure that PyTorch documents, read from JSON or straight from torch; never a pickle.
+"""A memory snapshot in the structure that PyTorch documents, from torch itself or from JSON; never from a pickle.
 
 Source: the docstring of torch.cuda.memory._snapshot.
 """
@@ -7,68 +7,28 @@ from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from windtunnel.errors import SpecError
-from windtunnel.records.memory_ledger import (
-    ALIVE,
-    Allocations,
-    Category,
-    DeviceLevels,
-    Label,
-    MemoryLedger,
-    Span,
-)
-from windtunnel.records.record import Failure, Status
 
 _LIBRARIES = ("/torch/", "/dist-packages/", "/site-packages/", "<")
 """Parts of the paths of code that is not the user's."""
 
-_GROWS, _SHRINKS = frozenset({"segment_alloc", "segment_map"}), frozenset({"segment_free", "segment_unmap"})
 
+class TraceEntry(NamedTuple):
+    """One thing that the allocator did; a trace has a million of them, so no dataclass.
 
-class _Read(BaseModel):
-    """What a snapshot holds more than this is of no interest here."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-
-class Frame(_Read):
-    """A line of a stack."""
-
-    filename: str = ""
-    line: int = 0
-    name: str = ""
-
-    @property
-    def text(self) -> str:
-        """The line as `file.py:12 in name`."""
-        return f"{self.filename}:{self.line} in {self.name}" if self.line else self.name
-
-
-class TraceEntry(_Read):
-    """One thing that the allocator did; `device_free` is there where it ran out of memory."""
+    `site` is the line of code that asked for it; `free` is what the device had left where memory ran out.
+    """
 
     action: str
-    size: int = 0
-    addr: int = 0
-    frames: tuple[Frame, ...] = ()
-    category: str = ""
-    device_free: int | None = None
-
-    @property
-    def site(self) -> str:
-        """The innermost line that is no library's; the innermost of all where there is no such; empty without any."""
-        own = (f for f in self.frames if f.line and not any(part in f.filename for part in _LIBRARIES))
-        chosen = next(own, self.frames[0] if self.frames else None)
-        return chosen.text if chosen else ""
-
-
-class Snapshot(_Read):
-    """What a snapshot says of the past: for each device, what its allocator did, in order."""
-
-    device_traces: tuple[tuple[TraceEntry, ...], ...]
+    address: int
+    size: int
+    site: str
+    category: str
+    free: int | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -79,20 +39,36 @@ class Pieces:
     fragmented_bytes: int
 
 
-def snapshot_of(data: object) -> Snapshot:
-    """Check a snapshot.
+class _Read(BaseModel):
+    """What a file holds more than this is of no interest here."""
 
-    Raises:
-        SpecError: It has not the structure of one; the message names the first thing that is not as it should be.
-    """
-    try:
-        return _ADAPTER.validate_python(data)
-    except ValidationError as error:
-        raise SpecError(f"this is not a memory snapshot: {_first_fault(error)}") from None
+    model_config = ConfigDict(frozen=True, extra="ignore")
 
 
-def read_snapshot(path: Path) -> Snapshot:
-    """Read a snapshot from a JSON file, as json.dump(torch.cuda.memory._snapshot(), file) writes it.
+class _Frame(_Read):
+    filename: str = ""
+    line: int = 0
+    name: str = ""
+
+
+class _Entry(_Read):
+    action: str
+    size: int = 0
+    addr: int = 0
+    frames: tuple[_Frame, ...] = ()
+    category: str = ""
+    device_free: int | None = None
+
+
+class _Snapshot(_Read):
+    device_traces: tuple[tuple[_Entry, ...], ...]
+
+
+_ADAPTER = TypeAdapter(_Snapshot)
+
+
+def read_traces(path: Path) -> tuple[tuple[TraceEntry, ...], ...]:
+    """Read the trace of each device from a JSON file, as json.dump(torch.cuda.memory._snapshot(), file) writes it.
 
     Raises:
         SpecError: The file cannot be read, is a pickle, is cut off, or has not the structure of a snapshot.
@@ -107,12 +83,13 @@ def read_snapshot(path: Path) -> Snapshot:
             "json.dump(snapshot, file)"
         )
     try:
-        return _ADAPTER.validate_json(text)
+        snapshot = _ADAPTER.validate_json(text)
     except ValidationError as error:
         raise SpecError(
             f"{path} is damaged, or not a memory snapshot: {_first_fault(error)}; write it anew with "
             "json.dump(torch.cuda.memory._snapshot(), file)"
         ) from None
+    return tuple(tuple(map(_read_entry, trace)) for trace in snapshot.device_traces)
 
 
 def _first_fault(error: ValidationError) -> str:
@@ -121,7 +98,49 @@ def _first_fault(error: ValidationError) -> str:
     return f"{where}: {fault['msg']}" if where else str(fault["msg"])
 
 
-_ADAPTER = TypeAdapter(Snapshot)
+def _read_entry(entry: _Entry) -> TraceEntry:
+    site = site_of([(frame.filename, frame.line, frame.name) for frame in entry.frames])
+    return TraceEntry(entry.action, entry.addr, entry.size, site, entry.category, entry.device_free)
+
+
+def trace_of(snapshot: Mapping[str, Any], index: int) -> tuple[TraceEntry, ...]:
+    """Return the trace of one device of a snapshot that torch has just made; nothing where it does not know the device.
+
+    Stacks are shared by many entries, so each is looked at once.
+    """
+    traces = snapshot["device_traces"]
+    sites: dict[int, str] = {}
+
+    def site(frames: Sequence[Mapping[str, Any]]) -> str:
+        if id(frames) not in sites:
+            sites[id(frames)] = site_of([(frame["filename"], frame["line"], frame["name"]) for frame in frames])
+        return sites[id(frames)]
+
+    return tuple(
+        TraceEntry(
+            entry["action"],
+            entry.get("addr", 0),
+            entry.get("size", 0),
+            site(entry.get("frames", ())),
+            entry.get("category", ""),
+            entry.get("device_free"),
+        )
+        for entry in (traces[index] if index < len(traces) else ())
+    )
+
+
+def site_of(frames: Sequence[tuple[str, int, str]]) -> str:
+    """Return the innermost line that is no library's; the innermost of all where there is no such; empty without any.
+
+    Args:
+        frames: File, line and function of each frame, innermost first.
+    """
+    own = (frame for frame in frames if frame[1] and not any(part in frame[0] for part in _LIBRARIES))
+    chosen = next(own, frames[0] if frames else None)
+    if chosen is None:
+        return ""
+    filename, line, name = chosen
+    return f"{filename}:{line} in {name}" if line else name
 
 
 def sites_of(trace: Sequence[TraceEntry]) -> tuple[str, ...]:
@@ -132,27 +151,38 @@ def sites_of(trace: Sequence[TraceEntry]) -> tuple[str, ...]:
 def pieces_at(trace: Sequence[TraceEntry], num_allocations: int) -> Pieces | None:
     """Return what the allocator held without giving it out once it had made so many allocations.
 
-    None where an allocation lies in no piece that it was seen to take: then the trace does not begin at the start.
+    None where that cannot be told: an allocation lies in no piece that the allocator was seen to take, because the
+    trace begins later, or pieces grow (expandable segments).
     """
     segments: dict[int, int] = {}
     live: dict[int, int] = {}
     made = 0
     for entry in trace:
-        if entry.action in _GROWS:
-            segments[entry.addr] = entry.size
-        elif entry.action in _SHRINKS:
-            segments.pop(entry.addr, None)
-        elif entry.action == "alloc":
-            live[entry.addr] = _rounded(entry.size)
-            made += 1
-            if made == num_allocations:
-                break
-        elif entry.action == "free_completed":
-            live.pop(entry.addr, None)
+        match entry.action:
+            case "segment_alloc":
+                segments[entry.address] = entry.size
+            case "segment_free":
+                segments.pop(entry.address, None)
+            case "segment_map":
+                return None
+            case "alloc":
+                live[entry.address] = _rounded(entry.size)
+                made += 1
+            case "free_completed":
+                live.pop(entry.address, None)
+            case _:
+                pass
+        if made == num_allocations:
+            break
+    return _pieces(segments, live)
+
+
+def _pieces(segments: Mapping[int, int], live: Mapping[int, int]) -> Pieces | None:
     starts = sorted(segments)
     used = dict.fromkeys(starts, 0)
     for address, size in live.items():
-        start = _last_at_most(starts, address)
+        place = bisect_right(starts, address)
+        start = starts[place - 1] if place else None
         if start is None or address >= start + segments[start]:
             return None
         used[start] += size
@@ -165,80 +195,3 @@ def pieces_at(trace: Sequence[TraceEntry], num_allocations: int) -> Pieces | Non
 def _rounded(size: int) -> int:
     """Return what the caching allocator gives out for a size: the next multiple of 512 bytes."""
     return -(-size // 512) * 512
-
-
-def _last_at_most(starts: Sequence[int], address: int) -> int | None:
-    place = bisect_right(starts, address)
-    return starts[place - 1] if place else None
-
-
-def ledger_of_snapshot(snapshot: Snapshot, *, started_at: str) -> MemoryLedger:
-    """Return the busiest device of a snapshot as a ledger without a cell: lines of code in place of categories.
-
-    Categories are those that the snapshot names, as one of a CPU profile does, and otherwise not attributed. Memory
-    that was there before the trace is not in it.
-
-    Raises:
-        SpecError: No device of the snapshot allocated anything.
-    """
-    trace = max(snapshot.device_traces, key=len, default=())
-    entries = [entry for entry in trace if entry.action in {"alloc", "free_requested", "oom"}]
-    if not any(entry.action == "alloc" for entry in entries):
-        raise SpecError(
-            "the snapshot holds no allocation; record some with torch.cuda.memory._record_memory_history() first"
-        )
-    labels: dict[Label, int] = {}
-    sizes, places, born, died = (list[int]() for _ in range(4))
-    live: dict[int, int] = {}
-    number = total = peak = 0
-    for entry in entries:
-        if entry.action == "alloc":
-            live[entry.addr] = len(sizes)
-            sizes.append(entry.size)
-            born.append(number)
-            died.append(ALIVE)
-            places.append(labels.setdefault(_label_of(entry), len(labels)))
-            total += entry.size
-            peak = max(peak, total)
-            number += 1
-        elif entry.action == "free_requested" and entry.addr in live:
-            place = live.pop(entry.addr)
-            died[place] = number
-            total -= sizes[place]
-            number += 1
-    out_of_memory = next((entry for entry in entries if entry.action == "oom"), None)
-    return MemoryLedger(
-        cell=None,
-        status=Status.OUT_OF_MEMORY if out_of_memory else Status.OK,
-        failure=_failure_of(out_of_memory) if out_of_memory else None,
-        started_at=started_at,
-        is_watched=False,
-        num_events=number,
-        built=None,
-        phases=(Span(name="whole trace", begin=0, end=number),),
-        allocations=Allocations(sizes=tuple(sizes), labels=tuple(places), born=tuple(born), died=tuple(died)),
-        labels=tuple(labels),
-        device=DeviceLevels(source="the trace of a snapshot, in bytes asked for", peak_allocated_bytes=peak),
-    )
-
-
-_CATEGORIES: Mapping[str, Category] = {
-    "parameter": Category.PARAMETERS,
-    "optimizer_state": Category.OPTIMIZER,
-    "gradient": Category.GRADIENTS,
-    "input": Category.INPUTS,
-    "activation": Category.ACTIVATIONS,
-    "temporary": Category.TEMPORARIES,
-    "autograd_detail": Category.TEMPORARIES,
-}
-"""What the memory profiler of PyTorch calls a category."""
-
-
-def _label_of(entry: TraceEntry) -> Label:
-    return Label(category=_CATEGORIES.get(entry.category, Category.NOT_ATTRIBUTED), site=entry.site)
-
-
-def _failure_of(entry: TraceEntry) -> Failure:
-    return Failure(
-        stage="trace", message="out of memory", requested_bytes=entry.size or None, free_bytes=entry.device_free
-    )

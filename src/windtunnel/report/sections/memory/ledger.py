@@ -36,8 +36,8 @@ def ledgers_section(ledgers: Sequence[MemoryLedger]) -> Section:
     """Return a row for each ledger, and the latest ones in full."""
     views = [LedgerView(ledger) for ledger in ledgers]
     blocks: list[Block] = [Paragraph(text=_EXPLAINED)]
-    if any(view.step for view in views):
-        blocks.append(_summary(views))
+    if measured := [view for view in views if view.ledger.cell]:
+        blocks.append(_summary(measured))
     detailed = views[-MOST_DETAILED:]
     for view in detailed:
         blocks += _detail(view)
@@ -149,7 +149,7 @@ def _detail(view: LedgerView) -> Iterator[Block]:
             f"{made}{what}.",
         )
     closing = view.closing
-    if closing and abs(closing.gap_share) > _CLOSES:
+    if ledger.cell and closing and abs(closing.gap_share) > _CLOSES:
         yield Callout(kind=CalloutKind.WARNING, text=_open(closing))
     for warning in ledger.warnings:
         yield Callout(kind=CalloutKind.WARNING, text=warning)
