@@ -1,6 +1,7 @@
 """The memory ledgers of a machine: one row for each, then each in sentences, tables and a chart."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from windtunnel.analysis.memory_ledger import CATEGORIES, Closing, LedgerView, Moment
 from windtunnel.records.memory_ledger import DeviceLevels, MemoryLedger
@@ -9,7 +10,13 @@ from windtunnel.report.measures import GAP, number_column
 from windtunnel.report.scope import WORKLOAD_NAMES, Scope
 from windtunnel.report.sections.memory.chart import chart
 from windtunnel.report.sections.memory.residuals import residual_blocks
-from windtunnel.report.sections.memory.tables import moments_table, operations_table, places_table
+from windtunnel.report.sections.memory.tables import (
+    blocks_table,
+    moments_table,
+    operations_table,
+    shown_moments,
+    sites_table,
+)
 from windtunnel.spec.cell import Cell as MeasuredCell
 from windtunnel.units import PERCENT, counted, mebibytes_scale, memory, percent
 
@@ -75,6 +82,7 @@ def _summary(views: Sequence[LedgerView]) -> Table:
         [moment.total for view in views for name in shown if (moment := view.moment(name))]
         + [one.peak_allocated_bytes for one in device]
     )
+    size = replace(size, decimals=max(2, size.decimals)) if size.unit == "GiB" else size
     columns: list[Column] = [
         Column(name="cell"),
         *(number_column(name, size.unit) for name in shown),
@@ -155,7 +163,11 @@ def _detail(view: LedgerView) -> Iterator[Block]:
         yield Callout(kind=CalloutKind.WARNING, text=warning)
     if view.peak:
         yield moments_table(view)
-        yield from filter(None, (places_table(view), operations_table(view), chart(view, ledger_label(ledger))))
+        if ledger.cell is None:
+            yield sites_table(view)
+        for when, moment in shown_moments(view):
+            yield from filter(None, (blocks_table(view, moment, when), operations_table(view, moment, when)))
+        yield from filter(None, (chart(view, ledger_label(ledger)),))
         yield from residual_blocks(view)
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from windtunnel.analysis.memory_ledger import CATEGORIES, LedgerView
+from windtunnel.analysis.memory_ledger import CATEGORIES, LedgerView, Moment
 from windtunnel.records.memory_ledger import Category, Label
 from windtunnel.report.document import Cell, Column, Table
 from windtunnel.report.measures import GAP, number_column
@@ -46,15 +46,25 @@ def moments_table(view: LedgerView) -> Table:
     return Table(caption="What is held, and when", columns=columns, rows=(*map(row, there), total))
 
 
-def places_table(view: LedgerView) -> Table | None:
-    """Return what the step itself holds at the peak by block; equal neighbours share a row. None where none is known.
+def shown_moments(view: LedgerView) -> tuple[tuple[str, Moment], ...]:
+    """Return the moments that have tables by block and by operation, each as running text.
 
-    In a snapshot of another program, which has no blocks, it is by line of code.
+    That is the peak, and the beginning of backward where the peak comes when most of what it had is gone again.
     """
-    if view.ledger.cell is None:
-        return _sites_table(view)
-    assert view.peak is not None
-    held = view.held_by(view.peak.event, lambda label: (label.block, label.category))
+    peak, before = view.peak, view.moment("before backward")
+    assert peak is not None
+    if before and 2 * _for_backward(peak) < _for_backward(before):
+        return (("at the peak", peak), ("when backward begins", before))
+    return (("at the peak", peak),)
+
+
+def _for_backward(moment: Moment) -> int:
+    return sum(moment.by_category.get(category, 0) for category in (Category.ACTIVATIONS, Category.SCORES))
+
+
+def blocks_table(view: LedgerView, moment: Moment, when: str) -> Table | None:
+    """Return what the step itself holds by block; equal neighbours share a row. None where no block is known."""
+    held = view.held_by(moment.event, lambda label: (label.block, label.category))
     own = {(block, category): size for (block, category), size in held.items() if category not in _OWNED}
     order = {label.block: None for label in view.ledger.labels if label.block}
     blocks = sorted((block for block in order if any(key[0] == block for key in own)), key=_natural)
@@ -64,7 +74,7 @@ def places_table(view: LedgerView) -> Table | None:
     size = mebibytes_scale(own.values())
     rows = [(name, tuple(own.get((block, category), 0) for category in there)) for name, block in _named(blocks)]
     return Table(
-        caption="Held at the peak, by block",
+        caption=f"Held {when}, by block",
         columns=(
             Column(name="block"),
             *(number_column(category.value, size.unit) for category in there),
@@ -82,14 +92,13 @@ def places_table(view: LedgerView) -> Table | None:
     )
 
 
-def operations_table(view: LedgerView) -> Table | None:
-    """Return the operations whose results take most at the peak, or None where none was seen."""
-    assert view.peak is not None
+def operations_table(view: LedgerView, moment: Moment, when: str) -> Table | None:
+    """Return the operations whose results take most, or None where none was seen."""
 
     def operation(label: Label) -> tuple[str, str, Category]:
         return (label.operation, label.kind.value, label.category)
 
-    held = view.held_by(view.peak.event, operation)
+    held = view.held_by(moment.event, operation)
     own = {key: size for key, size in held.items() if key[0] and key[2] not in _OWNED}
     if not own:
         return None
@@ -97,13 +106,13 @@ def operations_table(view: LedgerView) -> Table | None:
     shown = list(own.items())[:_MOST_OPERATIONS]
     left = len(own) - len(shown)
     return Table(
-        caption="Held at the peak, by the operation that made it",
+        caption=f"Held {when}, by the operation that made it",
         columns=(
             Column(name="operation"),
             Column(name="kind", description="Whether it is a matrix product, attention, or works element by element."),
             Column(name="held for"),
             number_column("bytes", size.unit),
-            number_column("of the peak", PERCENT.unit),
+            number_column("of all", PERCENT.unit, "Share of all that is held then, parameters included."),
         ),
         rows=tuple(
             (
@@ -111,7 +120,7 @@ def operations_table(view: LedgerView) -> Table | None:
                 Cell(text=kind),
                 Cell(text=category.value),
                 Cell(text=size.text(value)),
-                Cell(text=PERCENT.text(value / view.peak.total)),
+                Cell(text=PERCENT.text(value / moment.total)),
             )
             for (name, kind, category), value in shown
         ),
@@ -119,7 +128,8 @@ def operations_table(view: LedgerView) -> Table | None:
     )
 
 
-def _sites_table(view: LedgerView) -> Table | None:
+def sites_table(view: LedgerView) -> Table:
+    """Return the lines of code that take most at the peak: all that a snapshot of another program knows."""
     assert view.peak is not None
     held = view.held_by(view.peak.event, lambda label: (label.site, label.category))
     size = mebibytes_scale(held.values())
