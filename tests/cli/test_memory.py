@@ -31,6 +31,7 @@ def test_a_ledger_enters_no_table_of_times(cli: CallCli, tmp_path: Path):
     with read_store(tmp_path) as store:
         assert list(store.records()) == []
     assert "Memory ledger" in cli("report", str(tmp_path)).out
+    assert "1 memory ledger in" in cli("list", str(tmp_path)).out
 
 
 def test_several_cells_make_a_ledger_each_and_a_failed_one_the_exit_code_1(cli: CallCli, tmp_path: Path):

@@ -11,8 +11,8 @@ from torch.utils.checkpoint import checkpoint
 
 from windtunnel.analysis.memory_ledger import LedgerView
 from windtunnel.analysis.residuals import residuals
-from windtunnel.probe.allocation_log import AllocationLog, Event
-from windtunnel.probe.memory import MemoryLook, own_levels
+from windtunnel.probe.allocation_log import AllocationLog
+from windtunnel.probe.memory import MemoryLook
 from windtunnel.records.memory_ledger import Category, MemoryLedger
 from windtunnel.records.record import Status
 from windtunnel.spec.attention import AttentionSpec
@@ -48,12 +48,13 @@ def test_the_ledger_closes(workload: str, attention: str):
     assert closing.gap <= 64  # the numbers of Python that PyTorch wraps before an operation begins
 
 
-@pytest.mark.parametrize("precision", ["bf16", "bf16-pure"])
+@pytest.mark.parametrize("precision", ["bf16", "fp16", "bf16-pure"])
 def test_the_ledger_closes_in_other_formats(precision: str):
     view = LedgerView(looked_at(precision=precision))
 
     assert view.peak.total == view.closing.measured
     assert view.closing.gap <= 64
+    assert not any(label.category is Category.KEPT for label in view.ledger.labels)
 
 
 def test_parameters_gradients_and_states_are_as_large_as_the_model(eager: LedgerView):
@@ -132,7 +133,7 @@ def test_casts_of_parameters_are_told_from_activations():
 def test_the_site_is_the_line_of_forward(eager: LedgerView):
     sites = {label.site for label in eager.ledger.labels if label.operation == "silu"}
 
-    assert all("transformer.py:" in site and site.endswith("in forward") for site in sites)
+    assert all(site.startswith("windtunnel/models/transformer.py:") for site in sites)
 
 
 GHOSTS = """
@@ -166,7 +167,7 @@ def test_a_tensor_that_somebody_keeps_is_named_with_its_line(ghosts: Path):
     view = LedgerView(looked_at(attention="ghosts_of_memory:attend"))
 
     (kept,) = view.kept
-    assert (kept.site, kept.size) == (f"{ghosts}:10 in attend", 100 * MIB)
+    assert (kept.site, kept.size) == ("ghosts_of_memory.py:10 in attend", 100 * MIB)
     assert view.peak.by_category[Category.KEPT] >= 100 * MIB
 
 
@@ -319,7 +320,7 @@ def test_the_snapshot_is_what_the_public_viewer_reads(tmp_path: Path):
     sizes = sum({"alloc": 1, "free_requested": -1, "free_completed": 0}[one["action"]] * one["size"] for one in trace)
     assert sizes == sum(segment["allocated_size"] for segment in snapshot["segments"])
     assert any("transformer.py" in frame["filename"] for one in trace for frame in one["frames"])
-    assert ledger.snapshot == str(path)
+    assert ledger.snapshot == "step.pickle"
     assert torch.cuda._memory_viz.trace(snapshot)
 
 
@@ -334,12 +335,6 @@ def test_marks_stand_between_the_events_around_them():
 
     del second
     assert [(event.size, event.mark > mark) for event in events[:3]] == [(4000, False), (8000, True), (-4000, True)]
-
-
-def test_levels_leave_out_what_was_there_before():
-    events = [Event(1, 10, 110, 0, 0), Event(99, -100, 10, 0, 0), Event(2, 5, 15, 0, 0), Event(1, -10, 5, 0, 0)]
-
-    assert own_levels(events) == [10, 10, 15, 5]
 
 
 def test_nothing_is_left_behind_by_a_look():

@@ -11,6 +11,9 @@ from windtunnel.records.memory_ledger import Category, Label, OperationKind
 _KEPT_FOR_BACKWARD = frozenset({Category.ACTIVATIONS, Category.SCORES})
 _SHOWN = 5
 
+_FUSED = frozenset({OperationKind.POINTWISE, OperationKind.NORMALISATION})
+"""What a compiler fuses into what reads it."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Residual:
@@ -27,7 +30,7 @@ class Residual:
             return ("flash attention", "checkpointing")
         if label.is_block_output:
             return ()
-        return ("fusing", "checkpointing") if label.kind is OperationKind.POINTWISE else ("checkpointing",)
+        return ("fusing", "checkpointing") if label.kind in _FUSED else ("checkpointing",)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,9 +59,9 @@ class Residuals:
 def residuals(view: LedgerView) -> Residuals | None:
     """Return what the block that keeps most keeps; None where nothing is kept in blocks, or nobody watched operations.
 
-    Matrices of scores go with flash attention. The results of element-wise operations go where they are fused into what
-    reads them, which can compute them again: an upper bound, as a compiler may choose to keep some. Checkpointing of
-    every block removes all but what one block hands to the next.
+    Matrices of scores go with flash attention. The results of element-wise operations and of normalisations go where
+    they are fused into what reads them, which can compute them again: an upper bound, as a compiler may choose to keep
+    some. Checkpointing of every block removes all but what one block hands to the next.
     """
     backward = view.phase("backward")
     if backward is None or not view.ledger.is_watched:

@@ -193,9 +193,11 @@ class _Training:
 
     def held(self) -> Mapping[Category, Sequence[Tensor]]:
         """Return what the step owns beside the model."""
-        states = self._optimizer.state.values()
+        states = [value for state in self._optimizer.state.values() for value in state.values()]
+        if self._scaler.is_enabled():  # else it has neither
+            states += [self._scaler._scale, self._scaler._growth_tracker]  # pyright: ignore[reportPrivateUsage]
         return {
-            Category.OPTIMIZER: [value for state in states for value in state.values() if isinstance(value, Tensor)],
+            Category.OPTIMIZER: [value for value in states if isinstance(value, Tensor)],
             Category.INPUTS: (self._inputs, self._targets),
             Category.LOGITS: [tensor for tensor in (self._logits, self._loss) if tensor is not None],
         }

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import torch
 
+from windtunnel.probe.sites import short_path
 from windtunnel.records.snapshot import TraceEntry, trace_of
 
 
@@ -27,4 +28,4 @@ class CudaHistory:
         if file is not None:
             memory._dump_snapshot(str(file))  # pyright: ignore[reportPrivateUsage]
         memory._record_memory_history(None, device=self._device)  # pyright: ignore[reportPrivateUsage]
-        return trace_of(snapshot, self._device.index or 0)
+        return trace_of(snapshot, self._device.index or 0, shorten=short_path)

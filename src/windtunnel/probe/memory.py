@@ -7,17 +7,17 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
 import torch
 from torch import Tensor, nn
 
-from windtunnel.probe.allocation_log import AllocationLog, Event
+from windtunnel.probe.allocation_log import AllocationLog
 from windtunnel.probe.attribution import Attributed, Owned, Seen, attribute
 from windtunnel.probe.cuda_history import CudaHistory
+from windtunnel.probe.levels import device_levels, is_history_of, read_own_numbers
 from windtunnel.probe.operation_log import OperationWatch
 from windtunnel.probe.viewer import viewer_snapshot
-from windtunnel.records.memory_ledger import Category, DeviceLevels, Span
-from windtunnel.records.snapshot import TraceEntry, pieces_at, sites_of
+from windtunnel.records.memory_ledger import Category, DeviceLevels
+from windtunnel.records.snapshot import sites_of
 
 Held = Callable[[], Mapping[Category, Sequence[Tensor]]]
 """Returns the tensors that a step owns at this moment, by what they are for."""
@@ -123,10 +123,10 @@ class MemoryLook:
             RunError: The profiler did not see all that it should.
         """
         self._watching.close()
-        allocator = self._own_numbers()
+        own = read_own_numbers(self._device)
         trace = self._history.stop(snapshot) if self._history else ()
         events = self._log.stop()
-        warnings = () if self._matches(trace, events) else (NOT_MATCHED,)
+        warnings = (NOT_MATCHED,) if self._history and not is_history_of(trace, events) else ()
         trace = () if warnings else trace
         attributed = attribute(
             Seen(
@@ -146,7 +146,7 @@ class MemoryLook:
             snapshot.write_bytes(pickle.dumps(viewer_snapshot(events, attributed)))
         return Found(
             attributed=attributed,
-            device=self._levels(events, attributed.phases, trace, allocator),
+            device=device_levels(events, attributed.phases, trace, own, before=self._before),
             num_events=len(events),
             is_watched=self._is_watched,
             warnings=warnings,
@@ -160,69 +160,6 @@ class MemoryLook:
             for tensor in tensors:
                 if tensor.device == self._device:
                     self._owned.append(Owned(mark, tensor.untyped_storage().data_ptr(), category))
-
-    def _own_numbers(self) -> dict[str, int]:
-        """Return what the device's allocator says of the step, and what else is in use."""
-        if self._device.type != "cuda":
-            memory = psutil.virtual_memory()
-            return {"capacity": memory.total, "used": memory.total - memory.available}
-        free, total = torch.cuda.mem_get_info(self._device)
-        return {
-            "capacity": total,
-            "used": total - free,
-            "peak": torch.cuda.max_memory_allocated(self._device),
-            "peak_reserved": torch.cuda.max_memory_reserved(self._device),
-            "reserved": torch.cuda.memory_reserved(self._device),
-        }
-
-    def _levels(
-        self, events: Sequence[Event], phases: Sequence[Span], trace: Sequence[TraceEntry], own: Mapping[str, int]
-    ) -> DeviceLevels:
-        begin, end = (phases[0].begin, phases[-1].end) if phases else (0, len(events))
-        levels = own_levels(events)
-        peak = max(range(begin, end), key=levels.__getitem__, default=None)
-        seen, now = (levels[peak] if peak is not None else 0), (levels[-1] if levels else 0)
-        pieces = None
-        if trace and peak is not None:
-            pieces = pieces_at(trace, sum(event.size > 0 for event in events[: peak + 1]))
-        return DeviceLevels(
-            source="CUDA caching allocator" if self._history else "PyTorch's allocator of host memory, by its profiler",
-            peak_allocated_bytes=own["peak"] - self._before if "peak" in own else seen,
-            before_bytes=self._before,
-            reserved_at_peak_bytes=events[peak].reserved if self._history and peak is not None else None,
-            peak_reserved_bytes=own.get("peak_reserved"),
-            fragmented_at_peak_bytes=pieces.fragmented_bytes if pieces else None,
-            capacity_bytes=own["capacity"],
-            external_bytes=max(0, own["used"] - own.get("reserved", now)),
-        )
-
-    def _matches(self, trace: Sequence[TraceEntry], events: Sequence[Event]) -> bool:
-        """Say whether the allocator's history has the allocations that were seen, in the same order."""
-        if not self._history:
-            return True
-        remembered = [entry.address for entry in trace if entry.action == "alloc"]
-        return remembered == [event.address for event in events if event.size > 0]
-
-
-def own_levels(events: Sequence[Event]) -> list[int]:
-    """Return what the allocator had given out after each event by its own count, beyond what was there before.
-
-    Its total falls when something of before is freed; that is added back.
-    """
-    if not events:
-        return []
-    base = events[0].allocated - events[0].size
-    live: set[int] = set()
-    levels: list[int] = []
-    for event in events:
-        if event.size > 0:
-            live.add(event.address)
-        elif event.address in live:
-            live.remove(event.address)
-        else:
-            base += event.size
-        levels.append(event.allocated - base)
-    return levels
 
 
 def blocks_of(model: nn.Module) -> Iterable[str]:

@@ -13,6 +13,7 @@ from torch.nn.modules.module import register_module_forward_hook, register_modul
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from windtunnel.probe.sites import short_path
 from windtunnel.records.memory_ledger import OperationKind
 
 _NOT_OURS = (str(Path(torch.__file__).parent), str(Path(__file__).parent), "<")
@@ -214,6 +215,8 @@ def _kind_of(func: Any, name: str) -> OperationKind:
         return OperationKind.ATTENTION
     if name in _PRODUCTS:
         return OperationKind.PRODUCT
+    if "norm" in name:
+        return OperationKind.NORMALISATION
     if name in _COPIES or torch.Tag.pointwise in func.tags:
         return OperationKind.POINTWISE
     return OperationKind.OTHER
@@ -225,6 +228,6 @@ def _site() -> str:
     while frame is not None:
         code = frame.f_code
         if not code.co_filename.startswith(_NOT_OURS):
-            return f"{code.co_filename}:{frame.f_lineno} in {code.co_name}"
+            return f"{short_path(code.co_filename)}:{frame.f_lineno} in {code.co_name}"
         frame = frame.f_back
     return ""

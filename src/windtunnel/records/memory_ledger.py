@@ -48,6 +48,7 @@ class OperationKind(StrEnum):
     ATTENTION = "attention"
     POINTWISE = "pointwise"
     """Element by element, a copy, a cast, or a new order of elements."""
+    NORMALISATION = "normalisation"
     OTHER = "other"
 
 
@@ -60,7 +61,8 @@ class Label:
         module: Path of the module that it ran in, or whose backward it is; `block` is the part of that path that names
             one of a list of blocks.
         phase: In which phase it was made.
-        site: The line of code, as `file.py:12 in name`, of forward where it was made in backward.
+        site: The line of code, as `package/file.py:12 in name`, of forward where it was made in backward. The path
+            begins where Python imports from: it names neither user nor host.
         tensor: Shape and dtype, as `4x128x768 float32`.
         saved_for: The operations whose backward needs it.
         is_block_output: Whether it is what the block hands on.
@@ -146,7 +148,7 @@ class MemoryLedger:
         num_events: How many events there were.
         built: How many of them had happened when the cell was built; None where that failed.
         phases: Phases of the step that was looked at, in their order; the last one reached ends with a failure.
-        snapshot: Where torch's own snapshot was written; None where it was not asked for.
+        snapshot: Name of the file that torch's own snapshot was written to; None where it was not asked for.
     """
 
     cell: Cell | None

@@ -4,7 +4,7 @@ Source: the docstring of torch.cuda.memory._snapshot.
 """
 
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -103,17 +103,18 @@ def _read_entry(entry: _Entry) -> TraceEntry:
     return TraceEntry(entry.action, entry.addr, entry.size, site, entry.category, entry.device_free)
 
 
-def trace_of(snapshot: Mapping[str, Any], index: int) -> tuple[TraceEntry, ...]:
+def trace_of(snapshot: Mapping[str, Any], index: int, *, shorten: Callable[[str], str] = str) -> tuple[TraceEntry, ...]:
     """Return the trace of one device of a snapshot that torch has just made; nothing where it does not know the device.
 
-    Stacks are shared by many entries, so each is looked at once.
+    Stacks are shared by many entries, so each is looked at once. `shorten` is given the path of a line that is kept.
     """
     traces = snapshot["device_traces"]
     sites: dict[int, str] = {}
 
     def site(frames: Sequence[Mapping[str, Any]]) -> str:
         if id(frames) not in sites:
-            sites[id(frames)] = site_of([(frame["filename"], frame["line"], frame["name"]) for frame in frames])
+            stack = [(frame["filename"], frame["line"], frame["name"]) for frame in frames]
+            sites[id(frames)] = site_of(stack, shorten=shorten)
         return sites[id(frames)]
 
     return tuple(
@@ -129,7 +130,7 @@ def trace_of(snapshot: Mapping[str, Any], index: int) -> tuple[TraceEntry, ...]:
     )
 
 
-def site_of(frames: Sequence[tuple[str, int, str]]) -> str:
+def site_of(frames: Sequence[tuple[str, int, str]], *, shorten: Callable[[str], str] = str) -> str:
     """Return the innermost line that is no library's; the innermost of all where there is no such; empty without any.
 
     Args:
@@ -140,7 +141,7 @@ def site_of(frames: Sequence[tuple[str, int, str]]) -> str:
     if chosen is None:
         return ""
     filename, line, name = chosen
-    return f"{filename}:{line} in {name}" if line else name
+    return f"{shorten(filename)}:{line} in {name}" if line else name
 
 
 def sites_of(trace: Sequence[TraceEntry]) -> tuple[str, ...]:

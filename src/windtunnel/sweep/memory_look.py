@@ -126,5 +126,5 @@ def _ledger(
         device=found.device,
         warnings=found.warnings,
         stages=attempt.stages,
-        snapshot=str(snapshot) if snapshot else None,
+        snapshot=snapshot.name if snapshot else None,
     )

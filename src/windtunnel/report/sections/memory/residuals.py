@@ -10,7 +10,7 @@ from windtunnel.units import PERCENT, counted, mebibytes_scale, memory, percent
 
 _REMEDIES = {
     "flash attention": "flash attention, which computes scores again",
-    "fusing": "fusing at most, which computes element-wise results again",
+    "fusing": "fusing at most, which computes element-wise results and norms again",
     "checkpointing": "checkpointing every block, which keeps only what it hands on",
 }
 
