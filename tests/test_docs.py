@@ -14,8 +14,9 @@ import pytest
 import windtunnel
 from calling import CallCli, make_caller
 from factory import CPU, compared, make_pair, make_record, make_results, make_task
+from ledgers import make_ledger
 from windtunnel.records.record import Status
-from windtunnel.records.store import DEFAULT_STORE, StoredComparison
+from windtunnel.records.store import DEFAULT_STORE, StoredComparison, StoredLedger
 from windtunnel.spec.presets import CPU_PRESET, CUDA_PRESET, find_sweep, preset_names
 from windtunnel.spec.sides import match_sides
 from windtunnel.spec.sweep import AnySweep, load_sweep, make_sweep
@@ -102,11 +103,16 @@ def sweeps(monkeypatch: pytest.MonkeyPatch) -> list[AnySweep]:
         asked.append(a)
         return compared(*(make_pair(*pair) for pair in pairs))
 
+    def note_ledgers(sweep: AnySweep, **_: object) -> tuple[StoredLedger, ...]:
+        asked.append(sweep)
+        return (StoredLedger(key="", ledger=make_ledger(), environment=CPU),)
+
     def note(sweep: AnySweep | ChooseSweep, **_: object) -> None:
         asked.append(sweep if isinstance(sweep, AnySweep) else sweep(CPU))
 
     monkeypatch.setattr("windtunnel.cli.measuring.describe_device", lambda _device: CPU)
     monkeypatch.setattr("windtunnel.cli.compare.compare_sweeps", note_both)
+    monkeypatch.setattr("windtunnel.cli.memory.look_at_cells", note_ledgers)
     for command in ("windtunnel.cli.run", "windtunnel.cli.step", "windtunnel.cli.attention"):
         monkeypatch.setattr(f"{command}.run_and_report", note)
     return asked
@@ -122,7 +128,7 @@ def test_each_command_in_a_page_is_one(page: str, line: str, cli: CallCli, folde
     outcome = cli(*words)
 
     assert outcome.code == 0, f"{page}: {line}\n{outcome.err}"
-    if words[0] in {"run", "step", "attention", "compare"} and "--dry-run" not in words:
+    if words[0] in {"run", "step", "attention", "compare", "memory"} and "--dry-run" not in words:
         assert all(sweep.expand("cpu") for sweep in sweeps)
         assert len(sweeps) == 1
 

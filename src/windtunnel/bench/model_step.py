@@ -1,6 +1,6 @@
 """The step of a whole model: its parts built on the device, and the phases of each of its workloads."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from types import MethodType
@@ -8,7 +8,7 @@ from zlib import crc32
 
 import torch
 import torch.nn.functional as F  # noqa: N812  # the name that every PyTorch text uses
-from torch import Tensor
+from torch import Tensor, nn
 
 from windtunnel.attention.backend import load_backend
 from windtunnel.attention.own_code import with_own_code
@@ -17,6 +17,7 @@ from windtunnel.bench.workload import Phase, Workload
 from windtunnel.errors import UnsupportedError
 from windtunnel.models.own import CheckedOnce, OwnTransformer, build_own_model
 from windtunnel.models.transformer import Transformer, build_model
+from windtunnel.records.memory_ledger import Category
 from windtunnel.spec.attention import AttentionSpec
 from windtunnel.spec.cell import Cell
 from windtunnel.spec.checkpoint import parse_checkpoint
@@ -63,7 +64,13 @@ def build_model_step(cell: Cell) -> Workload:
     begin = partial(begin_step, uses_tf32=precision.tf32, is_compiled=cell.compile != "off")
     if not trains:
         inference = _Inference(run_model, autocast, inputs, begin_step=begin)
-        return replace(inference.workload(), is_compiled=is_compiled, parameters=parameters)
+        return replace(
+            inference.workload(),
+            is_compiled=is_compiled,
+            parameters=parameters,
+            model=model,
+            held=lambda: {**_held(model), **inference.held()},
+        )
     uses_scaler = cell.workload == "train_step" and precision.autocast == "float16"
     training = _Training(
         run_model,
@@ -74,7 +81,13 @@ def build_model_step(cell: Cell) -> Workload:
         optimizer=torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, fused=True),
         scaler=torch.amp.GradScaler(device.type, enabled=uses_scaler),
     )
-    return replace(training.workload(cell.workload), is_compiled=is_compiled, parameters=parameters)
+    return replace(
+        training.workload(cell.workload),
+        is_compiled=is_compiled,
+        parameters=parameters,
+        model=model,
+        held=lambda: {**_held(model), **training.held()},
+    )
 
 
 def _own_model(cell: Cell, spec: OwnModel, device: torch.device) -> OwnTransformer:
@@ -114,6 +127,16 @@ def _reference_model(cell: Cell, spec: ModelSpec, device: torch.device) -> tuple
     return model, backend.is_compiled
 
 
+def _held(model: nn.Module) -> dict[Category, Sequence[Tensor]]:
+    """Return what the model owns."""
+    parameters = tuple(model.parameters())
+    return {
+        Category.PARAMETERS: parameters,
+        Category.GRADIENTS: [parameter.grad for parameter in parameters if parameter.grad is not None],
+        Category.BUFFERS: tuple(model.buffers()),
+    }
+
+
 def _with_own_code(model: torch.nn.Module, cell: Cell) -> torch.nn.Module:
     """Give the model a copy of its forward for Dynamo, by a name that differs where shapes do."""
     name = f"forward_{crc32(cell.model_dump_json().encode()):08x}"
@@ -145,6 +168,11 @@ class _Inference:
             reset=self._reset,
             fault=self._fault,
         )
+
+    def held(self) -> Mapping[Category, Sequence[Tensor]]:
+        """Return what the step owns beside the model."""
+        logits = () if self._logits is None else (self._logits,)
+        return {Category.INPUTS: (self._inputs,), Category.LOGITS: logits}
 
     def _reset(self) -> None:
         self._logits = None  # so that a step never holds two sets of logits
@@ -192,6 +220,17 @@ class _Training:
         if name == "train_step":
             phases.append(Phase(name="optimizer", run=self._update))
         return Workload(phases=tuple(phases), total=WORKLOADS[name].total, reset=self._reset, fault=self._fault)
+
+    def held(self) -> Mapping[Category, Sequence[Tensor]]:
+        """Return what the step owns beside the model."""
+        states = [value for state in self._optimizer.state.values() for value in state.values()]
+        if self._scaler.is_enabled():  # else it has neither
+            states += [self._scaler._scale, self._scaler._growth_tracker]  # pyright: ignore[reportPrivateUsage]
+        return {
+            Category.OPTIMIZER: [value for value in states if isinstance(value, Tensor)],
+            Category.INPUTS: (self._inputs, self._targets),
+            Category.LOGITS: [tensor for tensor in (self._logits, self._loss) if tensor is not None],
+        }
 
     def _reset(self) -> None:
         self._logits = self._loss = None

@@ -1,1 +1,1 @@
-"""A look inside one step, never while timing: what a profiler sees of it."""
+"""A look inside one step, never while timing: which kernels ran, and what memory was held for."""

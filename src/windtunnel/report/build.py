@@ -22,6 +22,7 @@ from windtunnel.report.sections.failures import failures
 from windtunnel.report.sections.grid import grid
 from windtunnel.report.sections.ledger import ledger
 from windtunnel.report.sections.machine import machine
+from windtunnel.report.sections.memory.ledger import memory_ledger
 from windtunnel.report.sections.method import method
 from windtunnel.report.sections.noise import noise
 from windtunnel.report.sections.overview import overview
@@ -40,6 +41,7 @@ SECTIONS: tuple[Callable[[Scope], Section | None], ...] = (
     ratio,
     phases,
     ledger,
+    memory_ledger,
     cold,
     sizes,
     failures,
@@ -96,7 +98,7 @@ def build_document(results: Results, *, title: str | None = None) -> Document:
 
 def _sections_of(scope: Scope) -> tuple[Callable[[Scope], Section | None], ...]:
     if not scope.rows:
-        return (compare,)
+        return (compare, memory_ledger)
     return ATTENTION_SECTIONS if scope.is_attention else SECTIONS
 
 
@@ -107,5 +109,7 @@ def _title(scopes: tuple[Scope, ...]) -> str:
     devices = tuple(dict.fromkeys(scope.device for scope in scopes))
     where = " and ".join(devices) if len(devices) < 3 else f"{len(devices)} machines"
     kinds = {scope.is_attention for scope in scopes if scope.rows}
-    what = "Comparisons" if not kinds else "Attention times" if kinds == {True} else "Step times"
+    has_comparisons = any(scope.comparisons for scope in scopes)
+    without_rows = "Comparisons" if has_comparisons else "Memory"
+    what = without_rows if not kinds else "Attention times" if kinds == {True} else "Step times"
     return f"{sweep or what} on {where}"

@@ -9,7 +9,7 @@ from windtunnel.analysis.comparisons import StepRatio, step_ratios, varying
 from windtunnel.analysis.labels import Mark, marks_of
 from windtunnel.analysis.results import Results, Row
 from windtunnel.records.environment import Environment
-from windtunnel.records.store import Run, StoredComparison
+from windtunnel.records.store import Run, StoredComparison, StoredLedger
 from windtunnel.report.document import Cell, Column, ColumnKind
 from windtunnel.spec.attention import AttentionSpec
 from windtunnel.spec.model import ModelSpec
@@ -118,6 +118,7 @@ class Scope:
         step_ratios: Each forward beside its forward + backward, for the sections that speak of them.
         models: Each model with its name, which no other one of this machine has, smallest first.
         comparisons: The comparisons whose side A ran on this machine; a scope may have them only.
+        ledgers: The memory ledgers of steps of models on this machine; a scope may have them only.
     """
 
     machine: str
@@ -135,6 +136,7 @@ class Scope:
     step_ratios: tuple[StepRatio, ...]
     models: tuple[NamedModel, ...]
     comparisons: tuple[StoredComparison, ...] = ()
+    ledgers: tuple[StoredLedger, ...] = ()
 
     @property
     def environment(self) -> Environment:
@@ -196,9 +198,17 @@ def scopes_of(results: Results) -> tuple[Scope, ...]:
         compared.setdefault((machine, stored.record.a.task.cell.is_attention), []).append(stored)
         if machine not in machines:
             environments[machine] = stored.environment_a
+    ledgers: dict[tuple[str, bool], list[StoredLedger]] = {}
+    for made in results.ledgers:
+        machine = made.environment.machine()
+        ledgers.setdefault((machine, False), []).append(made)
+        environments.setdefault(machine, made.environment)
     devices = _machine_names(environments)
     keys = [
-        (machine, kind) for machine in devices for kind in (False, True) if {(machine, kind)} & {*rows_of, *compared}
+        (machine, kind)
+        for machine in devices
+        for kind in (False, True)
+        if {(machine, kind)} & {*rows_of, *compared, *ledgers}
     ]
     has_both_kinds = len({kind for _, kind in keys}) > 1
     return tuple(
@@ -214,6 +224,7 @@ def scopes_of(results: Results) -> tuple[Scope, ...]:
                 and ((machine, not kind) not in rows_of or (run.sweep.get("kind") == "attention") is kind)
             ),
             comparisons=tuple(compared.get((machine, kind), ())),
+            ledgers=tuple(ledgers.get((machine, kind), ())),
         )
         for machine, kind in keys
     )
