@@ -1,9 +1,13 @@
-"""What a user writes for a time, a share or a warm-up becomes a number: 90s, 30m, 6h; 1%, 0.01; 5, auto."""
+"""What a user writes for a time, a share, a memory or a warm-up becomes a number: 90s, 30m; 1%; 24GiB; 5, auto."""
 
 import math
 from typing import Literal
 
+from windtunnel.units import memory
+
 MAX_WARMUP = 100_000
+
+_BYTES = {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40, "kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
@@ -33,6 +37,26 @@ def parse_fraction(value: object) -> float:
     if not 0 < fraction <= 1 or isinstance(value, bool):
         raise ValueError(f"{value!r} is not a share above 0 and at most 100 %; write it as 1% or 0.01")
     return fraction
+
+
+def parse_memory_limit(value: object, capacity_bytes: int) -> int:
+    """Return the bytes of a text such as 24GiB, 500MB or 30%, a share of the capacity.
+
+    Raises:
+        ValueError: It is no such memory, or not above 0 and at most the capacity.
+    """
+    text = str(value).strip()
+    unit = next((unit for unit in _BYTES if text.endswith(unit)), "")
+    if text.endswith("%"):
+        number = capacity_bytes * _float(text[:-1]) / 100
+    else:
+        number = _float(text.removesuffix(unit)) * _BYTES[unit] if unit else math.nan
+    if not 1 <= number <= capacity_bytes:
+        raise ValueError(
+            f"{value!r} is not a memory above 0 and at most what the device has, {memory(capacity_bytes)}; "
+            "write it as 24GiB, 500MiB, 24GB or 30%"
+        )
+    return int(number)
 
 
 def parse_warmup(value: object) -> int | Literal["auto"]:
