@@ -59,7 +59,7 @@ def _limited_cuda(device: torch.device, limit_bytes: int) -> Iterator[None]:
 def _limited_host(limit_bytes: int) -> Iterator[None]:
     if sys.platform != "linux":
         raise UnsupportedError(f"a memory limit on a CPU needs Linux; this is {sys.platform}: use a CUDA device there")
-    _start_threads()
+    _load_once()
     before = resource.getrlimit(resource.RLIMIT_DATA)
     resource.setrlimit(resource.RLIMIT_DATA, (_data_bytes() + limit_bytes, before[1]))
     try:
@@ -68,10 +68,14 @@ def _limited_host(limit_bytes: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_DATA, before)
 
 
-def _start_threads() -> None:
-    """Make the thread pools and what libraries set up on first use: without room for them they end the process."""
+def _load_once() -> None:
+    """Load what is loaded on first use, threads and modules: it is none of the cell, and without room it ends badly.
+
+    Products make the thread pools; the first parameter without a value (of an embedding) imports 70 MiB of torch.
+    """
     ones = torch.ones(256, 256, requires_grad=True)
     (ones @ ones).sum().backward()
+    torch.nn.Embedding(1, 1, device="meta")
 
 
 def _data_bytes() -> int:

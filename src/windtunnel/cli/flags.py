@@ -35,7 +35,7 @@ _HOW = "How to measure"
 
 _COMPILE = Flag(is_list=True, help=f"torch.compile: {_names(COMPILE_MODES)}. [dim]default: off[/]")
 
-_HOW_FLAGS = {
+HOW_FLAGS = {
     "warmup": Flag(
         is_list=True,
         is_number=True,
@@ -62,6 +62,7 @@ _HOW_FLAGS = {
     ),
     "seed": Flag(is_number=True, panel=_HOW, help="Seed of weights and inputs. [dim]default: 0[/]"),
 }
+"""The flags of both that say how a cell is measured."""
 
 CELL_FLAGS = {
     "size": Flag(is_list=True, help=f"Sizes: {_names(NAMED_SIZES)}."),
@@ -82,7 +83,7 @@ CELL_FLAGS = {
     "heads": Flag(is_number=True, panel=_SHAPE, help="Query heads."),
     "kv_heads": Flag(is_number=True, panel=_SHAPE, help="Key and value heads. [dim]default: as many as heads[/]"),
     "vocab": Flag(is_number=True, panel=_SHAPE, help="Number of tokens. [dim]default: 10,000[/]"),
-    **_HOW_FLAGS,
+    **HOW_FLAGS,
 }
 """The flags of a cell with a whole model, or a grid of them."""
 
@@ -106,7 +107,7 @@ ATTENTION_FLAGS = {
     ),
     "compile": _COMPILE,
     "phase": Flag(is_list=True, help="forward, forward_backward. [dim]default: forward_backward[/]"),
-    **_HOW_FLAGS,
+    **HOW_FLAGS,
     "steps": Flag(is_number=True, panel=_HOW, help="Timed steps: the samples of a cell. [dim]default: 30[/]"),
     "cache": Flag(
         panel=_HOW,

@@ -48,7 +48,7 @@ class Frontier(Frozen):
     """
 
     kind: Literal["fit"] = "fit"
-    name: str = "fit"
+    name: str = Field(default="fit", description="What the report calls this search.")
     along: str
     most: ContextLength | None = Field(default=None, description="The last value that is tried.")
     granularity: ContextLength | None = Field(default=None, description="The distance of the values that are tried.")

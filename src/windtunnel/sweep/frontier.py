@@ -113,6 +113,7 @@ class FrontierSummary:
             "stored": self.stored,
             "free_before_bytes": self.free_before_bytes,
             "free_after_bytes": self.free_after_bytes,
+            "missing_bytes": self.missing_bytes,
             "wall_seconds": self.wall_seconds,
             "is_complete": self.is_complete,
             "lines": [_course(found) for found in self.lines],
@@ -191,7 +192,7 @@ class _Search:
 
     def run(self, frontier: Frontier, device: str, predict: Predict | None) -> FrontierSummary:
         environment, free_before = self._look(device)
-        limit = _limit_of(frontier, environment)
+        limit = limit_of(frontier, environment)
         budget = free_before if limit is None else min(limit, free_before)
         lines = lines_of(frontier, device=environment.device, memory_limit_bytes=limit)
         if self._observer:
@@ -278,8 +279,12 @@ class _Search:
             self._observer.stage(name)
 
 
-def _limit_of(frontier: Frontier, environment: Environment) -> int | None:
-    """Return the limit in bytes; None where all the device has may be taken."""
+def limit_of(frontier: Frontier, environment: Environment) -> int | None:
+    """Return the limit in bytes; None where all the device has may be taken.
+
+    Raises:
+        SpecError: It is none of this device, or there is none on a CPU.
+    """
     capacity = environment.device_memory_bytes
     if frontier.memory_limit is None:
         if environment.device == "cpu":

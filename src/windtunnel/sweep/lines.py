@@ -42,6 +42,10 @@ class Line:
         value = self.values[place]
         return value.name if isinstance(value, ModelSpec) else value
 
+    def holds(self, cell: Cell, plan: MeasurePlan) -> bool:
+        """Say whether a probe is one of this line."""
+        return plan == self.plan and identity_of(cell, self.field) == self.identity
+
     @cached_property
     def identity(self) -> str:
         """A text that no other line of the same limit has: the template without what is searched, as JSON."""
