@@ -26,6 +26,12 @@ VALID: tuple[dict[str, Any], ...] = (
             {"context": [256], "batch": 4, "reason": "b"},
         ],
     },
+    {"size": "small", "mode": "train_step", "checkpoint": ["none", "every:1", "every:012", "selective", "ffn"]},
+    {
+        "size": "small",
+        "checkpoint": ["none", "ffn"],
+        "exclude": [{"mode": "forward", "checkpoint": "ffn", "reason": "no backward"}],
+    },
     {"kind": "step", "size": "small"},
     ATTENTION,
     ATTENTION | {"backend": "my.kernels:flash", "seq": [64, 128], "mask": ["full", "window:64"], "cache": "warm"},
@@ -51,9 +57,11 @@ BACKENDS = (
 MODES = "known: forward, forward_backward, train_step"
 PRECISIONS = "known: bf16, bf16-pure, fp16, fp32, tf32"
 COMPILE = "known: default, max-autotune, max-autotune-no-cudagraphs, off, reduce-overhead"
-EXCLUSION = "known: attention, batch, compile, context, mode, precision, reason, size, warmup"
+EXCLUSION = "known: attention, batch, checkpoint, compile, context, mode, precision, reason, size, warmup"
 MASKS = "known: full, causal, window:N with N from 1 (causal, the last N keys)"
 PHASES = "known: forward, forward_backward"
+CHECKPOINTS = "known: none, every:N, selective, ffn with N from 1 (groups of N blocks)"
+LEAVE_OUT = ", or leave these points out with a reason"
 SHAPE = "known: d_ff, d_model, num_heads, num_kv_heads, num_layers, rope_theta, vocab_size"
 
 
@@ -76,6 +84,12 @@ FAULTS_OF_FORM: tuple[tuple[dict[str, Any], str], ...] = (
     (
         {"size": "small", "compile": "on"},
         f"unknown compile 'on'; {COMPILE}",
+    ),
+    ({"size": "small", "checkpoint": "evry:2"}, f"unknown checkpoint 'evry:2'; {CHECKPOINTS}"),
+    ({"size": "small", "checkpoint": ["none", "every:0"]}, f"unknown checkpoint 'every:0'; {CHECKPOINTS}"),
+    (
+        {"size": "small", "mode": "train_step", "checkpoint": ["ffn", "ffn"]},
+        "checkpoint: ffn is named more than once: name each value once",
     ),
     (excluding(mode="foward"), f"unknown mode 'foward'; {MODES}; did you mean 'forward'?"),
     (excluding(contxt=256), f"unknown field of exclude.0 'contxt'; {EXCLUSION}; did you mean 'context'?"),
@@ -167,6 +181,16 @@ FAULTS_OF_SENSE: tuple[tuple[dict[str, Any], str], ...] = (
         excluding(attention="eagr"),
         f"unknown attention 'eagr'; {BACKENDS}; did you mean 'eager'?",
     ),
+    (
+        {"size": "small", "checkpoint": ["none", "ffn"]},
+        "checkpoint 'ffn' has no effect on forward, which has no backward: "
+        f"ask for it with forward_backward or train_step only{LEAVE_OUT}",
+    ),
+    (
+        {"size": ["small", "medium"], "mode": "train_step", "checkpoint": "every:13"},
+        "checkpoint 'every:13' makes groups of more blocks than the model's 12; "
+        f"allowed: every:1 to every:12{LEAVE_OUT}",
+    ),
     ({"size": "small", "target": 0}, "target: 0 is not a share above 0 and at most 100 %; write it as 1% or 0.01"),
     (
         {"size": "small", "target": "101%"},
@@ -194,7 +218,7 @@ FAULTS_OF_SENSE: tuple[tuple[dict[str, Any], str], ...] = (
     (
         excluding(),
         "exclude: it leaves nothing out: name at least one of "
-        "size, precision, attention, compile, batch, context, mode, warmup",
+        "size, precision, attention, compile, checkpoint, batch, context, mode, warmup",
     ),
     (
         {"context": 128},

@@ -17,6 +17,11 @@ SHAPE = ("--d-model", "32", "--layers", "1", "--heads", "4", "--vocab", "11", "-
         (("step", "--size", "small", "--attention", "spda"), ("unknown attention 'spda'", "did you mean 'sdpa'")),
         (("step", "--size", "small", "--precision", "bf61"), ("unknown precision 'bf61'", "bf16")),
         (("step", "--size", "small", "--compile", "defualt"), ("unknown compile 'defualt'", "'default'")),
+        (
+            ("step", "--size", "small", "--mode", "train_step", "--checkpoint", "every:13"),
+            ("'every:13'", "the model's 12", "every:12"),
+        ),
+        (("step", "--size", "small", "--checkpoint", "none,ffn"), ("'ffn' has no effect on forward", "train_step")),
         (("step", "--size", "small", "--heads", "7"), ("7 does not divide", "nearest", "6")),
         (("step", "--size", "small", "--batch", "-4"), ("-4", "at least 1")),
         (("step", "--size", "small", "--steps", "0"), ("steps is 0", "at least 1")),

@@ -77,7 +77,7 @@ def test_an_axis_that_does_not_vary_is_said_once_and_has_no_column(document: Doc
     _, table = tables_of(document, "Complete results")
 
     assert [column.name for column in table.columns[:4]] == ["size", "workload", "warm-up", "n"]
-    assert "fp32, attention eager, compile off, batch 4, context 16, 40 timed steps" in texts_of(
+    assert "fp32, attention eager, compile off, checkpoint none, batch 4, context 16, 40 timed steps" in texts_of(
         section_of(document, "Complete results")
     )
 
@@ -347,7 +347,7 @@ def test_a_failure_keeps_its_whole_configuration_and_its_bytes(document: Documen
     (table,) = tables_of(document, "Failures")
 
     assert [cell.text for cell in table.rows[0]] == [
-        "deep · fp32 · attention eager · compile off · batch 4 · context 16 · training step · warm-up 0"
+        "deep · fp32 · attention eager · compile off · checkpoint none · batch 4 · context 16 · training step · warm-up 0"
         " · 40 timed steps · seed 0 · cuda:0",
         "out of memory",
         "backward",

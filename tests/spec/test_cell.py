@@ -43,6 +43,7 @@ OTHER_CELL: dict[str, Any] = {
     "precision": "bf16",
     "attention": "sdpa",
     "compile": "default",
+    "checkpoint": "every:2",
     "device": "cuda:0",
     "seed": 1,
 }
@@ -111,7 +112,7 @@ def test_the_key_is_the_same_in_another_process(hash_seed: str):
 def test_the_key_changes_with_each_field_of_the_cell(field: str):
     cell = make_task().cell.model_copy(update={field: OTHER_CELL[field]})
 
-    key = Task(cell=cell, plan=MeasurePlan()).key()
+    key = Task.model_construct(cell=cell, plan=MeasurePlan()).key()  # nothing is computed again without a backward
 
     assert key != TINY_KEY
 
@@ -217,6 +218,13 @@ def test_the_label_leaves_out_that_nothing_is_compiled():
 
 def test_the_label_names_the_compile_mode():
     assert "compile default" in make_task(compile="default").label()
+
+
+def test_the_label_names_the_checkpointing_if_there_is_one():
+    plain, checkpointed = (make_task(workload="train_step", checkpoint=name) for name in ("none", "every:2"))
+
+    assert "checkpoint" not in plain.label()
+    assert "checkpoint every:2" in checkpointed.label()
 
 
 REPLICA_KEYS = ("74b5ad457ec83916", "32a8889f9804acf0", "02fadbcfc1fa46f7")

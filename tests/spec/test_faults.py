@@ -33,7 +33,7 @@ def test_one_fault_gives_one_message_with_its_value_and_what_is_allowed(fields: 
 def test_an_unknown_field_is_named_with_the_nearest_of_those_known():
     (message,) = faults_of({"size": "small", "contxt": 5})
 
-    assert message.startswith("unknown field 'contxt'; known: attention, batch, compile, context,")
+    assert message.startswith("unknown field 'contxt'; known: attention, batch, checkpoint, compile,")
     assert message.endswith("did you mean 'context'?")
 
 

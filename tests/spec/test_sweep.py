@@ -59,6 +59,7 @@ def test_every_field_of_the_grid_reaches_its_task():
         precision="bf16",
         attention="sdpa",
         compile="default",
+        checkpoint="every:4",
         warmup=0,
         steps=7,
         seed=11,
@@ -68,6 +69,7 @@ def test_every_field_of_the_grid_reaches_its_task():
     assert cell.model == NAMED_SIZES["xl"]
     assert (cell.context_length, cell.batch_size, cell.workload) == (64, 3, "train_step")
     assert (cell.precision, cell.attention, cell.compile) == ("bf16", "sdpa", "default")
+    assert cell.checkpoint == "every:4"
     assert (cell.device, cell.seed) == ("cpu", 11)
     assert (task.plan.warmup, task.plan.steps) == (0, 7)
 

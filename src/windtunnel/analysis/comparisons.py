@@ -30,6 +30,7 @@ _POINT = {
     "precision": ("cell.precision",),
     "attention": ("cell.attention",),
     "compile": ("cell.compile",),
+    "checkpoint": ("cell.checkpoint",),
     "batch_size": ("cell.batch_size",),
     "context_length": ("cell.context_length",),
     "workload": ("cell.workload",),

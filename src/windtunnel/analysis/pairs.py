@@ -8,6 +8,7 @@ from windtunnel.records.environment import Environment
 from windtunnel.records.pair import PairRecord, PairSide
 from windtunnel.records.record import ClockName, Status
 from windtunnel.records.store import StoredComparison
+from windtunnel.spec.checkpoint import NO_CHECKPOINT
 from windtunnel.statistics.paired import Side, Verdict, benjamini_hochberg
 from windtunnel.statistics.pairing import Finding
 from windtunnel.units import counted, percent
@@ -135,7 +136,7 @@ def describe_sides(stored: StoredComparison) -> Sides:
     return Sides(shared=tuple(a[name] for name in _NAMED if name not in differing and a[name]), a=of_a, b=of_b)
 
 
-_NAMED = ("size", "workload", "context", "batch", "precision", "attention", "compile", "warm-up", "cache")
+_NAMED = ("size", "workload", "context", "batch", "precision", "attention", "compile", "checkpoint", "warm-up", "cache")
 """What a cell is called by; the other phrases are said only where the sides differ."""
 
 _SURROUNDINGS = ("python", "torch", "cuda", "cudnn", "triton", "driver", "device_name", "host_cpu")
@@ -152,6 +153,7 @@ def _phrases(side: PairSide, environment: Environment) -> dict[str, str]:
         "precision": cell.precision,
         "attention": f"attention {cell.attention}",
         "compile": "" if cell.compile == "off" else f"compile {cell.compile}",
+        "checkpoint": "" if cell.checkpoint == NO_CHECKPOINT else f"checkpoint {cell.checkpoint}",
         "warm-up": f"warm-up {side.task.plan.warmup}",
         "cache": "" if side.task.plan.cache == "warm" else f"{side.task.plan.cache} cache",
         "seed": f"seed {cell.seed}",

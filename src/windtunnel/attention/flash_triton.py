@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
 from windtunnel.attention.autocast import as_autocast
 from windtunnel.attention.backend import HALF, Backend, HeadSizes
@@ -57,7 +58,7 @@ class FlashAttention2Triton(torch.autograd.Function):
         q, k, v = as_autocast(q, k, v)
         check_inputs(q, k, v, is_causal=is_causal, window=window)
         _check_supported(q)
-        run = _forward_op if torch.compiler.is_compiling() else _forward  # an operator costs the host 10 us more
+        run = _forward_op if _is_watched() else _forward  # an operator costs the host 10 us more
         O, L = run(_as_heads(q), _as_heads(k), _as_heads(v), is_causal, window)
         O, L = O.reshape(q.shape), L.reshape(q.shape[:-1])
         ctx.save_for_backward(q, k, v, O, L)
@@ -71,7 +72,7 @@ class FlashAttention2Triton(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor, Tensor, None, None]:
         """Run the two backward kernels; all three gradients are computed, whichever are asked for."""
         q, k, v, O, L = ctx.saved_tensors
-        run = _backward_op if torch.compiler.is_compiling() else _backward
+        run = _backward_op if _is_watched() else _backward
         q4 = _as_heads(q)
         gradients = run(
             q4, _as_heads(k), _as_heads(v), _as_heads(O), L.reshape(q4.shape[:-1]), _as_heads(dO.to(O.dtype)),
@@ -107,6 +108,14 @@ BACKEND = Backend(
     least_capability=(8, 0),
     package="triton",
 )
+
+
+def _is_watched() -> bool:
+    """Whether torch has to see one operator: to compile around it, or to keep its results in selective checkpointing.
+
+    A launch of Triton is nothing to either of them.
+    """
+    return torch.compiler.is_compiling() or is_in_torch_dispatch_mode()
 
 
 def _as_heads(tensor: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ from windtunnel.bench.workload import Phase, Workload
 from windtunnel.errors import UnsupportedError
 from windtunnel.models.transformer import build_model
 from windtunnel.spec.cell import Cell
+from windtunnel.spec.checkpoint import parse_checkpoint
 from windtunnel.spec.model import ModelSpec
 from windtunnel.spec.tables import PRECISIONS, WORKLOADS
 
@@ -57,6 +58,7 @@ def build_model_step(cell: Cell) -> Workload:
         device=device,
         dtype=dtype_of(precision.weights),
         seed=cell.seed,
+        checkpoint=parse_checkpoint(cell.checkpoint),
     )
     generator = torch.Generator(device).manual_seed(cell.seed)
     tokens = torch.randint(

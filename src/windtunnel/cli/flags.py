@@ -11,6 +11,7 @@ import typer
 
 from windtunnel.errors import SpecError, unknown_name
 from windtunnel.spec.attention import MAX_D_HEAD
+from windtunnel.spec.checkpoint import CHECKPOINT_KINDS
 from windtunnel.spec.model import NAMED_SIZES
 from windtunnel.spec.tables import ATTENTION_BACKENDS, COMPILE_MODES, PRECISIONS, STEP_WORKLOADS
 
@@ -77,6 +78,12 @@ CELL_FLAGS = {
         is_list=True, help=f"{_names(ATTENTION_BACKENDS)}, or module:attr of your own. [dim]default: eager[/]"
     ),
     "compile": _COMPILE,
+    "checkpoint": Flag(
+        is_list=True,
+        help=f"Activations that backward computes again: {_names(CHECKPOINT_KINDS)}; every:N keeps the input of each N "
+        "blocks only, selective the results of products with weights and of fused attention, ffn all but the "
+        "feed-forward parts. [dim]default: none[/]",
+    ),
     "d_model": Flag(is_number=True, panel=_SHAPE, help="Width; with --size it overrides the named one."),
     "d_ff": Flag(is_number=True, panel=_SHAPE, help="Feed-forward width. [dim]default: 4 * d_model[/]"),
     "layers": Flag(is_number=True, panel=_SHAPE, help="Number of blocks."),

@@ -1,6 +1,8 @@
 """The reference decoder: RMSNorm before each part, RoPE, SwiGLU, no biases, an output head of its own."""
 
 import math
+from collections.abc import Sequence
+from functools import partial
 
 import torch
 import torch.nn.functional as F  # noqa: N812  # the name that every PyTorch text uses
@@ -8,10 +10,14 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from windtunnel.attention.backend import Attend
+from windtunnel.models.recomputation import Run, recomputation_of, run_once
+from windtunnel.spec.checkpoint import Checkpoint
 from windtunnel.spec.model import ModelSpec
 
 NORM_EPSILON = 1e-5
 INIT_STD = 0.02
+
+NOTHING_AGAIN = Checkpoint(kind="none")
 
 
 class Attention(nn.Module):
@@ -61,9 +67,10 @@ class FeedForward(nn.Module):
 class Block(nn.Module):
     """One layer: x + attention(norm(x)), then x + feed_forward(norm(x))."""
 
-    def __init__(self, spec: ModelSpec, attend: Attend) -> None:
+    def __init__(self, spec: ModelSpec, attend: Attend, *, run_feed_forward: Run = run_once) -> None:
         """Make both parts and their norms."""
         super().__init__()
+        self.run_feed_forward = run_feed_forward
         self.attention_norm = nn.RMSNorm(spec.d_model, eps=NORM_EPSILON)
         self.attention = Attention(spec, attend)
         self.feed_forward_norm = nn.RMSNorm(spec.d_model, eps=NORM_EPSILON)
@@ -77,7 +84,21 @@ class Block(nn.Module):
     ) -> Float[Tensor, "batch seq d_model"]:
         """Return the residual stream after this layer."""
         x = x + self.attention(self.attention_norm(x), cos, signed_sin)
-        return x + self.feed_forward(self.feed_forward_norm(x))
+        return x + self.run_feed_forward(self._feed_forward, x)
+
+    def _feed_forward(self, x: Float[Tensor, "batch seq d_model"]) -> Float[Tensor, "batch seq d_model"]:
+        return self.feed_forward(self.feed_forward_norm(x))
+
+
+def _run_blocks(
+    blocks: Sequence[Block],
+    x: Float[Tensor, "batch seq d_model"],
+    cos: Float[Tensor, "seq d_head"],
+    signed_sin: Float[Tensor, "seq d_head"],
+) -> Float[Tensor, "batch seq d_model"]:
+    for block in blocks:
+        x = block(x, cos, signed_sin)
+    return x
 
 
 class Transformer(nn.Module):
@@ -86,13 +107,22 @@ class Transformer(nn.Module):
     cos: Tensor
     signed_sin: Tensor
 
-    def __init__(self, spec: ModelSpec, attend: Attend, *, context_length: int) -> None:
+    def __init__(
+        self, spec: ModelSpec, attend: Attend, *, context_length: int, checkpoint: Checkpoint = NOTHING_AGAIN
+    ) -> None:
         """Make the layers without values; `context_length` bounds the sequences that can be rotated."""
         super().__init__()
         self.spec = spec
         self.context_length = context_length
         self.embedding = nn.Embedding(spec.vocab_size, spec.d_model)
-        self.blocks = nn.ModuleList(Block(spec, attend) for _ in range(spec.num_layers))
+        recomputation = recomputation_of(checkpoint, num_layers=spec.num_layers)
+        blocks = [Block(spec, attend, run_feed_forward=recomputation.run_feed_forward) for _ in range(spec.num_layers)]
+        self.blocks = nn.ModuleList(blocks)
+        self._run = recomputation.run_blocks
+        self._parts = [  # the last one may be smaller
+            partial(_run_blocks, blocks[first : first + recomputation.num_blocks])
+            for first in range(0, spec.num_layers, recomputation.num_blocks)
+        ]
         self.final_norm = nn.RMSNorm(spec.d_model, eps=NORM_EPSILON)
         self.head = nn.Linear(spec.d_model, spec.vocab_size, bias=False)
         for name in ("cos", "signed_sin"):
@@ -104,8 +134,8 @@ class Transformer(nn.Module):
         # Cast once here instead of in every layer; the tables themselves stay in float32.
         cos, signed_sin = self.cos[:seq_len].to(dtype), self.signed_sin[:seq_len].to(dtype)
         x = self.embedding(tokens)
-        for block in self.blocks:
-            x = block(x, cos, signed_sin)
+        for part in self._parts:
+            x = self._run(part, x, cos, signed_sin)
         return self.head(self.final_norm(x))
 
     def _product_dtype(self, device_type: str) -> torch.dtype:
@@ -163,14 +193,21 @@ def rotate(
 
 
 def build_model(
-    spec: ModelSpec, attend: Attend, *, context_length: int, device: torch.device, dtype: torch.dtype, seed: int
+    spec: ModelSpec,
+    attend: Attend,
+    *,
+    context_length: int,
+    device: torch.device,
+    dtype: torch.dtype,
+    seed: int,
+    checkpoint: Checkpoint = NOTHING_AGAIN,
 ) -> Transformer:
     """Return an initialised model whose values never were anywhere but on `device`.
 
     The same seed gives the same weights on the same device type; the global random state is not touched.
     """
     with torch.device("meta"):
-        model = Transformer(spec, attend, context_length=context_length)
+        model = Transformer(spec, attend, context_length=context_length, checkpoint=checkpoint)
     for module in model.modules():  # weights only: the rotation tables stay in float32
         for name, parameter in module.named_parameters(recurse=False):
             setattr(module, name, nn.Parameter(parameter.to(dtype)))

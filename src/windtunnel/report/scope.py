@@ -55,13 +55,16 @@ WORKLOAD = _axis("workload", "cell.workload", "{}", "What the timed step does.")
 PRECISION = _axis("precision", "cell.precision", "{}", "Formats of weights and matrix products.")
 ATTENTION = _axis("attention", "cell.attention", "attention {}", "Attention backend.")
 COMPILE = _axis("compile", "cell.compile", "compile {}", "Mode of torch.compile.")
+CHECKPOINT = _axis(
+    "checkpoint", "cell.checkpoint", "checkpoint {}", "Which activations backward computes again: none, or as named."
+)
 BATCH = _axis("batch", "cell.batch_size", "batch {}", "Sequences of a step.", ColumnKind.NUMBER)
 CONTEXT = _axis("context", "cell.context_length", "context {}", "Tokens of each sequence.", ColumnKind.NUMBER)
 WARMUP = _axis("warm-up", "plan.warmup", "warm-up {}", "Untimed steps before the samples.", ColumnKind.NUMBER)
 STEPS = _axis("samples", "plan.samples_asked", "{}", "How many samples were asked for.")
 SEED = _axis("seed", "cell.seed", "seed {}", "Seed of weights and tokens.", ColumnKind.NUMBER)
 
-AXES = (SIZE, PRECISION, ATTENTION, COMPILE, BATCH, CONTEXT, WORKLOAD, WARMUP, STEPS, SEED)
+AXES = (SIZE, PRECISION, ATTENTION, COMPILE, CHECKPOINT, BATCH, CONTEXT, WORKLOAD, WARMUP, STEPS, SEED)
 """Every axis of steps of a model, in the order of columns."""
 
 BACKEND = _axis("backend", "cell.attention", "{}", "Attention backend.")

@@ -10,6 +10,7 @@ from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, mo
 
 from windtunnel.errors import unknown_name
 from windtunnel.spec.attention import AttentionSpec
+from windtunnel.spec.checkpoint import NO_CHECKPOINT, CheckpointName, parse_checkpoint
 from windtunnel.spec.model import Frozen, ModelSpec
 from windtunnel.spec.quantities import parse_fraction, parse_seconds, parse_warmup
 from windtunnel.spec.tables import ATTENTION_BACKENDS, ATTENTION_WORKLOADS, COMPILE_MODES, PRECISIONS, WORKLOADS
@@ -85,6 +86,7 @@ class Cell(Frozen):
     precision: str = "fp32"
     attention: str = "eager"
     compile: str = "off"
+    checkpoint: CheckpointName = NO_CHECKPOINT
     device: str
     seed: Seed = 0
 
@@ -104,6 +106,19 @@ class Cell(Frozen):
         if self.is_attention != (self.workload in ATTENTION_WORKLOADS):
             what = "attention alone" if self.is_attention else "a whole model"
             raise ValueError(f"workload {self.workload!r} is not one of {what}")
+        return self
+
+    @model_validator(mode="after")
+    def _checkpoint_fits(self) -> Self:
+        if isinstance(self.model, AttentionSpec):
+            if self.checkpoint != NO_CHECKPOINT:
+                raise ValueError(
+                    f"checkpoint is {self.checkpoint!r}; attention alone has no blocks to compute again: allowed: none"
+                )
+            return self
+        fault = parse_checkpoint(self.checkpoint).fault(num_layers=self.model.num_layers, workload=self.workload)
+        if fault:
+            raise ValueError(fault)
         return self
 
     @property
@@ -216,6 +231,8 @@ class Task(Frozen):
         parts += [cell.precision, cell.attention]
         if cell.compile != "off":
             parts.append(f"compile {cell.compile}")
+        if cell.checkpoint != NO_CHECKPOINT:
+            parts.append(f"checkpoint {cell.checkpoint}")
         if self.plan.purpose == "fit":
             limit = self.plan.memory_limit_bytes
             return " · ".join([*parts, f"does it fit into {memory(limit)}?" if limit else "does it fit?"])

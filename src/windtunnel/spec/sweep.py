@@ -1,7 +1,8 @@
 """A sweep: axes written by a user, expanded to tasks; flags and TOML are these same fields."""
 
+import itertools
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -18,8 +19,10 @@ from pydantic import (
 from windtunnel.errors import SpecError, unknown_name
 from windtunnel.spec.attention_sweep import AttentionSweep
 from windtunnel.spec.cell import Cell, Task, check_names
+from windtunnel.spec.checkpoint import CHECKPOINT_KINDS, CHECKPOINT_PATTERN, CheckpointName, parse_checkpoint
 from windtunnel.spec.faults import faults_of
 from windtunnel.spec.grid import (
+    AS_TUPLE,
     ONCE,
     SOME,
     Backends,
@@ -33,6 +36,7 @@ from windtunnel.spec.grid import (
     Point,
     Precisions,
     Warmups,
+    axis_schema,
     in_each_process,
     known_names,
     names_schema,
@@ -42,6 +46,9 @@ from windtunnel.spec.model import NAMED_SIZES, Count, Frozen, ModelSpec, RopeThe
 from windtunnel.spec.tables import ATTENTION_BACKENDS, STEP_WORKLOADS
 
 _Modes = Annotated[Names, known_names("mode", STEP_WORKLOADS), WithJsonSchema(names_schema(STEP_WORKLOADS))]
+
+_CHECKPOINT = {"type": "string", "pattern": CHECKPOINT_PATTERN}
+_Checkpoints = Annotated[tuple[CheckpointName, ...], AS_TUPLE, WithJsonSchema(axis_schema(_CHECKPOINT))]
 
 
 class SizeTable(Frozen):
@@ -73,13 +80,14 @@ class Exclusion(ExcludedPoints):
     precision: Precisions = ()
     attention: Backends = ()
     compile: CompileModes = ()
+    checkpoint: _Checkpoints = ()
     batch: BatchSizes = ()
     context: Lengths = ()
     mode: _Modes = ()
     warmup: Warmups = ()
 
 
-AXES: tuple[str, ...] = ("size", "precision", "attention", "compile", "batch", "context", "mode", "warmup")
+AXES: tuple[str, ...] = tuple(name for name in Exclusion.model_fields if name != "reason")
 """The axes in the order in which a grid is walked; the last one varies fastest."""
 
 
@@ -102,6 +110,9 @@ class Sweep(MeasureFields):
         default=("eager",), description=f"Attention backends: {', '.join(ATTENTION_BACKENDS)}, or module:attr."
     )
     compile: Annotated[CompileModes, SOME, ONCE] = Field(default=("off",), description="torch.compile modes.")
+    checkpoint: Annotated[_Checkpoints, SOME, ONCE] = Field(
+        default=("none",), description=f"What backward computes again: {', '.join(CHECKPOINT_KINDS)}."
+    )
     d_model: Count | None = Field(default=None, description="Width, for a size of one's own.")
     d_ff: Count | None = Field(default=None, description="Feed-forward width; default 4 * d_model.")
     layers: Count | None = Field(default=None, description="Blocks, for a size of one's own.")
@@ -123,7 +134,18 @@ class Sweep(MeasureFields):
         known = {*NAMED_SIZES, *self.sizes, *(model.name for model in self.models())}
         for exclusion in self.exclude:
             check_names("size", exclusion.size, known)
+        faults = list(self._checkpoint_faults())
+        if faults:
+            raise ValueError("\n".join(dict.fromkeys(faults)))
         return self
+
+    def _checkpoint_faults(self) -> Iterator[str]:
+        sizes = zip(self.axes()["size"], self.models(), strict=True)
+        for (size, model), mode, checkpoint in itertools.product(sizes, self.mode, self.checkpoint):
+            fault = parse_checkpoint(checkpoint).fault(num_layers=model.num_layers, workload=mode)
+            point = {"size": size, "mode": mode, "checkpoint": checkpoint}
+            if fault and not any(exclusion.covers(point) for exclusion in self.exclude):
+                yield f"{fault}, or leave these points out with a reason"
 
     def models(self) -> tuple[ModelSpec, ...]:
         """Return the models of the size axis, with the overriding shape fields applied.
@@ -197,6 +219,7 @@ class Sweep(MeasureFields):
             precision=point["precision"],
             attention=point["attention"],
             compile=point["compile"],
+            checkpoint=point["checkpoint"],
             device=device,
             seed=self.seed,
         )
