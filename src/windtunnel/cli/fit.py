@@ -1,5 +1,6 @@
 """`windtunnel fit`: the largest that fits into memory."""
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -92,19 +93,30 @@ def command(
 
     windtunnel fit --d-model 64 --layers 2 --heads 4 --mode forward --device cpu --memory-limit 500MiB
     """
-    seconds = parse_timeout(timeout)
     frontier = _asked(sweep, fields, along, most=most, granularity=granularity, memory_limit=memory_limit)
+    search_and_report(
+        frontier,
+        device=device or frontier.sweep.device,
+        store=store,
+        fresh=fresh,
+        timeout=parse_timeout(timeout),
+        report=report,
+    )
+
+
+def search_and_report(
+    frontier: Frontier, *, device: str, store: Path, fresh: bool, timeout: float, report: Path | None
+) -> None:
+    """Search with a live display, print what was found, write the report, end with its path.
+
+    Raises:
+        typer.Exit: With 1 when a line has no end that can be trusted, with 130 when Ctrl-C stopped the search.
+    """
     console = make_console()
     with FitDisplay(console) as display:
         try:
             summary = search_frontier(
-                frontier,
-                predict=None,
-                device=device or frontier.sweep.device,
-                store=store,
-                fresh=fresh,
-                timeout=seconds,
-                observer=display,
+                frontier, predict=None, device=device, store=store, fresh=fresh, timeout=timeout, observer=display
             )
         except KeyboardInterrupt:
             console.print(
