@@ -3,10 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from windtunnel.cost.attending import is_operator
 from windtunnel.cost.attention import attention_bytes, attention_flops
+from windtunnel.cost.flops import backward_flops, forward_flops, recomputation_flops
+from windtunnel.cost.parameters import parameter_count
 from windtunnel.spec.attention import AttentionSpec
 from windtunnel.spec.cell import Cell
-from windtunnel.spec.model import ModelSpec
 from windtunnel.spec.tables import DTYPE_BYTES, PRECISIONS
 
 ADAMW_STATES = 2
@@ -17,13 +19,16 @@ ADAMW_STATES = 2
 class Cost:
     """What one step must do and hold, whatever machine runs it.
 
-    `flops` counts the matrix products of each phase; a phase without any (loss, optimizer) is not in it.
+    `flops` counts the matrix products of each phase; a phase without any (loss, optimizer) is not in it. What
+    checkpointing computes again in backward is not in it either but in `recomputed_flops`: it is no progress, and rates
+    that are compared with a peak leave it out.
     `resident_bytes` names what stays on the device during the whole step; activations come on top.
     """
 
     parameters: int
     flops: Mapping[str, int]
     resident_bytes: Mapping[str, int]
+    recomputed_flops: int = 0
 
     @property
     def step_flops(self) -> int:
@@ -36,47 +41,24 @@ class Cost:
         return sum(self.resident_bytes.values())
 
 
-def parameter_count(model: ModelSpec) -> int:
-    """Count the parameters: embedding and head V·d each, a block 2d² + 2d·d_kv + 3d·d_ff + 2d, a last norm d.
-
-    d_kv is the width of all key heads together: d_model, or less with grouped queries.
-    """
-    d, d_kv = model.d_model, model.kv_heads * model.d_head
-    block = 2 * d * d + 2 * d * d_kv + 3 * d * model.d_ff + 2 * d
-    return 2 * model.vocab_size * d + model.num_layers * block + d
-
-
-def forward_flops(model: ModelSpec, *, batch_size: int, context_length: int) -> int:
-    """Count the FLOPs of the matrix products of one forward pass; a multiply and an add are two.
-
-    Each weight matrix costs 2 FLOPs an entry and token; scores and weighted sum cost 4·T·d a token and layer.
-    The whole T x T square is counted also where the mask is causal: that is what `eager` computes, and it
-    keeps rates comparable between backends. Norms, rotations, softmax and the embedding look-up are left out.
-
-    Source: the counting of Kaplan et al. 2020 (arXiv:2001.08361), section 2.1, with the attention term kept.
-    """
-    d, d_kv, tokens = model.d_model, model.kv_heads * model.d_head, batch_size * context_length
-    weights = model.num_layers * (2 * d * d + 2 * d * d_kv + 3 * d * model.d_ff) + d * model.vocab_size
-    attention = 4 * context_length * d * model.num_layers
-    return tokens * (2 * weights + attention)
-
-
 def cost_of(cell: Cell) -> Cost:
     """Return the cost of one step of `cell`, of attention alone by `attention_flops`.
 
-    Backward of a model is twice forward: each product C = A·B has two gradients of its cost, dA = dC·Bᵀ and dB = Aᵀ·dC.
+    The matrix products of attention count with the whole square of queries and keys in a model, and with what the mask
+    lets through in attention alone.
     """
     if isinstance(cell.model, AttentionSpec):
         return _attention_cost(cell, cell.model)
-    forward = forward_flops(cell.model, batch_size=cell.batch_size, context_length=cell.context_length)
+    batch_size, context_length = cell.batch_size, cell.context_length
+    forward = forward_flops(cell.model, batch_size=batch_size, context_length=context_length)
+    backward = backward_flops(cell.model, batch_size=batch_size, context_length=context_length)
     trains = cell.workload != "forward"
     parameters = parameter_count(cell.model)
     precision = PRECISIONS[cell.precision]
     weight_bytes = parameters * DTYPE_BYTES[precision.weights]
-    logit_bytes = precision.product_bytes
     resident = {
         "parameters": weight_bytes,
-        "logits": cell.batch_size * cell.context_length * cell.model.vocab_size * logit_bytes,
+        "logits": batch_size * context_length * cell.model.vocab_size * precision.product_bytes,
     }
     if trains:
         resident["gradients"] = weight_bytes
@@ -84,8 +66,15 @@ def cost_of(cell: Cell) -> Cost:
         resident["optimizer"] = ADAMW_STATES * weight_bytes
     return Cost(
         parameters=parameters,
-        flops={"forward": forward, "backward": 2 * forward} if trains else {"forward": forward},
+        flops={"forward": forward, "backward": backward} if trains else {"forward": forward},
         resident_bytes=resident,
+        recomputed_flops=recomputation_flops(
+            cell.model,
+            cell.checkpoint,
+            batch_size=batch_size,
+            context_length=context_length,
+            keeps_attention=is_operator(cell.attention),
+        ),
     )
 
 

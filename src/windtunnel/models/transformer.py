@@ -50,18 +50,23 @@ class Attention(nn.Module):
 
 
 class FeedForward(nn.Module):
-    """SwiGLU: down(silu(gate(x)) * up(x)). Source: Shazeer 2020 (arXiv:2002.05202)."""
+    """SwiGLU: down(silu(gate(x)) * up(x)), or down(activation(up(x))). Source: Shazeer 2020 (arXiv:2002.05202)."""
 
     def __init__(self, spec: ModelSpec) -> None:
-        """Make the three matrices."""
+        """Make the three matrices, or two."""
         super().__init__()
-        self.gate_proj = nn.Linear(spec.d_model, spec.d_ff, bias=False)
+        self.activation = spec.activation
+        if spec.activation == "swiglu":
+            self.gate_proj = nn.Linear(spec.d_model, spec.d_ff, bias=False)
         self.up_proj = nn.Linear(spec.d_model, spec.d_ff, bias=False)
         self.down_proj = nn.Linear(spec.d_ff, spec.d_model, bias=False)
 
     def forward(self, x: Float[Tensor, "batch seq d_model"]) -> Float[Tensor, "batch seq d_model"]:
         """Return what the feed-forward layer adds to the residual stream."""
-        return self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))
+        if self.activation == "swiglu":
+            return self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))
+        activate = F.gelu if self.activation == "gelu" else F.relu
+        return self.down_proj(activate(self.up_proj(x)))
 
 
 class Block(nn.Module):
@@ -212,5 +217,7 @@ def build_model(
         for name, parameter in module.named_parameters(recurse=False):
             setattr(module, name, nn.Parameter(parameter.to(dtype)))
     model = model.to_empty(device=device)
+    if spec.is_tied:
+        model.head.weight = model.embedding.weight
     model.initialise(torch.Generator(device).manual_seed(seed))
     return model

@@ -1,6 +1,6 @@
 """The shape of a decoder-only Transformer, and the sizes that have a name."""
 
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -32,6 +32,10 @@ class ModelSpec(Frozen):
     )
     vocab_size: Count = Field(default=DEFAULT_VOCAB_SIZE, description="Number of tokens.")
     rope_theta: RopeTheta = Field(default=10_000.0, description="Base of the rotary frequencies.")
+    is_tied: bool = Field(default=False, description="Whether the head shares the embedding.")
+    activation: Literal["swiglu", "gelu", "relu"] = Field(
+        default="swiglu", description="swiglu has three matrices; gelu and relu have two."
+    )
 
     @model_validator(mode="after")
     def _heads_fit(self) -> Self:

@@ -1,0 +1,99 @@
+"""The phases of a step of a whole model, put together from its parts: which tensors live when, and what runs."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from windtunnel.cost import blocks, ends
+from windtunnel.cost.attending import attending
+from windtunnel.cost.parameters import parameter_count, tensor_count
+from windtunnel.cost.sizes import FLOAT, INDEX, Sizes, sizes_of
+from windtunnel.cost.tape import Component, Held, Stretch, Tape, in_order
+from windtunnel.spec.cell import Cell
+from windtunnel.spec.checkpoint import parse_checkpoint
+
+OPTIMIZER_STATES = {"adamw": 2, "sgd": 0}
+"""Numbers that an optimizer keeps for each parameter, in the format of the parameter."""
+
+_ROUNDING = 512
+"""The CUDA caching allocator hands out multiples of this; felt only by tensors of one number."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Program:
+    """What a step does, phase by phase, and what is on the device before it begins.
+
+    Attributes:
+        resident: Bytes of each component that are there before and after the step.
+        phases: In their order; each begins where the one before has ended.
+        saved_of_block: What one block keeps for backward, by name, without checkpointing and without copies of weights;
+            empty where there is no backward.
+    """
+
+    resident: Mapping[Component, int]
+    phases: Mapping[str, Stretch]
+    saved_of_block: Mapping[str, Held]
+
+
+def program_of(cell: Cell, *, optimizer: str = "adamw") -> Program:
+    """Return the program of a step of a whole model that runs eagerly.
+
+    Raises:
+        UnsupportedError: The attention backend, or torch.compile, has no closed form.
+    """
+    sizes, attends = sizes_of(cell), attending(cell.attention)
+    if cell.workload == "forward":
+        inference = blocks.inference(sizes, attends)
+        return Program(
+            resident=_resident(sizes, states=None),
+            phases={"forward": _forward(sizes, inference, keeps=False)[0]},
+            saved_of_block={},
+        )
+    states = OPTIMIZER_STATES[optimizer] if cell.workload == "train_step" else None
+    training = blocks.training(sizes, attends, parse_checkpoint(cell.checkpoint))
+    forward, tape = _forward(sizes, training, keeps=True)
+    loss = Tape(tape.held)
+    ends.loss(loss, sizes)
+    phases = {
+        "forward": forward,
+        "loss": loss.stretch(),
+        "backward": _backward(sizes, training, loss.held),
+    }
+    if states is not None:
+        update = Tape()
+        ends.optimize(update, sizes, parameters=parameter_count(sizes.model), states=states)
+        phases["optimizer"] = update.stretch()
+    return Program(resident=_resident(sizes, states=states), phases=phases, saved_of_block=training.saved)
+
+
+def _forward(sizes: Sizes, middle: blocks.Blocks, *, keeps: bool) -> tuple[Stretch, Tape]:
+    """Return the forward pass, and the tape of its end, with what that keeps."""
+    begin = Tape()
+    ends.embed(begin, sizes, x="x")
+    end = Tape({**begin.held, "x": sizes.stream(sizes.d)})
+    ends.head(end, sizes, x="x", keeps=keeps)
+    if not keeps:
+        end.drop(*(name for name in end.held if name != "logits"))
+    return in_order(begin.stretch(), middle.forward, end.stretch(), middle.after_forward), end
+
+
+def _backward(sizes: Sizes, middle: blocks.Blocks, held: Mapping[str, Held]) -> Stretch:
+    begin = Tape(held)
+    ends.loss_backward(begin, sizes)
+    ends.head_backward(begin, sizes, x="x", dx="dy")
+    end = Tape(begin.held)
+    ends.embed_backward(end, sizes, dx="dy")
+    return in_order(begin.stretch(), middle.backward, end.stretch())
+
+
+def _resident(sizes: Sizes, *, states: int | None) -> Mapping[Component, int]:
+    """Return what is there all the time: weights, optimizer state, tokens and targets, rotation tables."""
+    parameters = parameter_count(sizes.model)
+    tables = 2 * sizes.seq_len * sizes.model.d_head * FLOAT
+    resident = {
+        Component.PARAMETERS: parameters * sizes.stream_bytes,
+        Component.INPUTS: 2 * sizes.tokens * INDEX + tables,
+    }
+    if states:
+        steps = tensor_count(sizes.model) * _ROUNDING
+        resident[Component.OPTIMIZER] = states * parameters * sizes.stream_bytes + steps
+    return resident
