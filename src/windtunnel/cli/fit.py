@@ -22,6 +22,7 @@ from windtunnel.spec.frontier import ALONG_ATTENTION, ALONG_STEPS, Frontier, mak
 from windtunnel.spec.presets import find_sweep
 from windtunnel.spec.sweep import load_sweep, make_sweep
 from windtunnel.sweep.frontier import FrontierSummary, search_frontier
+from windtunnel.sweep.lines import predicted_peak
 
 _SEARCH = "How to search"
 _ALONG = ", ".join(dict.fromkeys([*ALONG_STEPS, *ALONG_ATTENTION]))
@@ -116,7 +117,13 @@ def search_and_report(
     with FitDisplay(console) as display:
         try:
             summary = search_frontier(
-                frontier, predict=None, device=device, store=store, fresh=fresh, timeout=timeout, observer=display
+                frontier,
+                predict=predicted_peak,
+                device=device,
+                store=store,
+                fresh=fresh,
+                timeout=timeout,
+                observer=display,
             )
         except KeyboardInterrupt:
             console.print(

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import cast
 
-from windtunnel.cost.step import parameter_count
+from windtunnel.cost.memory import predict_memory
+from windtunnel.cost.parameters import parameter_count
+from windtunnel.errors import UnsupportedError
 from windtunnel.spec.cell import Cell, MeasurePlan, Task
 from windtunnel.spec.frontier import Frontier
 from windtunnel.spec.model import ModelSpec
@@ -14,6 +16,14 @@ from windtunnel.spec.sweep import Sweep
 
 Predict = Callable[[Cell], int | None]
 """The peak of a cell in bytes, or None where it is not known."""
+
+
+def predicted_peak(cell: Cell) -> int | None:
+    """Return the predicted peak of a cell in bytes; None where there is no closed form of it."""
+    try:
+        return predict_memory(cell).peak_bytes
+    except UnsupportedError:
+        return None
 
 
 @dataclass(frozen=True, kw_only=True)

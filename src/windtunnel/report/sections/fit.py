@@ -8,6 +8,7 @@ from windtunnel.report.document import Block, Callout, CalloutKind, Cell, Column
 from windtunnel.report.heat import heat_map_of
 from windtunnel.report.measures import GAP, number_column
 from windtunnel.report.scope import BATCH, CONTEXT, SEQ, SIZE, Axis, Scope
+from windtunnel.sweep.lines import predicted_peak
 from windtunnel.units import NOT_KNOWN, change, counted, memory
 
 _NOUNS = {"context": "context", "batch": "batch", "size": "size", "seq": "sequence"}
@@ -35,6 +36,7 @@ def probes(scope: Scope) -> Section | None:
             Column(name="outcome"),
             number_column("tries", description="How often it was probed; the outcome is that of the last time."),
             number_column("peak", description="Most bytes allocated, of those that ran; on a CPU the resident set."),
+            number_column("predicted peak", description="What the closed form says of it."),
             *_FAILURE_COLUMNS,
         ),
         rows=tuple(
@@ -43,6 +45,7 @@ def probes(scope: Scope) -> Section | None:
                 Cell(text=row.record.status.value, is_failure=not row.is_ok),
                 Cell(text=str(row.repeat + 1)),
                 _bytes(row.record.memory.peak_bytes if row.is_ok and row.record.memory else None),
+                _bytes(predicted_peak(row.cell)),
                 *_failure(row.record.failure),
             )
             for row in scope.rows
