@@ -32,7 +32,9 @@ def make_version_1(folder: Path) -> None:
     with open_store(folder) as store:
         store.add(make_record(make_task()), GPU)
     with closing(sqlite3.connect(folder / FILE_NAME)) as connection:
-        connection.executescript("DROP TABLE calibrations; DROP TABLE comparisons; PRAGMA user_version = 1;")
+        connection.executescript(
+            "DROP TABLE calibrations; DROP TABLE comparisons; DROP TABLE ledgers; PRAGMA user_version = 1;"
+        )
 
 
 def version_of(folder: Path) -> int:

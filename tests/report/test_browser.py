@@ -1,6 +1,7 @@
 """The HTML report as a browser sees it: offline, without a violation of its own policy, on a desk and on a phone."""
 
 import shutil
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,7 +9,11 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, Route, sync_playwright
 
+from factory import CPU
+from ledgers import make_large_ledger
 from windtunnel.analysis.results import Results
+from windtunnel.records.store import StoredLedger
+from windtunnel.report.build import build_document
 from windtunnel.report.document import Document
 from windtunnel.report.html import render_html
 from windtunnel.report.write import write_report
@@ -167,3 +172,27 @@ def test_a_hostile_record_runs_nothing(browser: Browser, hostile: Document, tmp_
     assert dialogs == []
     assert seen == Seen()
     page.close()
+
+
+@pytest.mark.timeout(300)
+def test_a_million_allocations_open_in_seconds(browser: Browser, tmp_path: Path):
+    ledger = make_large_ledger(1_000_000)
+    made = StoredLedger(key=ledger.key(), ledger=ledger, environment=CPU)
+    (path,) = write_report(build_document(Results(rows=(), runs=(), ledgers=(made,))), tmp_path, ("html",))
+    small = make_large_ledger(1_000)
+    few = StoredLedger(key=small.key(), ledger=small, environment=CPU)
+    (other,) = write_report(build_document(Results(rows=(), runs=(), ledgers=(few,))), tmp_path / "small", ("html",))
+
+    spent: dict[Path, float] = {}
+    for each in (other, path):
+        page = browser.new_page()
+        begin = time.perf_counter()
+        seen = opened(page, each)
+        wait_for_charts(page)
+        spent[each] = time.perf_counter() - begin
+        assert seen == Seen()
+        assert page.locator("figure").count() == 1
+        page.close()
+
+    assert path.stat().st_size < other.stat().st_size + 200_000
+    assert spent[path] < 3 * spent[other] + 1

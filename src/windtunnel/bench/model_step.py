@@ -1,6 +1,6 @@
 """The step of a whole model: its parts built on the device, and the phases of each of its workloads."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from types import MethodType
@@ -8,7 +8,7 @@ from zlib import crc32
 
 import torch
 import torch.nn.functional as F  # noqa: N812  # the name that every PyTorch text uses
-from torch import Tensor
+from torch import Tensor, nn
 
 from windtunnel.attention.backend import load_backend
 from windtunnel.attention.own_code import with_own_code
@@ -16,6 +16,7 @@ from windtunnel.bench.precision import begin_step, check_precision, dtype_of
 from windtunnel.bench.workload import Phase, Workload
 from windtunnel.errors import UnsupportedError
 from windtunnel.models.transformer import build_model
+from windtunnel.records.memory_ledger import Category
 from windtunnel.spec.cell import Cell
 from windtunnel.spec.checkpoint import parse_checkpoint
 from windtunnel.spec.model import ModelSpec
@@ -74,7 +75,12 @@ def build_model_step(cell: Cell) -> Workload:
     begin = partial(begin_step, uses_tf32=precision.tf32, is_compiled=cell.compile != "off")
     if cell.workload == "forward":
         inference = _Inference(run_model, autocast, inputs, begin_step=begin)
-        return replace(inference.workload(), is_compiled=is_compiled)
+        return replace(
+            inference.workload(),
+            is_compiled=is_compiled,
+            model=model,
+            held=lambda: {**_held(model), **inference.held()},
+        )
     uses_scaler = cell.workload == "train_step" and precision.autocast == "float16"
     training = _Training(
         run_model,
@@ -85,7 +91,22 @@ def build_model_step(cell: Cell) -> Workload:
         optimizer=torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, fused=True),
         scaler=torch.amp.GradScaler(device.type, enabled=uses_scaler),
     )
-    return replace(training.workload(cell.workload), is_compiled=is_compiled)
+    return replace(
+        training.workload(cell.workload),
+        is_compiled=is_compiled,
+        model=model,
+        held=lambda: {**_held(model), **training.held()},
+    )
+
+
+def _held(model: nn.Module) -> dict[Category, Sequence[Tensor]]:
+    """Return what the model owns."""
+    parameters = tuple(model.parameters())
+    return {
+        Category.PARAMETERS: parameters,
+        Category.GRADIENTS: [parameter.grad for parameter in parameters if parameter.grad is not None],
+        Category.BUFFERS: tuple(model.buffers()),
+    }
 
 
 def _with_own_code(model: torch.nn.Module, cell: Cell) -> torch.nn.Module:
@@ -119,6 +140,11 @@ class _Inference:
             reset=self._reset,
             fault=self._fault,
         )
+
+    def held(self) -> Mapping[Category, Sequence[Tensor]]:
+        """Return what the step owns beside the model."""
+        logits = () if self._logits is None else (self._logits,)
+        return {Category.INPUTS: (self._inputs,), Category.LOGITS: logits}
 
     def _reset(self) -> None:
         self._logits = None  # so that a step never holds two sets of logits
@@ -166,6 +192,15 @@ class _Training:
         if name == "train_step":
             phases.append(Phase(name="optimizer", run=self._update))
         return Workload(phases=tuple(phases), total=WORKLOADS[name].total, reset=self._reset, fault=self._fault)
+
+    def held(self) -> Mapping[Category, Sequence[Tensor]]:
+        """Return what the step owns beside the model."""
+        states = self._optimizer.state.values()
+        return {
+            Category.OPTIMIZER: [value for state in states for value in state.values() if isinstance(value, Tensor)],
+            Category.INPUTS: (self._inputs, self._targets),
+            Category.LOGITS: [tensor for tensor in (self._logits, self._loss) if tensor is not None],
+        }
 
     def _reset(self) -> None:
         self._logits = self._loss = None

@@ -1,9 +1,11 @@
 """What is measured: a step as phases to run in order, and what can be asked of it between steps."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from torch import Tensor
+from torch import Tensor, nn
+
+from windtunnel.records.memory_ledger import Category
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -25,6 +27,9 @@ class Workload:
 
     Attention alone has two more. `repeat` sets how often later steps run each phase in a row; None where a phase can
     run only once a step. `tensors` returns the inputs and, after a step, its results by name; None for whole models.
+
+    Whole models have two others: the `model`, and `held`, which returns the tensors that the step owns at this moment,
+    by what they are for.
     """
 
     phases: tuple[Phase, ...]
@@ -34,3 +39,5 @@ class Workload:
     is_compiled: bool = False
     repeat: Callable[[int], None] | None = None
     tensors: Callable[[], Mapping[str, Tensor]] | None = None
+    model: nn.Module | None = None
+    held: Callable[[], Mapping[Category, Sequence[Tensor]]] | None = None

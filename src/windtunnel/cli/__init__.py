@@ -35,6 +35,7 @@ _COMMANDS = {
     "step": _Entry(panel="Measure", summary="Measure one cell or a small grid, given by flags."),
     "attention": _Entry(panel="Measure", summary="Measure attention alone: backends, shapes, masks, precisions."),
     "compare": _Entry(panel="Measure", summary="Measure two configurations against each other, in pairs."),
+    "memory": _Entry(panel="Look inside", summary="Show what one step holds in memory, byte by byte, and what for."),
     "fit": _Entry(panel="Plan", summary="Find the largest context, batch or size that fits into memory."),
     "report": _Entry(panel="Results", summary="Write the report of a store: terminal, Markdown and HTML."),
     "list": _Entry(panel="Results", summary="List what a store holds."),

@@ -2,7 +2,7 @@
 
 import sqlite3
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 APPLICATION_ID = 0x57544E4C
 """WTNL: what `file` and we ourselves know a store by."""
 
@@ -63,7 +63,18 @@ CREATE TABLE comparisons (
     comparison TEXT NOT NULL
 ) STRICT;
 """
-_STEPS = (_FIRST, _CALIBRATIONS, _COMPARISONS)
+_LEDGERS = """
+CREATE TABLE ledgers (
+    id INTEGER PRIMARY KEY,
+    key TEXT NOT NULL,
+    machine TEXT NOT NULL,
+    environment_id TEXT NOT NULL REFERENCES environments(id),
+    started_at TEXT NOT NULL,
+    status TEXT NOT NULL,
+    ledger TEXT NOT NULL
+) STRICT;
+"""
+_STEPS = (_FIRST, _CALIBRATIONS, _COMPARISONS, _LEDGERS)
 """What each schema version lacks of the next one; new tables only, so that an open writer of the old one goes on."""
 
 

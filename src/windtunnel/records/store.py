@@ -13,6 +13,7 @@ from typing import Any, Self, TypeVar
 from windtunnel.errors import StoreError
 from windtunnel.records.calibration import Calibration, calibration_from_json, calibration_to_json
 from windtunnel.records.environment import Environment
+from windtunnel.records.memory_ledger import MemoryLedger, ledger_from_json, ledger_to_json
 from windtunnel.records.pair import PairRecord, pair_from_json, pair_to_json
 from windtunnel.records.record import Record, record_from_json, record_to_json
 from windtunnel.records.schema import APPLICATION_ID, SCHEMA_VERSION, upgrade
@@ -46,6 +47,15 @@ class StoredComparison:
     record: PairRecord
     environment_a: Environment
     environment_b: Environment
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StoredLedger:
+    """A memory ledger with the key of its cell and the environment in which it was made."""
+
+    key: str
+    ledger: MemoryLedger
+    environment: Environment
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -220,6 +230,48 @@ class Store:
                 stored = StoredComparison(
                     record=pair_from_json(text), environment_a=environments[a], environment_b=environments[b]
                 )
+            found.append(stored)
+        return tuple(found)
+
+    def add_ledger(self, ledger: MemoryLedger, environment: Environment) -> None:
+        """Store a memory ledger in one transaction; earlier ones of the same cell stay.
+
+        Raises:
+            StoreError: The file cannot be written: read-only, disk full, not a store any more.
+        """
+
+        def write() -> None:
+            self._add_environment(environment)
+            columns = {
+                "key": ledger.key(),
+                "machine": environment.machine(),
+                "environment_id": environment.key(),
+                "started_at": ledger.started_at,
+                "status": ledger.status.value,
+                "ledger": ledger_to_json(ledger),
+            }
+            names, marks = ", ".join(columns), ", ".join("?" * len(columns))
+            self._connection.execute(f"INSERT INTO ledgers ({names}) VALUES ({marks})", tuple(columns.values()))
+
+        self._write(write)
+
+    def ledgers(self) -> tuple[StoredLedger, ...]:
+        """Return the latest memory ledger of each cell on each machine, in the order in which they were made.
+
+        Raises:
+            StoreError: A row cannot be read as a ledger.
+        """
+        if not self._read("SELECT 1 FROM sqlite_schema WHERE name = 'ledgers'"):
+            return ()  # an older schema version, opened for reading
+        rows = self._read(
+            "SELECT id, key, environment_id, ledger FROM ledgers"
+            " WHERE id IN (SELECT max(id) FROM ledgers GROUP BY key, machine) ORDER BY id"
+        )
+        environments = self._environments() if rows else {}
+        found: list[StoredLedger] = []
+        for number, key, environment_id, text in rows:
+            with _damage_named(f"memory ledger {number}", self.folder):
+                stored = StoredLedger(key=key, ledger=ledger_from_json(text), environment=environments[environment_id])
             found.append(stored)
         return tuple(found)
 

@@ -23,6 +23,7 @@ from windtunnel.report.sections.fit import fit, probes
 from windtunnel.report.sections.grid import grid
 from windtunnel.report.sections.ledger import ledger
 from windtunnel.report.sections.machine import machine
+from windtunnel.report.sections.memory.ledger import memory_ledger
 from windtunnel.report.sections.method import method
 from windtunnel.report.sections.noise import noise
 from windtunnel.report.sections.overview import overview
@@ -41,6 +42,7 @@ SECTIONS: tuple[Callable[[Scope], Section | None], ...] = (
     ratio,
     phases,
     ledger,
+    memory_ledger,
     cold,
     sizes,
     failures,
@@ -100,7 +102,7 @@ def build_document(results: Results, *, title: str | None = None) -> Document:
 
 def _sections_of(scope: Scope) -> tuple[Callable[[Scope], Section | None], ...]:
     if not scope.rows:
-        return (compare,)
+        return (compare, memory_ledger)
     if scope.is_fit:
         return FIT_SECTIONS
     return ATTENTION_SECTIONS if scope.is_attention else SECTIONS
@@ -114,7 +116,7 @@ def _title(scopes: tuple[Scope, ...]) -> str:
     where = " and ".join(devices) if len(devices) < 3 else f"{len(devices)} machines"
     kinds = {(scope.is_fit, scope.is_attention) for scope in scopes if scope.rows}
     if not kinds:
-        what = "Comparisons"
+        what = "Comparisons" if any(scope.comparisons for scope in scopes) else "Memory"
     elif all(is_fit for is_fit, _ in kinds):
         what = "What fits"
     else:

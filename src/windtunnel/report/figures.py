@@ -135,6 +135,69 @@ def heat_map(
     return chart([trace], x=names_axis(x_title, x), y=down, height=max(160, 110 + 34 * len(rows)))
 
 
+def band(name: str, x: Sequence[int], y: Iterable[float], *, place: int, mark: int) -> Json:
+    """Return a trace of levels that hold until the next point, stacked; marks from 1 on hatch it."""
+    pattern = PATTERNS[mark % len(PATTERNS)]
+    return {
+        "type": "scatter",
+        "mode": "lines",
+        "name": chart_text(name),
+        "x": list(x),
+        "y": [_short(value) for value in y],
+        "stackgroup": "all",
+        "line": {"color": color(place), "width": 0.5, "shape": "hv"},
+        "fillcolor": color(place),
+        **({"fillpattern": _hatched(pattern, color(place))} if pattern else {}),
+        "hovertemplate": "%{y:.4g}",
+    }
+
+
+def _hatched(pattern: str, ground: str) -> Json:
+    return {"shape": pattern, "bgcolor": ground, "fgcolor": INK, "fgopacity": 0.45, "size": 6, "solidity": 0.2}
+
+
+def upright(x: float) -> Json:
+    """Return a line across the whole height of a chart."""
+    return {
+        "type": "line",
+        "x0": x,
+        "x1": x,
+        "y0": 0,
+        "y1": 1,
+        "yref": "paper",
+        "line": {"color": MUTED, "width": 1, "dash": "dot"},
+    }
+
+
+def note_above(text: str, x: float, *, row: int = 0) -> Json:
+    """Return a name that stands above a chart, from `x` on, so many rows higher than the lowest."""
+    return {
+        "text": chart_text(text),
+        "x": x,
+        "y": 1,
+        "yref": "paper",
+        "xanchor": "left",
+        "yanchor": "bottom",
+        "yshift": 15 * row,
+        "showarrow": False,
+        "font": {"color": MUTED},
+    }
+
+
+def pointer(text: str, x: float, y: float) -> Json:
+    """Return an arrow to a point, with a text at its other end."""
+    return {
+        "text": chart_text(text),
+        "x": x,
+        "y": y,
+        "ax": -56,
+        "ay": -12,
+        "arrowcolor": INK,
+        "arrowhead": 2,
+        "font": {"color": INK},
+    }
+
+
 def with_hover(trace: Json, texts: Iterable[str]) -> Json:
     """Return a trace that shows its name and a text of each point where the pointer is."""
     template = "%{fullData.name}<br>%{x}: %{customdata}<extra></extra>"

@@ -10,7 +10,7 @@ from windtunnel.analysis.comparisons import StepRatio, step_ratios, varying
 from windtunnel.analysis.labels import Mark, marks_of
 from windtunnel.analysis.results import Results, Row
 from windtunnel.records.environment import Environment
-from windtunnel.records.store import Run, StoredComparison
+from windtunnel.records.store import Run, StoredComparison, StoredLedger
 from windtunnel.report.document import Cell, Column, ColumnKind
 from windtunnel.spec.model import ModelSpec
 from windtunnel.units import memory
@@ -119,6 +119,7 @@ class Scope:
         step_ratios: Each forward beside its forward + backward, for the sections that speak of them.
         models: Each model with its name, which no other one of this machine has, smallest first.
         comparisons: The comparisons whose side A ran on this machine; a scope may have them only.
+        ledgers: The memory ledgers of steps of models on this machine; a scope may have them only.
     """
 
     machine: str
@@ -137,6 +138,7 @@ class Scope:
     step_ratios: tuple[StepRatio, ...]
     models: tuple[NamedModel, ...]
     comparisons: tuple[StoredComparison, ...] = ()
+    ledgers: tuple[StoredLedger, ...] = ()
 
     @property
     def environment(self) -> Environment:
@@ -199,8 +201,15 @@ def scopes_of(results: Results) -> tuple[Scope, ...]:
         compared.setdefault((machine, kind), []).append(stored)
         if machine not in machines:
             environments[machine] = stored.environment_a
+    ledgers: dict[tuple[str, Kind], list[StoredLedger]] = {}
+    for made in results.ledgers:
+        machine = made.environment.machine()
+        ledgers.setdefault((machine, Kind.STEPS), []).append(made)
+        environments.setdefault(machine, made.environment)
     devices = _machine_names(environments)
-    keys = [(machine, kind) for machine in devices for kind in Kind if {(machine, kind)} & {*rows_of, *compared}]
+    keys = [
+        (machine, kind) for machine in devices for kind in Kind if {(machine, kind)} & {*rows_of, *compared, *ledgers}
+    ]
     has_several_kinds = len({kind for _, kind in keys}) > 1
     return tuple(
         replace(
@@ -214,6 +223,7 @@ def scopes_of(results: Results) -> tuple[Scope, ...]:
                 if run.machine == machine and _is_of(run, kind, {there for at, there in rows_of if at == machine})
             ),
             comparisons=tuple(compared.get((machine, kind), ())),
+            ledgers=tuple(ledgers.get((machine, kind), ())),
         )
         for machine, kind in keys
     )

@@ -20,9 +20,10 @@ from windtunnel.errors import RunError, SpecError
 from windtunnel.records.calibration import Calibration, calibration_from_json
 from windtunnel.records.checkup import CheckResult, checkup_from_json
 from windtunnel.records.environment import Environment
+from windtunnel.records.memory_ledger import MemoryLedger, ledger_from_json
 from windtunnel.records.pair import PairRecord, pair_from_json
 from windtunnel.records.record import Failure, Record, Status, record_from_json
-from windtunnel.spec.cell import Task
+from windtunnel.spec.cell import Cell, Task
 from windtunnel.statistics.pairing import PairPlan
 
 PROTOCOL = 1
@@ -224,6 +225,22 @@ class WorkerProcess:
             message = self._answer(START_SECONDS + seconds)
             if message["event"] == "calibration":
                 return calibration_from_json(message["calibration"])
+            self._stage = message["stage"]
+            on_stage(self._stage)
+
+    def look_at_memory(self, cell: Cell, *, snapshot: Path | None, timeout: float, on_stage: OnStage) -> MemoryLedger:
+        """Return the memory ledger of a cell; after a WorkerLostError the process is gone."""
+        deadline = time.monotonic() + timeout
+        self._stage = "start"
+        self.is_fresh = False
+        request = {"cell": cell.model_dump(mode="json"), "snapshot": str(snapshot.absolute()) if snapshot else None}
+        self._send({"op": "memory", **request})
+        while True:
+            message = self._receive(deadline, timeout)
+            if message["event"] == "ledger":
+                return ledger_from_json(message["ledger"])
+            if message["event"] == "error":
+                raise RunError(message["message"])
             self._stage = message["stage"]
             on_stage(self._stage)
 

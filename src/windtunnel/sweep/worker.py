@@ -11,6 +11,7 @@ import queue
 import sys
 import threading
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -27,11 +28,13 @@ from windtunnel.errors import WindtunnelError
 from windtunnel.probe.kernels import read_kernels
 from windtunnel.records.calibration import calibration_to_json
 from windtunnel.records.checkup import checkup_to_json
+from windtunnel.records.memory_ledger import ledger_to_json
 from windtunnel.records.pair import pair_to_json
 from windtunnel.records.record import record_to_json
-from windtunnel.spec.cell import Task
+from windtunnel.spec.cell import Cell, Task
 from windtunnel.statistics.pairing import PairPlan
 from windtunnel.sweep.launch import PROTOCOL
+from windtunnel.sweep.memory_look import look_at_memory
 
 Send = Callable[[Mapping[str, object]], None]
 
@@ -58,6 +61,9 @@ def main() -> None:
                 send({"event": "checkup", "results": checkup_to_json(examine(vitals))})
             elif request["op"] == "calibrate":
                 _calibrate(request, send)
+            elif request["op"] == "memory":
+                _look_at_memory(request, send)
+                cells += 1
             elif request["op"] == "compare":
                 _compare(request, send)
                 cells += 2
@@ -101,6 +107,18 @@ def _calibrate(request: Mapping[str, Any], send: Send) -> None:
         on_stage=lambda name: send({"event": "stage", "stage": name}),
     )
     send({"event": "calibration", "calibration": calibration_to_json(calibration)})
+
+
+def _look_at_memory(request: Mapping[str, Any], send: Send) -> None:
+    cell = Cell.model_validate(request["cell"])
+    if cell.device != "cpu":
+        torch.cuda.set_device(torch.device(cell.device))
+    ledger = look_at_memory(
+        cell,
+        snapshot=Path(request["snapshot"]) if request["snapshot"] else None,
+        on_stage=lambda name: send({"event": "stage", "stage": name}),
+    )
+    send({"event": "ledger", "ledger": ledger_to_json(ledger)})
 
 
 def _measure(request: Mapping[str, Any], cells: int, send: Send) -> None:

@@ -1,0 +1,138 @@
+"""`windtunnel memory`: what one step of a cell holds in memory, byte by byte."""
+
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from windtunnel import units
+from windtunnel.analysis.imported_snapshot import ledger_of_traces
+from windtunnel.analysis.results import Results, load_results
+from windtunnel.cli import EXIT_INTERRUPTED, EXIT_NO
+from windtunnel.cli.console import make_console
+from windtunnel.cli.flags import CELL_FLAGS, COUNT_FLAGS, DeviceOption, takes_flags
+from windtunnel.cli.measuring import DEFAULT_TIMEOUT, ReportOption, StoreOption, TimeoutOption, parse_timeout
+from windtunnel.errors import SpecError
+from windtunnel.records.record import Status
+from windtunnel.records.snapshot import read_traces
+from windtunnel.records.store import DEFAULT_STORE, StoredLedger, open_store
+from windtunnel.report.build import build_document
+from windtunnel.report.document import Document
+from windtunnel.report.sections.memory.ledger import ledger_label, ledgers_section
+from windtunnel.report.terminal import render_terminal
+from windtunnel.report.write import write_report
+from windtunnel.spec.cell import Cell
+from windtunnel.spec.sweep import Sweep, make_sweep
+from windtunnel.sweep.ledgers import cells_of, look_at_cells
+
+_FLAGS = {name: flag for name, flag in CELL_FLAGS.items() if name not in {*COUNT_FLAGS, "warmup"}}
+"""How many steps are run has no effect on what one holds."""
+
+
+@takes_flags(_FLAGS)
+def command(
+    fields: dict[str, Any],
+    device: DeviceOption = None,
+    store: StoreOption = DEFAULT_STORE,
+    timeout: TimeoutOption = DEFAULT_TIMEOUT,
+    report: ReportOption = None,
+    snapshot: Annotated[
+        Path | None,
+        typer.Option(
+            "--snapshot", metavar="FILE", help="Write torch's snapshot too, for pytorch.org/memory_viz; of one cell."
+        ),
+    ] = None,
+    imported: Annotated[
+        Path | None,
+        typer.Option(
+            "--import", metavar="FILE", help="Show a snapshot of another program instead, as JSON; nothing is stored."
+        ),
+    ] = None,
+) -> None:
+    """Show what one step holds: for what, in which phase, in which block, made by which operation and line.
+
+    The cell is built and run in a process of its own with every allocation watched; nothing is timed. Several cells
+    make one ledger each. Without --mode it is a training step. A cell that runs out of memory has its ledger up to
+    there.
+
+    [bold]Examples[/]
+
+    windtunnel memory --size small --context 256 --attention eager
+
+    windtunnel memory --size small --context 256 --attention eager,sdpa --precision bf16
+
+    windtunnel memory --d-model 256 --layers 4 --heads 8 --vocab 1000 --context 64 --snapshot step.pickle
+    """
+    console = make_console()
+    if imported is not None:
+        if fields or snapshot:
+            raise SpecError("--import shows what a file holds: give no flags of a cell and no --snapshot beside it")
+        _show_import(imported, report or store / "report", console)
+        return
+    sweep = make_sweep({"mode": "train_step", **fields, **({"device": device} if device else {})})
+    assert isinstance(sweep, Sweep)
+    seconds = parse_timeout(timeout)
+    cells = cells_of(sweep)
+    if snapshot is not None:
+        _check_snapshot(snapshot, cells)
+    made = _look(sweep, store, snapshot, seconds, console)
+    console.print(render_terminal(build_document(Results(rows=(), runs=(), ledgers=made))))
+    for path in write_report(load_results(store), report or store / "report"):
+        console.print(f"report: [bold]{path}[/]", soft_wrap=True)
+    if snapshot is not None:
+        console.print(f"snapshot: [bold]{snapshot}[/]; open it at pytorch.org/memory_viz", soft_wrap=True)
+    if any(one.ledger.status is not Status.OK for one in made):
+        raise typer.Exit(EXIT_NO)
+
+
+def _look(
+    sweep: Sweep, store: Path, snapshot: Path | None, seconds: float, console: Console
+) -> tuple[StoredLedger, ...]:
+    """Have the ledgers made, with a line for the present stage on a terminal.
+
+    Raises:
+        typer.Exit: With 130 when Ctrl-C stopped it; what was stored stays.
+    """
+    begin = time.monotonic()
+    with open_store(store) as opened, Console(stderr=True).status("starting a worker") as status:
+
+        def on_stage(cell: Cell, name: str) -> None:
+            status.update(escape(f"{cell.model.name} · context {cell.context_length} · {name}"))
+
+        try:
+            made = look_at_cells(sweep, store=opened, snapshot=snapshot, timeout=seconds, on_stage=on_stage)
+        except KeyboardInterrupt:
+            console.print(f"\n[bold]stopped[/]: ledgers that were complete are stored in {store}.", soft_wrap=True)
+            raise typer.Exit(EXIT_INTERRUPTED) from None
+    took = units.duration(time.monotonic() - begin, digits=2)
+    for one in made:
+        outcome = "" if one.ledger.status is Status.OK else f"  [bold red]{one.ledger.status.value}[/]"
+        console.print(f"{escape(ledger_label(one.ledger))}{outcome}", soft_wrap=True, highlight=False)
+    console.print(f"[dim]{units.counted(len(made), 'ledger')} in {took}[/]", highlight=False)
+    return made
+
+
+def _check_snapshot(path: Path, cells: Sequence[Cell]) -> None:
+    """Refuse before anything runs what could not be written at the end.
+
+    Raises:
+        SpecError: There are several cells, or the folder of the file is not there.
+    """
+    if len(cells) > 1:
+        raise SpecError(f"--snapshot is of one cell, and these flags make {len(cells)}: leave one value for each axis")
+    if not path.absolute().parent.is_dir():
+        raise SpecError(f"--snapshot {str(path)!r}: its folder is not there; make it, or name another")
+
+
+def _show_import(path: Path, folder: Path, console: Console) -> None:
+    written = datetime.fromtimestamp(path.stat().st_mtime, UTC) if path.exists() else datetime.now(UTC)
+    ledger = ledger_of_traces(read_traces(path), started_at=written.isoformat(timespec="milliseconds"))
+    document = Document(title=f"Memory of {path.name}", sections=(ledgers_section([ledger]),))
+    console.print(render_terminal(document))
+    for written_path in write_report(document, folder):
+        console.print(f"report: [bold]{written_path}[/]", soft_wrap=True)

@@ -1,0 +1,238 @@
+"""One step of a cell with every allocation seen: what it was for, phase by phase."""
+
+import gc
+import pickle
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import torch
+from torch import Tensor, nn
+
+from windtunnel.probe.allocation_log import AllocationLog, Event
+from windtunnel.probe.attribution import Attributed, Owned, Seen, attribute
+from windtunnel.probe.cuda_history import CudaHistory
+from windtunnel.probe.operation_log import OperationWatch
+from windtunnel.probe.viewer import viewer_snapshot
+from windtunnel.records.memory_ledger import Category, DeviceLevels, Span
+from windtunnel.records.snapshot import TraceEntry, pieces_at, sites_of
+
+Held = Callable[[], Mapping[Category, Sequence[Tensor]]]
+"""Returns the tensors that a step owns at this moment, by what they are for."""
+
+NOT_MATCHED = (
+    "the history of the allocator does not match the allocations seen: lines of code outside of operations, and what "
+    "was cached, are not known"
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Found:
+    """What a look found: the columns of the ledger, and the device's own numbers."""
+
+    attributed: Attributed
+    device: DeviceLevels
+    num_events: int
+    is_watched: bool
+    warnings: tuple[str, ...]
+
+
+class MemoryLook:
+    """Watches a cell while it is built and run; use it as a context manager, and `finish` it inside.
+
+    Operations are watched from the start, unless `stop_watching` says that compiled code follows: it would not be
+    compiled under a watch. Allocations are seen in any case.
+    """
+
+    def __init__(self, device: torch.device, *, context_length: int) -> None:
+        """Say which device is watched; `context_length` tells queries and keys from other axes."""
+        self._device = device
+        self._context_length = context_length
+        self._log = AllocationLog(device)
+        self._watch = OperationWatch(device, self._log.mark)
+        self._history = CudaHistory(device) if device.type == "cuda" else None
+        self._watching = ExitStack()
+        self._is_watched = True
+        self._held: Held | None = None
+        self._blocks: frozenset[str] = frozenset()
+        self._owned: list[Owned] = []
+        self._built: int | None = None
+        self._spans: list[tuple[str, int, int]] = []
+        self._is_finished = False
+        self._before = 0
+
+    def __enter__(self) -> "MemoryLook":
+        """Begin to watch."""
+        if self._history:
+            self._before = torch.cuda.memory_allocated(self._device)
+            self._history.start()
+        self._log.start()
+        self._watch.phase = "build"
+        self._watching.enter_context(self._watch.watching())
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stop watching operations; what was seen stays until `finish` reads it."""
+        self._watching.close()
+
+    def stop_watching(self) -> None:
+        """Let operations run unseen from here on."""
+        self._watching.close()
+        self._is_watched = False
+
+    def mark_built(self, model: nn.Module, held: Held) -> None:
+        """Note that the cell is built, what its modules are called, and how to ask what it owns."""
+        self._held = held
+        self._watch.names = {module: name for name, module in model.named_modules()}
+        self._blocks = frozenset(blocks_of(model))
+        self._note_owned()
+        self._built = self._log.mark()
+
+    def begin_step(self) -> None:
+        """Forget the phases of the step before: the last step counts."""
+        self._spans.clear()
+        if self._device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(self._device)
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Note a phase of the step; it is noted when it fails, too."""
+        self._watch.phase = name
+        begin = self._log.mark()
+        try:
+            yield
+        finally:
+            self._note_owned()
+            self._spans.append((name, begin, self._log.mark()))
+            self._watch.phase = ""
+
+    def end_step(self, let_go: Callable[[], None]) -> None:
+        """Let the step go: what is left then belongs to somebody."""
+        let_go()
+        gc.collect()
+        self._note_owned()
+        self._log.mark()
+        self._is_finished = True
+
+    def finish(self, snapshot: Path | None = None) -> Found:
+        """Stop and say what was found; write torch's snapshot where a file is named.
+
+        Raises:
+            RunError: The profiler did not see all that it should.
+        """
+        self._watching.close()
+        allocator = self._own_numbers()
+        trace = self._history.stop(snapshot) if self._history else ()
+        events = self._log.stop()
+        warnings = () if self._matches(trace, events) else (NOT_MATCHED,)
+        trace = () if warnings else trace
+        attributed = attribute(
+            Seen(
+                events=events,
+                operations=self._watch.log,
+                is_watched=self._is_watched,
+                owned=self._owned,
+                context_length=self._context_length,
+                blocks=self._blocks,
+                built=self._built,
+                spans=self._spans,
+                is_finished=self._is_finished,
+                sites=sites_of(trace),
+            )
+        )
+        if snapshot is not None and not self._history:
+            snapshot.write_bytes(pickle.dumps(viewer_snapshot(events, attributed)))
+        return Found(
+            attributed=attributed,
+            device=self._levels(events, attributed.phases, trace, allocator),
+            num_events=len(events),
+            is_watched=self._is_watched,
+            warnings=warnings,
+        )
+
+    def _note_owned(self) -> None:
+        if self._held is None:
+            return
+        mark = self._log.mark()
+        for category, tensors in self._held().items():
+            for tensor in tensors:
+                if tensor.device == self._device:
+                    self._owned.append(Owned(mark, tensor.untyped_storage().data_ptr(), category))
+
+    def _own_numbers(self) -> dict[str, int]:
+        """Return what the device's allocator says of the step, and what else is in use."""
+        if self._device.type != "cuda":
+            memory = psutil.virtual_memory()
+            return {"capacity": memory.total, "used": memory.total - memory.available}
+        free, total = torch.cuda.mem_get_info(self._device)
+        return {
+            "capacity": total,
+            "used": total - free,
+            "peak": torch.cuda.max_memory_allocated(self._device),
+            "peak_reserved": torch.cuda.max_memory_reserved(self._device),
+            "reserved": torch.cuda.memory_reserved(self._device),
+        }
+
+    def _levels(
+        self, events: Sequence[Event], phases: Sequence[Span], trace: Sequence[TraceEntry], own: Mapping[str, int]
+    ) -> DeviceLevels:
+        begin, end = (phases[0].begin, phases[-1].end) if phases else (0, len(events))
+        levels = own_levels(events)
+        peak = max(range(begin, end), key=levels.__getitem__, default=None)
+        seen, now = (levels[peak] if peak is not None else 0), (levels[-1] if levels else 0)
+        pieces = None
+        if trace and peak is not None:
+            pieces = pieces_at(trace, sum(event.size > 0 for event in events[: peak + 1]))
+        return DeviceLevels(
+            source="CUDA caching allocator" if self._history else "PyTorch's allocator of host memory, by its profiler",
+            peak_allocated_bytes=own["peak"] - self._before if "peak" in own else seen,
+            before_bytes=self._before,
+            reserved_at_peak_bytes=events[peak].reserved if self._history and peak is not None else None,
+            peak_reserved_bytes=own.get("peak_reserved"),
+            fragmented_at_peak_bytes=pieces.fragmented_bytes if pieces else None,
+            capacity_bytes=own["capacity"],
+            external_bytes=max(0, own["used"] - own.get("reserved", now)),
+        )
+
+    def _matches(self, trace: Sequence[TraceEntry], events: Sequence[Event]) -> bool:
+        """Say whether the allocator's history has the allocations that were seen, in the same order."""
+        if not self._history:
+            return True
+        remembered = [entry.address for entry in trace if entry.action == "alloc"]
+        return remembered == [event.address for event in events if event.size > 0]
+
+
+def own_levels(events: Sequence[Event]) -> list[int]:
+    """Return what the allocator had given out after each event by its own count, beyond what was there before.
+
+    Its total falls when something of before is freed; that is added back.
+    """
+    if not events:
+        return []
+    base = events[0].allocated - events[0].size
+    live: set[int] = set()
+    levels: list[int] = []
+    for event in events:
+        if event.size > 0:
+            live.add(event.address)
+        elif event.address in live:
+            live.remove(event.address)
+        else:
+            base += event.size
+        levels.append(event.allocated - base)
+    return levels
+
+
+def blocks_of(model: nn.Module) -> Iterable[str]:
+    """Yield the path of each block: what stands in a list of modules that is in no other list."""
+    for name, module in model.named_modules():
+        if isinstance(module, nn.ModuleList | nn.Sequential) and not _is_inside_list(model, name):
+            yield from (f"{name}.{child}" if name else child for child, _ in module.named_children())
+
+
+def _is_inside_list(model: nn.Module, name: str) -> bool:
+    parts = name.split(".") if name else []
+    above = (model.get_submodule(".".join(parts[:place])) for place in range(len(parts)))
+    return any(isinstance(module, nn.ModuleList | nn.Sequential) for module in above)

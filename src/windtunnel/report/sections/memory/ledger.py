@@ -1,0 +1,211 @@
+"""The memory ledgers of a machine: one row for each, then each in sentences, tables and a chart."""
+
+from collections.abc import Iterator, Sequence
+
+from windtunnel.analysis.memory_ledger import CATEGORIES, Closing, LedgerView, Moment
+from windtunnel.records.memory_ledger import DeviceLevels, MemoryLedger
+from windtunnel.report.document import Block, Callout, CalloutKind, Cell, Column, Paragraph, Section, Table
+from windtunnel.report.measures import GAP, number_column
+from windtunnel.report.scope import WORKLOAD_NAMES, Scope
+from windtunnel.report.sections.memory.chart import chart
+from windtunnel.report.sections.memory.residuals import residual_blocks
+from windtunnel.report.sections.memory.tables import moments_table, operations_table, places_table
+from windtunnel.spec.cell import Cell as MeasuredCell
+from windtunnel.units import PERCENT, counted, mebibytes_scale, memory, percent
+
+MOST_DETAILED = 8
+"""Ledgers that have tables and a chart of their own; the others have their row."""
+
+_MOMENTS = ("forward peak", "loss peak", "before backward", "backward peak", "optimizer peak")
+
+_EXPLAINED = (
+    "One step of each cell, watched in a pass of its own that is not timed: every allocation and free, in the order in "
+    "which they happened. Peaks are the most held at once in a phase; before backward is a level. An allocation counts "
+    "once, under what it became: a result that ends as a gradient is one from the beginning."
+)
+_CLOSES = 0.005
+"""A ledger that leaves out more than this share of what was counted says so in a warning."""
+
+
+def memory_ledger(scope: Scope) -> Section | None:
+    """Return the ledgers of a scope; None where it has none."""
+    return ledgers_section([stored.ledger for stored in scope.ledgers]) if scope.ledgers else None
+
+
+def ledgers_section(ledgers: Sequence[MemoryLedger]) -> Section:
+    """Return a row for each ledger, and the latest ones in full."""
+    views = [LedgerView(ledger) for ledger in ledgers]
+    blocks: list[Block] = [Paragraph(text=_EXPLAINED)]
+    if measured := [view for view in views if view.ledger.cell]:
+        blocks.append(_summary(measured))
+    detailed = views[-MOST_DETAILED:]
+    for view in detailed:
+        blocks += _detail(view)
+    if left := len(views) - len(detailed):
+        blocks.append(Paragraph(text=f"{counted(left, 'older ledger')} in the table above only."))
+    return Section(heading="Memory ledger", blocks=tuple(blocks))
+
+
+def ledger_label(ledger: MemoryLedger) -> str:
+    """Return the name of the cell, with what differs from its defaults."""
+    return _cell_label(ledger.cell) if ledger.cell else "snapshot"
+
+
+def _cell_label(cell: MeasuredCell) -> str:
+    named = {"model", "workload", "context_length", "batch_size", "precision", "attention", "device"}
+    others = cell.model_dump(mode="json", exclude_defaults=True, exclude=named)
+    parts = [
+        cell.model.name,
+        WORKLOAD_NAMES.get(cell.workload, cell.workload),
+        f"context {cell.context_length}",
+        f"batch {cell.batch_size}",
+        cell.precision,
+        cell.attention,
+        *(f"{name} {value}" for name, value in others.items()),
+    ]
+    return " · ".join(parts)
+
+
+def _summary(views: Sequence[LedgerView]) -> Table:
+    """Return a row for each ledger; nothing in it is called a peak that is not one."""
+    shown = [name for name in _MOMENTS if any(view.moment(name) for view in views)]
+    device = [view.ledger.device for view in views if view.ledger.device]
+    has_reserve = any(one.peak_reserved_bytes is not None for one in device)
+    size = mebibytes_scale(
+        [moment.total for view in views for name in shown if (moment := view.moment(name))]
+        + [one.peak_allocated_bytes for one in device]
+    )
+    columns: list[Column] = [
+        Column(name="cell"),
+        *(number_column(name, size.unit) for name in shown),
+        number_column("allocator's peak", size.unit, "The most given out during the step, by the allocator's count."),
+        number_column("attributed", "%", "Share of the allocator's peak that the ledger has a use for."),
+    ]
+    if has_reserve:
+        columns += [
+            number_column("reserved", size.unit, "The most that the allocator held of the device."),
+            number_column(
+                "cached", size.unit, "Of it, at the step's peak: free, in pieces of which nothing is in use."
+            ),
+            number_column("fragmented", size.unit, "Of it, at the step's peak: free, in pieces that are in use."),
+        ]
+    columns += [
+        number_column("capacity", size.unit, "Memory of the device, or of the host."),
+        number_column("external", size.unit, "In use by others: context, libraries, other processes."),
+    ]
+
+    def cells(view: LedgerView) -> Iterator[Cell]:
+        yield Cell(text=ledger_label(view.ledger))
+        for name in shown:
+            moment = view.moment(name)
+            yield Cell(text=size.text(moment.total)) if moment else _missing(view)
+        levels, closing = view.ledger.device, view.closing
+        yield Cell(text=size.text(levels.peak_allocated_bytes)) if levels else GAP
+        share = closing.attributed / closing.measured if closing and closing.measured else None
+        yield Cell(text=PERCENT.text(share))
+        if has_reserve:
+            cached, fragmented = _free_pieces(levels)
+            yield Cell(text=size.text(levels.peak_reserved_bytes if levels else None))
+            yield Cell(text=size.text(cached))
+            yield Cell(text=size.text(fragmented))
+        yield Cell(text=size.text(levels.capacity_bytes if levels else None))
+        yield Cell(text=size.text(levels.external_bytes if levels else None))
+
+    sources = " or ".join(dict.fromkeys(one.source for one in device))
+    return Table(
+        caption="Memory by phase",
+        columns=tuple(columns),
+        rows=tuple(tuple(cells(view)) for view in views),
+        note=f"The allocator: {sources}." if sources else "",
+    )
+
+
+def _missing(view: LedgerView) -> Cell:
+    return Cell(text=view.ledger.status.value, is_failure=True) if view.ledger.failure else GAP
+
+
+def _free_pieces(levels: DeviceLevels | None) -> tuple[int | None, int | None]:
+    """Return what was cached and what was fragmented at the peak; all of it is cached where fragments are not known."""
+    if levels is None or levels.reserved_at_peak_bytes is None:
+        return None, None
+    free = levels.reserved_at_peak_bytes - levels.peak_allocated_bytes - levels.before_bytes
+    fragmented = levels.fragmented_at_peak_bytes
+    return max(0, free - (fragmented or 0)), fragmented
+
+
+def _detail(view: LedgerView) -> Iterator[Block]:
+    ledger = view.ledger
+    if view.peak:
+        yield Paragraph(lead=ledger_label(ledger), text=_answer(view, view.peak))
+    if ledger.failure:
+        yield Callout(kind=CalloutKind.FAILURE, text=f"{ledger_label(ledger)}: {_failed(view)}")
+    for kept in view.kept:
+        times = f", {counted(kept.count, 'allocation')}" if kept.count > 1 else ""
+        what = f" ({kept.tensor}{times})" if kept.tensor or times else ""
+        made = f"made in {kept.site}" if kept.site else "where it was made was not seen"
+        yield Callout(
+            kind=CalloutKind.WARNING,
+            text=f"{memory(kept.size)} outlive the step and belong to none of the model, its optimizer and its inputs: "
+            f"{made}{what}.",
+        )
+    closing = view.closing
+    if ledger.cell and closing and abs(closing.gap_share) > _CLOSES:
+        yield Callout(kind=CalloutKind.WARNING, text=_open(closing))
+    for warning in ledger.warnings:
+        yield Callout(kind=CalloutKind.WARNING, text=warning)
+    if view.peak:
+        yield moments_table(view)
+        yield from filter(None, (places_table(view), operations_table(view), chart(view, ledger_label(ledger))))
+        yield from residual_blocks(view)
+
+
+def _answer(view: LedgerView, peak: Moment) -> str:
+    """Say in sentences what is held at the peak."""
+    ledger, capacity = view.ledger, view.ledger.device.capacity_bytes if view.ledger.device else None
+    of = f" of {memory(capacity)}" if capacity else ""
+    shares = sorted(peak.by_category.items(), key=lambda item: (-item[1], CATEGORIES.index(item[0])))
+    said = ", ".join(f"{category.value} {percent(size / peak.total)}" for category, size in shares[:4])
+    rest = sum(size for _, size in shares[4:])
+    others = f", everything else {percent(rest / peak.total)}" if rest else ""
+    where = f", in {view.peak_phase}" if ledger.cell else ""
+    begin = "When it held the most until it failed" if ledger.failure else "At its peak"
+    sentences = [f"{begin}{where}, the step has {memory(peak.total)}{of}: {said}{others}."]
+    if view.closing and ledger.cell:
+        sentences.append(_closed(view.closing))
+    if not ledger.is_watched and ledger.cell:
+        sentences.append(
+            "Compiled code is not watched operation by operation: its memory is named by its owner, or by whether it "
+            "lives until backward, and scores are not told apart."
+        )
+    return " ".join(sentences)
+
+
+def _closed(closing: Closing) -> str:
+    if closing.gap == 0:
+        return f"The ledger closes: it has all {memory(closing.measured)} that the allocator counted at its own peak."
+    counted_bytes = f"The allocator counted {memory(closing.measured)} at its own peak"
+    if closing.gap < 0:
+        return f"{counted_bytes}; the ledger has {memory(-closing.gap)} more, {percent(-closing.gap_share, 3)}."
+    return f"{counted_bytes}; all but {memory(closing.gap)} ({percent(closing.gap_share, 3)}) is attributed."
+
+
+def _open(closing: Closing) -> str:
+    return (
+        f"The ledger does not close: it has {memory(closing.attributed)} of the {memory(closing.measured)} that the "
+        f"allocator counted; {memory(closing.gap)} are not attributed."
+    )
+
+
+def _failed(view: LedgerView) -> str:
+    """Say where it failed, what was asked for and free, and what was held then."""
+    ledger, failure = view.ledger, view.ledger.failure
+    assert failure is not None
+    where = f"{failure.stage}, {failure.phase}" if failure.phase else failure.stage
+    asked = (
+        f" {memory(failure.requested_bytes)} asked for, {memory(failure.free_bytes)} free."
+        if failure.requested_bytes is not None
+        else f" {failure.message}."
+    )
+    moment = view.moment("at the failure")
+    held = f" Then it held {memory(moment.total)}; the tables end there." if moment else ""
+    return f"{ledger.status.value} in {where}.{asked}{held}"
