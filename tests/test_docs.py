@@ -108,6 +108,7 @@ def sweeps(monkeypatch: pytest.MonkeyPatch) -> list[AnySweep]:
     monkeypatch.setattr("windtunnel.cli.measuring.describe_device", lambda _device: CPU)
     monkeypatch.setattr("windtunnel.cli.compare.compare_sweeps", note_both)
     monkeypatch.setattr("windtunnel.cli.fit.search_and_report", lambda frontier, **_: None)
+    monkeypatch.setattr("windtunnel.cli.memory.search_and_report", lambda fields, **_: None)
     for command in ("windtunnel.cli.run", "windtunnel.cli.step", "windtunnel.cli.attention"):
         monkeypatch.setattr(f"{command}.run_and_report", note)
     return asked

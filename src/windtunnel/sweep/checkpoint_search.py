@@ -1,9 +1,11 @@
 """Which checkpointing holds the least, and which is the fastest that fits: predicted, then measured with neighbours."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from windtunnel.cost.grouping import best_grouping, blocks_of, groupings
+from windtunnel.cost.parameters import parameter_count
 from windtunnel.errors import SpecError
 from windtunnel.spec.cell import Cell
 from windtunnel.spec.model import ModelSpec
@@ -83,8 +85,8 @@ def search_checkpoints(
     """Measure the checkpointings around the best one, and the kinds without groups.
 
     All groups compute each block once more, so they differ in memory and hardly in time. The best is found by the
-    closed form; where there is none, from the peaks of groups of 1 and 2 blocks by the law of groups. While the lowest
-    that was measured lacks a measured neighbour, that one is measured too.
+    closed form; where there is none, from the peaks of groups of 1 and of √L blocks by the law of groups. While the
+    lowest that was measured lacks a measured neighbour, that one is measured too.
 
     Args:
         cell: A whole model with a backward; its own checkpointing has no effect.
@@ -130,7 +132,7 @@ class _Search:
             best = best_grouping(self._model.num_layers, lambda size: self.predicted[group_name(size)])
             self._take([*OTHERS, *self._around(best)])
             return best
-        self._take([*OTHERS, *map(group_name, self._sizes[:2])])
+        self._take([*OTHERS, *map(group_name, self._first_two())])
         best = self._best_by_law()
         self._take(self._around(best))
         return best
@@ -148,9 +150,14 @@ class _Search:
         names = [*OTHERS, *map(group_name, self._sizes)]
         return {name: self._measured[name] for name in names if name in self._measured}
 
+    def _first_two(self) -> Sequence[int]:
+        """Return two sizes far enough apart to tell what a block keeps: 1 and that nearest to √L."""
+        root = math.sqrt(self._model.num_layers)
+        return sorted({self._sizes[0], min(self._sizes[1:], key=lambda size: abs(size - root), default=self._sizes[0])})
+
     def _best_by_law(self) -> int:
         """Return the best size by the law of groups, as far as two measured ones tell; else single blocks."""
-        peaks = [(size, self._measured[group_name(size)].peak_bytes) for size in self._sizes[:2]]
+        peaks = [(size, self._measured[group_name(size)].peak_bytes) for size in self._first_two()]
         known = [(size, peak) for size, peak in peaks if peak is not None]
         if len(known) < 2:
             return self._sizes[0]
@@ -159,6 +166,7 @@ class _Search:
             known[1],
             num_layers=self._model.num_layers,
             boundary_bytes=_boundary_bytes(self._cell, self._model),
+            gradient_bytes=_gradient_bytes(self._cell, self._model),
         )
         for size in self._sizes:
             self.predicted.setdefault(group_name(size), round(blocks.peak(size)))
@@ -193,3 +201,9 @@ def _boundary_bytes(cell: Cell, model: ModelSpec) -> int:
     """Return the bytes of the residual stream, which has the dtype of the weights also under autocast."""
     element_bytes = DTYPE_BYTES[PRECISIONS[cell.precision].weights]
     return cell.batch_size * cell.context_length * model.d_model * element_bytes
+
+
+def _gradient_bytes(cell: Cell, model: ModelSpec) -> int:
+    """Return the bytes of the weights of one block: what a block more adds to all of them."""
+    one, two = (parameter_count(model.model_copy(update={"num_layers": layers})) for layers in (1, 2))
+    return (two - one) * DTYPE_BYTES[PRECISIONS[cell.precision].weights]
