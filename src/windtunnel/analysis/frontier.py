@@ -68,8 +68,8 @@ class FrontierLine:
 
     @property
     def prediction_error(self) -> float | None:
-        """The prediction over what was found, less 1; None where either is no number."""
-        if self.course is None or self.largest is None:
+        """The prediction over what was found, less 1; None where either is no number, or no end was found."""
+        if self.course is None or self.largest is None or self.smallest is None:
             return None
         predicted, found = self.course.predicted, self.value(self.largest)
         return predicted / found - 1 if isinstance(predicted, int) and isinstance(found, int) else None

@@ -133,7 +133,7 @@ class _Search:
             return middle
         if not self._tried:
             return max(self._predicted, 0)
-        step = max(1, round(PREDICTED_WITHIN * self._predicted)) * 2 ** (len(self._tried) - 1)
+        step = (1 + max(0, int(PREDICTED_WITHIN * self._predicted))) * 2 ** (len(self._tried) - 1)
         if self._low >= 0:
             return min(self._low + step, self._high - 1)
         return max(self._high - step, 0)
