@@ -113,6 +113,8 @@ def sweeps(monkeypatch: pytest.MonkeyPatch) -> list[AnySweep]:
     monkeypatch.setattr("windtunnel.cli.measuring.describe_device", lambda _device: CPU)
     monkeypatch.setattr("windtunnel.cli.compare.compare_sweeps", note_both)
     monkeypatch.setattr("windtunnel.cli.memory.look_at_cells", note_ledgers)
+    monkeypatch.setattr("windtunnel.cli.fit.search_and_report", lambda frontier, **_: asked.append(frontier.sweep))
+    monkeypatch.setattr("windtunnel.cli.memory.search_and_report", lambda fields, **_: asked.append(make_sweep(fields)))
     for command in ("windtunnel.cli.run", "windtunnel.cli.step", "windtunnel.cli.attention"):
         monkeypatch.setattr(f"{command}.run_and_report", note)
     return asked
@@ -128,7 +130,7 @@ def test_each_command_in_a_page_is_one(page: str, line: str, cli: CallCli, folde
     outcome = cli(*words)
 
     assert outcome.code == 0, f"{page}: {line}\n{outcome.err}"
-    if words[0] in {"run", "step", "attention", "compare", "memory"} and "--dry-run" not in words:
+    if words[0] in {"run", "step", "attention", "compare", "memory", "fit"} and "--dry-run" not in words:
         assert all(sweep.expand("cpu") for sweep in sweeps)
         assert len(sweeps) == 1
 

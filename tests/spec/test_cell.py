@@ -56,6 +56,8 @@ OTHER_PLAN = {
     "max_seconds": 9.0,
     "processes": 3,
     "cache": "cold",
+    "purpose": "fit",
+    "memory_limit_bytes": 2**30,
 }
 OTHER_MODEL = {
     "name": "tiny again",
@@ -120,7 +122,7 @@ def test_the_key_changes_with_each_field_of_the_cell(field: str):
 
 @pytest.mark.parametrize("field", MeasurePlan.model_fields)
 def test_the_key_changes_with_each_field_of_the_plan(field: str):
-    plan = MeasurePlan(**{field: OTHER_PLAN[field]})
+    plan = MeasurePlan.model_construct(**{field: OTHER_PLAN[field]})  # a limit alone is no plan
 
     key = Task.model_construct(cell=make_task().cell, plan=plan).key()  # a cold cache is for attention alone
 
@@ -289,3 +291,16 @@ def test_the_label_says_which_process_and_the_label_of_the_cell_does_not():
 
     assert task.label() == f"{task.cell_label()} · process 2 of 5"
     assert task.cell_label() == make_task().label()
+
+
+def test_a_probe_of_what_fits_says_so_in_its_label_and_has_a_process_of_its_own():
+    plan = MeasurePlan(warmup=1, steps=1, purpose="fit", memory_limit_bytes=24 * 2**30)
+    task = Task(cell=make_task().cell, plan=plan)
+
+    assert task.label().endswith(" · does it fit into 24.0 GiB?")
+    assert plan.needs_fresh_process
+
+
+def test_times_under_a_memory_limit_are_refused():
+    with pytest.raises(ValueError, match="purpose 'fit'"):
+        MeasurePlan(memory_limit_bytes=2**30)

@@ -17,10 +17,12 @@ from windtunnel.bench.failing import explain_error
 from windtunnel.bench.inspection import Findings, Inspection, Look, Sampled
 from windtunnel.bench.loop import StepError, no_garbage_collection, run_steps, to_samples
 from windtunnel.bench.memory import LEFTOVER_LIMIT_BYTES, MemoryMeter
+from windtunnel.bench.memory_limit import limited_memory
 from windtunnel.bench.spinning import make_attention_clock, warn_of_gaps
 from windtunnel.bench.telemetry import TelemetrySampler
 from windtunnel.bench.workload import Workload
 from windtunnel.cost.step import cost_of
+from windtunnel.errors import WindtunnelError
 from windtunnel.records.record import ColdCause, Failure, Memory, Record, Samples, Status, Telemetry
 from windtunnel.spec.cell import FEWEST_SAMPLES, Cell, Task
 from windtunnel.spec.own_model import OwnModel
@@ -134,6 +136,14 @@ class _Attempt:
     def run(self) -> tuple[Status, Failure | None]:
         """Measure, and turn any error into the status of the row."""
         try:
+            with limited_memory(torch.device(self.task.cell.device), self.task.plan.memory_limit_bytes):
+                return self._explained()
+        except WindtunnelError as error:  # the limit cannot be set here
+            return explain_error(error, stage="start", phase=None, device=self.task.cell.device)
+
+    def _explained(self) -> tuple[Status, Failure | None]:
+        """Measure, and explain an error while the limit holds under which it came."""
+        try:
             return self._measure()
         except StepError as error:
             assert error.__cause__ is not None
@@ -180,6 +190,8 @@ class _Attempt:
             self._flush.free()
         if watch:
             self.warnings += watch.warnings()
+        if plan.purpose == "fit":
+            return Status.OK, None  # a look at the numbers takes memory that the step does not
         fault = workload.fault()
         if fault:
             count = len(self.samples[0].nanoseconds)
@@ -247,7 +259,7 @@ class _Attempt:
         sampler.start()
         try:
             with self.stage("warmup"):
-                if self.task.cell.is_attention:
+                if self.task.cell.is_attention and plan.purpose == "time":  # phases in a row would hold more memory
                     clock = self._begin_warmup(workload, clock, warmup)
                 if plan.warmup == "auto":
                     self.warmed_by = self._warm_up(workload, clock, warmup, graphs)

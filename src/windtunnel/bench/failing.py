@@ -7,6 +7,7 @@ import psutil
 import torch
 
 from windtunnel import units
+from windtunnel.bench.memory_limit import left_of_limit
 from windtunnel.errors import SpecError, UnsupportedError, WindtunnelError
 from windtunnel.records.record import Failure, Status
 
@@ -15,9 +16,8 @@ def explain_error(error: BaseException, *, stage: str, phase: str | None, device
     """Return what the row of a cell on `device` says of an error that ended it in `stage` and `phase`."""
     text = printable(str(error))
     if is_out_of_memory(error):
-        on_cuda = device.startswith("cuda")
-        free = _size_in(text, r"of which ([\d.]+ \w+) is free") if on_cuda else psutil.virtual_memory().available
-        requested = _size_in(text, r"[Tt]ried to allocate ([\d.]+ \w+)")
+        free = _free_on_cuda(text) if device.startswith("cuda") else _free_on_host()
+        requested = _size_in(text, rf"[Tt]ried to allocate {_SIZE}")
         failure = Failure(
             stage=stage,
             phase=phase,
@@ -38,8 +38,20 @@ def explain_error(error: BaseException, *, stage: str, phase: str | None, device
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Tell whether an error says that memory could not be had; torch's CPU allocator has no type of its own."""
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "DefaultCPUAllocator" in str(error)
+    """Tell whether an error says that memory could not be had; only torch's CUDA allocator has a type of its own."""
+    text = str(error)
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(sign in text for sign in _OUT_OF_MEMORY)
+
+
+_OUT_OF_MEMORY = (
+    "DefaultCPUAllocator",
+    "std::bad_alloc",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_ALLOC_FAILED",
+    "CUDA error: out of memory",
+    "Triton Error [CUDA]: out of memory",
+)
+"""What is said where memory was asked for beside torch's CUDA allocator: by libraries, on their first use mostly."""
 
 
 def printable(text: str) -> str:
@@ -47,6 +59,27 @@ def printable(text: str) -> str:
     return text.encode(errors="backslashreplace").decode()
 
 
+def _free_on_cuda(text: str) -> int | None:
+    """Return what was free for the request: of the device, or of what a limit allows where that is less."""
+    free = _size_in(text, rf"of which {_SIZE} is free")
+    allowed = _size_in(text, rf"{_SIZE} allowed")
+    taken = [
+        _size_in(text, pattern)
+        for pattern in (rf"Of the allocated memory {_SIZE} is", rf"{_SIZE} is reserved by PyTorch")
+    ]
+    known = [size for size in taken if size is not None]
+    if free is None or allowed is None or len(known) < len(taken):
+        return free
+    return min(free, max(0, allowed - sum(known)))
+
+
+def _free_on_host() -> int:
+    """Return what was free for the request: of the host, or of what a limit allows where that is less."""
+    left, available = left_of_limit(), psutil.virtual_memory().available
+    return available if left is None else min(left, available)
+
+
+_SIZE = r"([\d.]+ \w+)"
 _SIZE_UNITS = {"bytes": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
 
 

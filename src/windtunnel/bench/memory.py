@@ -19,6 +19,14 @@ On a CPU the thread pools and the heap of the C library stay.
 """
 
 
+def free_bytes(device: str) -> int:
+    """Return what is free for a cell: on CUDA what the driver has left, once this process has its context."""
+    if not device.startswith("cuda"):
+        return psutil.virtual_memory().available
+    free, _ = torch.cuda.mem_get_info(torch.device(device))
+    return free
+
+
 class MemoryMeter:
     """Memory of one device from here on: construct it before a cell is built."""
 

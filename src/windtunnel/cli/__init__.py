@@ -37,6 +37,7 @@ _COMMANDS = {
     "compare": _Entry(panel="Measure", summary="Measure two configurations against each other, in pairs."),
     "memory": _Entry(panel="Look inside", summary="Show what one step holds in memory, byte by byte, and what for."),
     "predict": _Entry(panel="Plan", summary="Say what a cell must cost, hold and take on any GPU, before it runs."),
+    "fit": _Entry(panel="Plan", summary="Find the largest context, batch or size that fits into memory."),
     "report": _Entry(panel="Results", summary="Write the report of a store: terminal, Markdown and HTML."),
     "list": _Entry(panel="Results", summary="List what a store holds."),
     "show": _Entry(panel="Results", summary="Show one record with every sample."),

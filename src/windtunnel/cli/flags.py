@@ -40,7 +40,7 @@ _HOW = "How to measure"
 
 _COMPILE = Flag(is_list=True, help=f"torch.compile: {_names(COMPILE_MODES)}. [dim]default: off[/]")
 
-_HOW_FLAGS = {
+HOW_FLAGS = {
     "warmup": Flag(
         is_list=True,
         is_number=True,
@@ -67,6 +67,7 @@ _HOW_FLAGS = {
     ),
     "seed": Flag(is_number=True, panel=_HOW, help="Seed of weights and inputs. [dim]default: 0[/]"),
 }
+"""The flags of both that say how a cell is measured."""
 
 CELL_FLAGS = {
     "size": Flag(is_list=True, help=f"Sizes: {_names(NAMED_SIZES)}."),
@@ -104,7 +105,7 @@ CELL_FLAGS = {
         opposite="untied",
         help="The output head shares the weights of the embedding. [dim]default: untied[/]",
     ),
-    **_HOW_FLAGS,
+    **HOW_FLAGS,
 }
 """The flags of a cell with a whole model, or a grid of them."""
 
@@ -128,7 +129,7 @@ ATTENTION_FLAGS = {
     ),
     "compile": _COMPILE,
     "phase": Flag(is_list=True, help="forward, forward_backward. [dim]default: forward_backward[/]"),
-    **_HOW_FLAGS,
+    **HOW_FLAGS,
     "steps": Flag(is_number=True, panel=_HOW, help="Timed steps: the samples of a cell. [dim]default: 30[/]"),
     "cache": Flag(
         panel=_HOW,

@@ -65,7 +65,7 @@ def _print_records(rows: list[Row], console: Console) -> None:
 
 
 def _cells(row: Row, label: str) -> tuple[str, ...]:
-    estimate = row.estimate()
+    estimate = None if row.plan.purpose == "fit" else row.estimate()
     return (
         row.key,
         escape(label),

@@ -14,6 +14,7 @@ from windtunnel import units
 from windtunnel.analysis.imported_snapshot import ledger_of_traces
 from windtunnel.analysis.results import Results, load_results
 from windtunnel.cli import EXIT_INTERRUPTED, EXIT_NO
+from windtunnel.cli.checkpoints import search_and_report
 from windtunnel.cli.console import make_console
 from windtunnel.cli.flags import CELL_FLAGS, COUNT_FLAGS, DeviceOption, takes_flags
 from windtunnel.cli.measuring import DEFAULT_TIMEOUT, ReportOption, StoreOption, TimeoutOption, parse_timeout
@@ -53,6 +54,19 @@ def command(
             "--import", metavar="FILE", help="Show a snapshot of another program instead, as JSON; nothing is stored."
         ),
     ] = None,
+    checkpoint_search: Annotated[
+        bool,
+        typer.Option(
+            "--checkpoint-search",
+            help="Find the checkpointing with the lowest peak instead, by prediction and by measuring its neighbours.",
+        ),
+    ] = False,
+    budget: Annotated[
+        str | None,
+        typer.Option(
+            "--budget", metavar="BYTES", help="With --checkpoint-search: name the fastest that fits, as 40GiB or 50%."
+        ),
+    ] = None,
 ) -> None:
     """Show what one step holds: for what, in which phase, in which block, made by which operation and line.
 
@@ -67,6 +81,8 @@ def command(
     windtunnel memory --size small --context 256 --attention eager,sdpa --precision bf16
 
     windtunnel memory --d-model 256 --layers 4 --heads 8 --vocab 1000 --context 64 --snapshot step.pickle
+
+    windtunnel memory --size 2.7B --context 2048 --precision bf16 --checkpoint-search --budget 60GiB
     """
     console = make_console()
     if imported is not None:
@@ -74,9 +90,17 @@ def command(
             raise SpecError("--import shows what a file holds: give no flags of a cell and no --snapshot beside it")
         _show_import(imported, report or store / "report", console)
         return
-    sweep = make_sweep({"mode": "train_step", **fields, **({"device": device} if device else {})})
-    assert isinstance(sweep, Sweep)
+    fields = {"mode": "train_step", **fields, **({"device": device} if device else {})}
     seconds = parse_timeout(timeout)
+    if checkpoint_search:
+        if snapshot:
+            raise SpecError("--snapshot is of one step, and --checkpoint-search runs many: leave one out")
+        search_and_report(fields, budget=budget, store=store, timeout=seconds, report=report)
+        return
+    if budget is not None:
+        raise SpecError("--budget has no effect without --checkpoint-search: give both, or leave it out")
+    sweep = make_sweep(fields)
+    assert isinstance(sweep, Sweep)
     cells = cells_of(sweep)
     if snapshot is not None:
         _check_snapshot(snapshot, cells)

@@ -154,4 +154,9 @@ def _plan(record: Record) -> str:
     ]
     processes = [name] if (name := record.task.process_name) else []
     cache = [] if plan.cache == "warm" else [f"{plan.cache} cache"]
+    if plan.purpose == "fit":
+        cache.append(
+            "only whether it fits, into "
+            + (units.memory(plan.memory_limit_bytes) if plan.memory_limit_bytes else "all of the device")
+        )
     return "; ".join([f"asked: warm-up {plan.warmup}, {asked}{used}", *ends, *cache, *processes])

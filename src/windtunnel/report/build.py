@@ -19,6 +19,7 @@ from windtunnel.report.sections.cold import cold
 from windtunnel.report.sections.compare import compare
 from windtunnel.report.sections.conditions import conditions
 from windtunnel.report.sections.failures import failures
+from windtunnel.report.sections.fit import fit, probes
 from windtunnel.report.sections.grid import grid
 from windtunnel.report.sections.ledger import ledger
 from windtunnel.report.sections.machine import machine
@@ -77,6 +78,9 @@ ATTENTION_SECTIONS: tuple[Callable[[Scope], Section | None], ...] = (
 )
 """The same of attention alone."""
 
+FIT_SECTIONS: tuple[Callable[[Scope], Section | None], ...] = (fit, probes, warnings, machine)
+"""The same of probes of what fits, of either kind: they have no times."""
+
 
 def build_document(results: Results, *, title: str | None = None) -> Document:
     """Return the report of `results`: all sections of one scope, then all of the next.
@@ -99,6 +103,8 @@ def build_document(results: Results, *, title: str | None = None) -> Document:
 def _sections_of(scope: Scope) -> tuple[Callable[[Scope], Section | None], ...]:
     if not scope.rows:
         return (compare, memory_ledger)
+    if scope.is_fit:
+        return FIT_SECTIONS
     return ATTENTION_SECTIONS if scope.is_attention else SECTIONS
 
 
@@ -108,8 +114,11 @@ def _title(scopes: tuple[Scope, ...]) -> str:
     sweep = next((name for scope in scopes for run in scope.runs[-1:] if (name := run.sweep.get("name"))), "")
     devices = tuple(dict.fromkeys(scope.device for scope in scopes))
     where = " and ".join(devices) if len(devices) < 3 else f"{len(devices)} machines"
-    kinds = {scope.is_attention for scope in scopes if scope.rows}
-    has_comparisons = any(scope.comparisons for scope in scopes)
-    without_rows = "Comparisons" if has_comparisons else "Memory"
-    what = without_rows if not kinds else "Attention times" if kinds == {True} else "Step times"
+    kinds = {(scope.is_fit, scope.is_attention) for scope in scopes if scope.rows}
+    if not kinds:
+        what = "Comparisons" if any(scope.comparisons for scope in scopes) else "Memory"
+    elif all(is_fit for is_fit, _ in kinds):
+        what = "What fits"
+    else:
+        what = "Attention times" if all(is_attention for _, is_attention in kinds) else "Step times"
     return f"{sweep or what} on {where}"

@@ -105,6 +105,36 @@ def bars(name: str, x: Sequence[Any], y: Iterable[float], *, place: int, mark: i
     }
 
 
+_HEAT = ((0.0, "#e8f1f8"), (0.5, "#6aaed6"), (1.0, "#08519c"))
+"""Light to dark blue: what is larger is darker, also in grey."""
+
+
+def heat_map(
+    x: Sequence[str],
+    y: Sequence[str],
+    z: Sequence[Sequence[float | None]],
+    texts: Sequence[Sequence[str]],
+    x_title: str,
+) -> Mapping[str, Any]:
+    """Return a whole figure of a grid whose colours are `z`, each with its text; None leaves a hole."""
+    columns, rows = [chart_text(name) for name in x], [chart_text(name) for name in y]
+    trace: Json = {
+        "type": "heatmap",
+        "x": columns,
+        "y": rows,
+        "z": [[None if value is None else _short(value) for value in row] for row in z],
+        "text": [[chart_text(text) for text in row] for row in texts],
+        "texttemplate": "%{text}",
+        "hovertemplate": "%{y}<br>%{x}: %{text}<extra></extra>",
+        "colorscale": [list(stop) for stop in _HEAT],
+        "showscale": False,
+        "xgap": 2,
+        "ygap": 2,
+    }
+    down = {**names_axis("", y), "autorange": "reversed"}
+    return chart([trace], x=names_axis(x_title, x), y=down, height=max(160, 110 + 34 * len(rows)))
+
+
 def band(name: str, x: Sequence[int], y: Iterable[float], *, place: int, mark: int) -> Json:
     """Return a trace of levels that hold until the next point, stacked; marks from 1 on hatch it."""
     pattern = PATTERNS[mark % len(PATTERNS)]

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from enum import StrEnum
 from operator import attrgetter
 from typing import TypeVar, cast
 
@@ -14,6 +15,7 @@ from windtunnel.report.document import Cell, Column, ColumnKind
 from windtunnel.spec.attention import AttentionSpec
 from windtunnel.spec.model import ModelSpec
 from windtunnel.spec.own_model import OwnModel
+from windtunnel.units import memory
 
 _Thing = TypeVar("_Thing")
 
@@ -88,6 +90,9 @@ CACHE = _axis(
 ATTENTION_AXES = (BACKEND, PRECISION, COMPILE, BATCH, HEADS, MASK, D_HEAD, SEQ, WORKLOAD, WARMUP, CACHE, STEPS, SEED)
 """Every axis of attention alone, in the order of columns."""
 
+LIMIT = _axis("memory limit", "plan.memory_limit_bytes", "limit {}", "What the cell may take of the device.")
+_NOT_OF_PROBES = (WARMUP, CACHE, STEPS)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NamedModel:
@@ -108,6 +113,7 @@ class Scope:
         device: What titles call the machine; no other machine of the report has this name.
         name: What headings call the scope; no other one of the report has this name.
         is_attention: Whether its rows are attention alone; steps of models and these share no table.
+        is_fit: Whether its rows are probes of what fits, which have no times.
         measured: The rows that were measured to their end.
         failed: The other rows.
         runs: The runs on this machine, oldest first.
@@ -125,6 +131,7 @@ class Scope:
     device: str
     name: str
     is_attention: bool
+    is_fit: bool
     rows: tuple[Row, ...]
     measured: tuple[Row, ...]
     failed: tuple[Row, ...]
@@ -146,7 +153,7 @@ class Scope:
     @property
     def all_axes(self) -> tuple[Axis, ...]:
         """Every axis of this kind of rows, in the order of columns."""
-        return ATTENTION_AXES if self.is_attention else AXES
+        return _axes_of(is_attention=self.is_attention, is_fit=self.is_fit)
 
     def value(self, axis: Axis, row: Row) -> str:
         """Return the text of a row's value on an axis."""
@@ -188,40 +195,37 @@ def scopes_of(results: Results) -> tuple[Scope, ...]:
     """Split results by machine and by kind, machines in order of first appearance, steps of models first."""
     machines = results.by_machine()
     environments = {machine: rows[-1].environment for machine, rows in machines.items()}
-    rows_of: dict[tuple[str, bool], list[Row]] = {}
+    rows_of: dict[tuple[str, Kind], list[Row]] = {}
     for machine, rows in machines.items():
         for row in rows:
-            rows_of.setdefault((machine, row.cell.is_attention), []).append(row)
-    compared: dict[tuple[str, bool], list[StoredComparison]] = {}
+            rows_of.setdefault((machine, _kind_of(row)), []).append(row)
+    compared: dict[tuple[str, Kind], list[StoredComparison]] = {}
     for stored in results.comparisons:
         machine = stored.environment_a.machine()
-        compared.setdefault((machine, stored.record.a.task.cell.is_attention), []).append(stored)
+        kind = Kind.ATTENTION if stored.record.a.task.cell.is_attention else Kind.STEPS
+        compared.setdefault((machine, kind), []).append(stored)
         if machine not in machines:
             environments[machine] = stored.environment_a
-    ledgers: dict[tuple[str, bool], list[StoredLedger]] = {}
+    ledgers: dict[tuple[str, Kind], list[StoredLedger]] = {}
     for made in results.ledgers:
         machine = made.environment.machine()
-        ledgers.setdefault((machine, False), []).append(made)
+        ledgers.setdefault((machine, Kind.STEPS), []).append(made)
         environments.setdefault(machine, made.environment)
     devices = _machine_names(environments)
     keys = [
-        (machine, kind)
-        for machine in devices
-        for kind in (False, True)
-        if {(machine, kind)} & {*rows_of, *compared, *ledgers}
+        (machine, kind) for machine in devices for kind in Kind if {(machine, kind)} & {*rows_of, *compared, *ledgers}
     ]
-    has_both_kinds = len({kind for _, kind in keys}) > 1
+    has_several_kinds = len({kind for _, kind in keys}) > 1
     return tuple(
         replace(
-            _scope(tuple(rows_of.get((machine, kind), ())), is_attention=kind),
+            _scope(tuple(rows_of.get((machine, kind), ())), kind),
             machine=machine,
             device=devices[machine],
-            name=f"{_KINDS[kind]}, {devices[machine]}" if has_both_kinds else devices[machine],
+            name=f"{kind.value}, {devices[machine]}" if has_several_kinds else devices[machine],
             runs=tuple(
                 run
                 for run in results.runs
-                if run.machine == machine
-                and ((machine, not kind) not in rows_of or (run.sweep.get("kind") == "attention") is kind)
+                if run.machine == machine and _is_of(run, kind, {there for at, there in rows_of if at == machine})
             ),
             comparisons=tuple(compared.get((machine, kind), ())),
             ledgers=tuple(ledgers.get((machine, kind), ())),
@@ -230,13 +234,47 @@ def scopes_of(results: Results) -> tuple[Scope, ...]:
     )
 
 
-_KINDS = {False: "steps of models", True: "attention alone"}
-"""What headings say of a scope where a report has both; True is attention alone."""
+class Kind(StrEnum):
+    """What rows are of, in the words of headings where a report has several kinds; no two share a table."""
+
+    STEPS = "steps of models"
+    ATTENTION = "attention alone"
+    FIT_STEPS = "what fits of models"
+    FIT_ATTENTION = "what fits of attention alone"
 
 
-def _scope(rows: tuple[Row, ...], *, is_attention: bool) -> Scope:
+_FIT_KINDS = frozenset({Kind.FIT_STEPS, Kind.FIT_ATTENTION})
+
+
+def _kind_of(row: Row) -> Kind:
+    if row.plan.purpose == "fit":
+        return Kind.FIT_ATTENTION if row.cell.is_attention else Kind.FIT_STEPS
+    return Kind.ATTENTION if row.cell.is_attention else Kind.STEPS
+
+
+def _is_of(run: Run, kind: Kind, there: Collection[Kind]) -> bool:
+    """Say whether a run belongs to a kind of rows: it asked for them, or for times of which there are no others."""
+    asked = _asks_for(run)
+    return asked is kind or (asked not in there and not {asked, kind} & _FIT_KINDS)
+
+
+def _asks_for(run: Run) -> Kind:
+    kind, inner = run.sweep.get("kind"), run.sweep.get("sweep")
+    if kind == "fit":
+        is_attention = isinstance(inner, Mapping) and cast("Mapping[str, object]", inner).get("kind") == "attention"
+        return Kind.FIT_ATTENTION if is_attention else Kind.FIT_STEPS
+    return Kind.ATTENTION if kind == "attention" else Kind.STEPS
+
+
+def _axes_of(*, is_attention: bool, is_fit: bool) -> tuple[Axis, ...]:
+    axes = ATTENTION_AXES if is_attention else AXES
+    return (*(axis for axis in axes if axis not in _NOT_OF_PROBES), LIMIT) if is_fit else axes
+
+
+def _scope(rows: tuple[Row, ...], kind: Kind) -> Scope:
     """Return the scope of some rows, without what does not follow from them."""
-    every = ATTENTION_AXES if is_attention else AXES
+    is_attention, is_fit = kind in {Kind.ATTENTION, Kind.FIT_ATTENTION}, kind in _FIT_KINDS
+    every = _axes_of(is_attention=is_attention, is_fit=is_fit)
     varying_names = set(varying(rows, {axis.name: axis.get for axis in every}))
     axes = tuple(axis for axis in every if axis.name in varying_names) or (WORKLOAD,)
     models = _named_models(rows)
@@ -247,15 +285,16 @@ def _scope(rows: tuple[Row, ...], *, is_attention: bool) -> Scope:
         device="",
         name="",
         is_attention=is_attention,
+        is_fit=is_fit,
         rows=rows,
         measured=tuple(row for row in rows if row.is_ok),
         failed=tuple(row for row in rows if not row.is_ok),
         runs=(),
         axes=axes,
         fixed=tuple(axis for axis in every if axis not in axes),
-        marks={row: marks_of(row) for row in rows},
+        marks={} if is_fit else {row: marks_of(row) for row in rows},
         entries=dict(zip(rows, zip(*columns, strict=True), strict=True)),
-        step_ratios=step_ratios(rows),
+        step_ratios=() if is_fit else step_ratios(rows),
         models=models,
     )
 
@@ -274,6 +313,8 @@ def _text(axis: Axis, row: Row) -> str:
     if axis is SIZE:
         return row.cell.model.name
     value = axis.get(row)
+    if axis is LIMIT:
+        return "none" if value is None else memory(cast("int", value))
     if axis is HEADS:
         heads, kv_heads = cast("tuple[int, int]", value)
         return str(heads) if heads == kv_heads else f"{heads}/{kv_heads}"

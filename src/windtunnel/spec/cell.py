@@ -15,6 +15,7 @@ from windtunnel.spec.model import Frozen, ModelSpec
 from windtunnel.spec.own_model import ITS_OWN, OwnModel, is_path
 from windtunnel.spec.quantities import parse_fraction, parse_seconds, parse_warmup
 from windtunnel.spec.tables import ATTENTION_BACKENDS, ATTENTION_WORKLOADS, COMPILE_MODES, PRECISIONS, WORKLOADS
+from windtunnel.units import memory
 
 BatchSize = Annotated[int, Field(ge=1, le=1_000_000, strict=True)]
 ContextLength = Annotated[int, Field(ge=1, le=100_000_000, strict=True)]
@@ -158,6 +159,10 @@ class MeasurePlan(Frozen):
     warm-up asks for the cold start, so its cell runs in a process of its own. With several `processes` each of that
     many fresh ones does the whole plan. A `cold` cache is that of the device, flushed before each step of attention
     alone; a `warm` one is as the step before left it.
+
+    `purpose` is `fit` where no time is asked for, only whether the step fits into memory; such a probe has a process
+    of its own, and its record never stands in a table of times. It may have a `memory_limit_bytes`: what the cell may
+    take of the device; None: all there is.
     """
 
     warmup: Warmup = 5
@@ -167,6 +172,14 @@ class MeasurePlan(Frozen):
     max_seconds: Seconds = DEFAULT_MAX_SECONDS
     processes: Processes = 1
     cache: Literal["warm", "cold"] = "warm"
+    purpose: Literal["time", "fit"] = "time"
+    memory_limit_bytes: Annotated[int, Field(ge=1, strict=True)] | None = None
+
+    @model_validator(mode="after")
+    def _only_probes_are_limited(self) -> Self:
+        if self.memory_limit_bytes is not None and self.purpose != "fit":
+            raise ValueError("memory_limit_bytes is for plans of purpose 'fit': times under a limit are no one's times")
+        return self
 
     @property
     def is_cold(self) -> bool:
@@ -175,8 +188,8 @@ class MeasurePlan(Frozen):
 
     @property
     def needs_fresh_process(self) -> bool:
-        """Whether no other cell may have run in its process: it is cold, or processes are what it compares."""
-        return self.is_cold or self.processes > 1
+        """Whether no other cell may have run in its process: it is cold, a probe, or processes are what it compares."""
+        return self.is_cold or self.processes > 1 or self.purpose == "fit"
 
     @property
     def warmup_rank(self) -> float:
@@ -244,6 +257,9 @@ class Task(Frozen):
             parts.append(f"compile {cell.compile}")
         if cell.checkpoint != NO_CHECKPOINT:
             parts.append(f"checkpoint {cell.checkpoint}")
+        if self.plan.purpose == "fit":
+            limit = self.plan.memory_limit_bytes
+            return " · ".join([*parts, f"does it fit into {memory(limit)}?" if limit else "does it fit?"])
         parts.append(f"warm-up {self.plan.warmup}")
         if self.plan.target:
             parts.append(f"target {100 * self.plan.target:g} %")

@@ -3,9 +3,11 @@
 import math
 from typing import Literal
 
+from windtunnel.units import memory
+
 MAX_WARMUP = 100_000
 
-_BYTES = {"TiB": 2**40, "GiB": 2**30, "MiB": 2**20, "TB": 10**12, "GB": 10**9, "MB": 10**6}
+_BYTES = {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40, "kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
@@ -30,9 +32,7 @@ def parse_memory(value: object) -> int:
     Raises:
         ValueError: It is not such a size, or not positive.
     """
-    text = str(value).strip()
-    unit = next((unit for unit in _BYTES if text.endswith(unit)), None)
-    size = _float(text.removesuffix(unit).strip()) * _BYTES[unit] if unit else math.nan
+    size = _bytes(str(value).strip())
     if not 1 <= size < math.inf:
         raise ValueError(f"{value!r} is not a size of memory; write it as 80GiB, 24GB or 512MiB")
     return round(size)
@@ -51,6 +51,22 @@ def parse_fraction(value: object) -> float:
     return fraction
 
 
+def parse_memory_limit(value: object, capacity_bytes: int) -> int:
+    """Return the bytes of a text such as 24GiB, 500MB or 30%, a share of the capacity.
+
+    Raises:
+        ValueError: It is no such memory, or not above 0 and at most the capacity.
+    """
+    text = str(value).strip()
+    size = capacity_bytes * _float(text[:-1]) / 100 if text.endswith("%") else _bytes(text)
+    if not 1 <= size <= capacity_bytes:
+        raise ValueError(
+            f"{value!r} is not a memory above 0 and at most what the device has, {memory(capacity_bytes)}; "
+            "write it as 24GiB, 500MiB, 24GB or 30%"
+        )
+    return round(size)
+
+
 def parse_warmup(value: object) -> int | Literal["auto"]:
     """Return a count of warm-up steps, or `auto`.
 
@@ -62,6 +78,11 @@ def parse_warmup(value: object) -> int | Literal["auto"]:
     if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_WARMUP:
         return value
     raise ValueError(f"is {value!r}; allowed: auto, or a whole number from 0 to {MAX_WARMUP:,}")
+
+
+def _bytes(text: str) -> float:
+    unit = next((unit for unit in _BYTES if text.endswith(unit)), None)
+    return _float(text.removesuffix(unit).strip()) * _BYTES[unit] if unit else math.nan
 
 
 def _float(text: str) -> float:

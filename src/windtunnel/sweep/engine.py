@@ -154,7 +154,7 @@ class _Run:
             for stage, seconds in record.stages.items():
                 self._times.add(stage, seconds)
         except WorkerLostError as error:
-            record, must_replace = _lost_record(task, error, started_at), True
+            record, must_replace = lost_record(task, error, started_at), True
             self._times.add("lost", time.monotonic() - begin)
         with self._times.spent_on("store"):
             self._store.add(record, environment)
@@ -238,7 +238,8 @@ def _was_refused(record: Record) -> bool:
     return record.status == Status.UNSUPPORTED and record.failure is not None and record.failure.stage == "build"
 
 
-def _lost_record(task: Task, error: WorkerLostError, started_at: str) -> Record:
+def lost_record(task: Task, error: WorkerLostError, started_at: str) -> Record:
+    """Return the record of a task whose worker gave no answer."""
     cost, kind = cost_of(task.cell), WORKLOADS[task.cell.workload]
     return Record(
         task=task,

@@ -175,6 +175,13 @@ class WorkerProcess:
         self.is_fresh = self.is_fresh and environment.device == "cpu"
         return environment
 
+    def free_bytes(self, device: str) -> int:
+        """Return what is free on `device`; on CUDA the process has used the device after it, with its context only."""
+        self._send({"op": "free", "device": device})
+        message = self._answer(START_SECONDS)
+        self.is_fresh = self.is_fresh and device == "cpu"
+        return message["free_bytes"]
+
     def measure(self, task: Task, *, timeout: float, on_stage: OnStage, with_probes: bool = True) -> Answer:
         """Measure one task; after a WorkerLostError the process is gone."""
         deadline = time.monotonic() + timeout

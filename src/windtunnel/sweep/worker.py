@@ -21,7 +21,7 @@ from windtunnel.bench.calibrate import calibrate, sizes_for
 from windtunnel.bench.cell import measure_cell
 from windtunnel.bench.doctor.examine import examine
 from windtunnel.bench.environment import describe_environment, resolve_device
-from windtunnel.bench.memory import LEFTOVER_LIMIT_BYTES
+from windtunnel.bench.memory import LEFTOVER_LIMIT_BYTES, free_bytes
 from windtunnel.bench.together import compare_cells
 from windtunnel.bench.vitals import read_vitals
 from windtunnel.errors import WindtunnelError
@@ -54,6 +54,8 @@ def main() -> None:
             if request["op"] == "describe":
                 device = resolve_device(request["device"])
                 send({"event": "environment", "environment": _fields(device)})
+            elif request["op"] == "free":
+                send({"event": "free", "free_bytes": free_bytes(resolve_device(request["device"]))})
             elif request["op"] == "doctor":
                 vitals = read_vitals(request["device"], resolve_device(request["device"]))
                 send({"event": "checkup", "results": checkup_to_json(examine(vitals))})
