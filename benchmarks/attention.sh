@@ -30,7 +30,7 @@ for part in ${PARTS:-tests tiles attention-h200 attention-long seed-004 context 
   case $part in
     tests) # conformance of every backend on the device, bf16 too; torch.compile apart, as in `make test`
       run tests python3 -m pytest -q -p no:cacheprovider -m "gpu and not compile" $gpu_tests
-      run tests-compile python3 -m pytest -q -p no:cacheprovider -m "gpu and compile" $gpu_tests
+      run tests-compile python3 -m pytest -q -p no:cacheprovider -m "compile and gpu" $gpu_tests
       ;;
     tiles) # the search behind src/windtunnel/kernels/tiles.py; its logs are kept
       run tiles-half python3 benchmarks/tiles.py --d 64,128 --dtype bf16 --budget 110 --out "$out/tiles-half.json"
