@@ -15,8 +15,10 @@ import windtunnel
 from calling import CallCli, make_caller
 from factory import CPU, compared, make_pair, make_record, make_results, make_task
 from ledgers import make_ledger
+from windtunnel.records.looks import StoredLook
+from windtunnel.records.memory_ledger import MemoryLedger
 from windtunnel.records.record import Status
-from windtunnel.records.store import DEFAULT_STORE, StoredComparison, StoredLedger
+from windtunnel.records.store import DEFAULT_STORE, StoredComparison
 from windtunnel.spec.presets import CPU_PRESET, CUDA_PRESET, find_sweep, preset_names
 from windtunnel.spec.sides import match_sides
 from windtunnel.spec.sweep import AnySweep, load_sweep, make_sweep
@@ -103,9 +105,9 @@ def sweeps(monkeypatch: pytest.MonkeyPatch) -> list[AnySweep]:
         asked.append(a)
         return compared(*(make_pair(*pair) for pair in pairs))
 
-    def note_ledgers(sweep: AnySweep, **_: object) -> tuple[StoredLedger, ...]:
+    def note_ledgers(sweep: AnySweep, **_: object) -> tuple[StoredLook[MemoryLedger], ...]:
         asked.append(sweep)
-        return (StoredLedger(key="", ledger=make_ledger(), environment=CPU),)
+        return (StoredLook(key="", look=make_ledger(), environment=CPU),)
 
     def note(sweep: AnySweep | ChooseSweep, **_: object) -> None:
         asked.append(sweep if isinstance(sweep, AnySweep) else sweep(CPU))

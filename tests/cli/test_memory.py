@@ -22,7 +22,7 @@ def test_a_ledger_is_printed_stored_and_reported(cli: CallCli, tmp_path: Path):
     assert (tmp_path / "step.pickle").stat().st_size > 0
     assert "training step" in (tmp_path / "s" / "report" / "report.html").read_text(encoding="utf-8")
     (stored,) = load_results(tmp_path / "s").ledgers
-    assert stored.ledger.cell.workload == "train_step"
+    assert stored.look.cell.workload == "train_step"
 
 
 def test_a_ledger_enters_no_table_of_times(cli: CallCli, tmp_path: Path):

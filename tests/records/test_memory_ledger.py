@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from factory import CPU, GPU
 from ledgers import STEP, make_ledger
 from windtunnel.errors import StoreError
-from windtunnel.records.memory_ledger import Allocations, ledger_from_json, ledger_to_json
+from windtunnel.records.memory_ledger import Allocations, MemoryLedger, ledger_from_json, ledger_to_json
 from windtunnel.records.schema import SCHEMA_VERSION
 from windtunnel.records.store import open_store, read_store
 
@@ -46,37 +46,37 @@ def test_the_latest_ledger_of_each_cell_and_machine_is_read(tmp_path: Path):
     first, second = make_ledger(), make_ledger(STEP[:3])
 
     with open_store(tmp_path) as store:
-        store.add_ledger(first, CPU)
-        store.add_ledger(second, CPU)
-        store.add_ledger(first, GPU)
+        store.add_look(first, CPU)
+        store.add_look(second, CPU)
+        store.add_look(first, GPU)
 
     with read_store(tmp_path) as store:
-        found = [(stored.ledger, stored.environment) for stored in store.ledgers()]
+        found = [(stored.look, stored.environment) for stored in store.looks(MemoryLedger)]
     assert found == [(second, CPU), (first, GPU)]
 
 
 def test_a_damaged_ledger_is_named(tmp_path: Path):
     with open_store(tmp_path) as store:
-        store.add_ledger(make_ledger(), CPU)
+        store.add_look(make_ledger(), CPU)
     with sqlite3.connect(tmp_path / "store.sqlite") as connection:
-        connection.execute("UPDATE ledgers SET ledger = substr(ledger, 1, 100)")
+        connection.execute("UPDATE looks SET look = substr(look, 1, 100)")
     connection.close()
 
     with read_store(tmp_path) as store, pytest.raises(StoreError, match=r"memory ledger 1 in .* is damaged"):
-        store.ledgers()
+        store.looks(MemoryLedger)
 
 
 def test_a_store_of_before_ledgers_is_read_and_upgraded(tmp_path: Path):
     open_store(tmp_path).close()
     with sqlite3.connect(tmp_path / "store.sqlite") as connection:
-        connection.executescript("DROP TABLE ledgers; PRAGMA user_version = 3;")
+        connection.executescript("DROP TABLE looks; PRAGMA user_version = 3;")
     connection.close()
 
     with read_store(tmp_path) as store:
-        assert store.ledgers() == ()
+        assert store.looks(MemoryLedger) == ()
     with open_store(tmp_path) as store:
-        store.add_ledger(make_ledger(), CPU)
-        assert len(store.ledgers()) == 1
+        store.add_look(make_ledger(), CPU)
+        assert len(store.looks(MemoryLedger)) == 1
     with sqlite3.connect(tmp_path / "store.sqlite") as connection:
         assert connection.execute("PRAGMA user_version").fetchone() == (SCHEMA_VERSION,)
     connection.close()
@@ -86,7 +86,7 @@ def test_a_ledger_of_nothing_but_its_failure_is_kept_too(tmp_path: Path):
     empty = replace(make_ledger(()), phases=(), num_events=0, built=None, device=None)
 
     with open_store(tmp_path) as store:
-        store.add_ledger(empty, CPU)
-        (stored,) = store.ledgers()
+        store.add_look(empty, CPU)
+        (stored,) = store.looks(MemoryLedger)
 
-    assert stored.ledger == empty
+    assert stored.look == empty

@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, Page, Route, sync_playwright
 from factory import CPU
 from ledgers import make_large_ledger
 from windtunnel.analysis.results import Results
-from windtunnel.records.store import StoredLedger
+from windtunnel.records.looks import StoredLook
 from windtunnel.report.build import build_document
 from windtunnel.report.document import Document
 from windtunnel.report.html import render_html
@@ -177,10 +177,10 @@ def test_a_hostile_record_runs_nothing(browser: Browser, hostile: Document, tmp_
 @pytest.mark.timeout(300)
 def test_a_million_allocations_open_in_seconds(browser: Browser, tmp_path: Path):
     ledger = make_large_ledger(1_000_000)
-    made = StoredLedger(key=ledger.key(), ledger=ledger, environment=CPU)
+    made = StoredLook(key=ledger.key(), look=ledger, environment=CPU)
     (path,) = write_report(build_document(Results(rows=(), runs=(), ledgers=(made,))), tmp_path, ("html",))
     small = make_large_ledger(1_000)
-    few = StoredLedger(key=small.key(), ledger=small, environment=CPU)
+    few = StoredLook(key=small.key(), look=small, environment=CPU)
     (other,) = write_report(build_document(Results(rows=(), runs=(), ledgers=(few,))), tmp_path / "small", ("html",))
 
     spent: dict[Path, float] = {}

@@ -11,10 +11,10 @@ from ledgers import CELL, KEPT, MIB, PARAMETERS, SCORES, SILU, STEP, make_large_
 from windtunnel.analysis.imported_snapshot import ledger_of_traces
 from windtunnel.analysis.memory_ledger import LedgerView
 from windtunnel.analysis.results import Results
+from windtunnel.records.looks import StoredLook
 from windtunnel.records.memory_ledger import ALIVE, DeviceLevels, MemoryLedger
 from windtunnel.records.record import Failure, Status
 from windtunnel.records.snapshot import TraceEntry
-from windtunnel.records.store import StoredLedger
 from windtunnel.report.build import build_document
 from windtunnel.report.document import Callout, CalloutKind, Document, Figure, Paragraph, Section, Table
 from windtunnel.report.markdown import render_markdown
@@ -22,7 +22,7 @@ from windtunnel.report.sections.memory.ledger import MOST_DETAILED, ledgers_sect
 
 
 def document_of(*ledgers: MemoryLedger) -> Document:
-    made = tuple(StoredLedger(key=ledger.key(), ledger=ledger, environment=CPU) for ledger in ledgers)
+    made = tuple(StoredLook(key=ledger.key(), look=ledger, environment=CPU) for ledger in ledgers)
     return build_document(Results(rows=(), runs=(), ledgers=made))
 
 
@@ -208,7 +208,7 @@ def test_of_many_ledgers_the_latest_are_shown_in_full():
 
 def test_ledgers_stand_beside_measured_steps_of_their_machine():
     record = make_record(make_task(device="cuda:0"))
-    made = StoredLedger(key="", ledger=make_ledger(), environment=GPU)
+    made = StoredLook(key="", look=make_ledger(), environment=GPU)
 
     document = build_document(Results(rows=(make_row(record),), runs=(), ledgers=(made,)))
 

@@ -9,9 +9,10 @@ from factory import CPU, GPU, TINY
 from ledgers import make_ledger
 from windtunnel.errors import SpecError
 from windtunnel.records.environment import Environment
+from windtunnel.records.looks import StoredLook
 from windtunnel.records.memory_ledger import MemoryLedger
 from windtunnel.records.record import Failure, Status
-from windtunnel.records.store import StoredLedger, open_store
+from windtunnel.records.store import open_store
 from windtunnel.spec.cell import Cell
 from windtunnel.spec.sweep import Sweep, make_sweep
 from windtunnel.sweep.launch import WorkerLostError, WorkerProcess
@@ -53,7 +54,9 @@ class FakeWorker:
         self.closed = True
 
 
-def look(sweep: Sweep, folder: Path, *workers: FakeWorker, told: list[str] | None = None) -> tuple[StoredLedger, ...]:
+def look(
+    sweep: Sweep, folder: Path, *workers: FakeWorker, told: list[str] | None = None
+) -> tuple[StoredLook[MemoryLedger], ...]:
     waiting = list(workers)
 
     def note(cell: Cell, stage: str) -> None:
@@ -69,12 +72,12 @@ def test_each_cell_is_looked_at_in_a_process_of_its_own_and_stored(tmp_path: Pat
 
     made = look(sweep_of(mode=["forward", "train_step"]), tmp_path, *workers, told=told)
 
-    assert [one.ledger.cell.workload for one in made] == ["forward", "train_step"]
+    assert [one.look.cell.workload for one in made] == ["forward", "train_step"]
     assert [len(worker.asked) for worker in workers] == [1, 1]
     assert all(worker.closed for worker in workers)
     assert told == ["forward build", "train_step build"]
     with open_store(tmp_path) as store:
-        assert store.ledgers() == made
+        assert store.looks(MemoryLedger) == made
 
 
 def test_how_a_cell_is_measured_makes_no_other_ledger():
@@ -86,7 +89,7 @@ def test_how_a_cell_is_measured_makes_no_other_ledger():
 def test_the_cell_is_that_of_the_device_there(tmp_path: Path):
     (made,) = look(sweep_of(mode="forward"), tmp_path, FakeWorker(GPU))
 
-    assert made.ledger.cell.device == "cuda:0"
+    assert made.look.cell.device == "cuda:0"
     assert made.environment == GPU
 
 
@@ -95,9 +98,9 @@ def test_a_worker_that_is_lost_makes_a_ledger_of_its_failure_and_the_others_go_o
 
     lost, other = look(sweep_of(mode=["forward", "train_step"]), tmp_path, *workers)
 
-    assert (lost.ledger.status, lost.ledger.failure.message) == (Status.CRASHED, "the worker was killed by SIGKILL")
-    assert (lost.ledger.cell.workload, len(lost.ledger.allocations)) == ("forward", 0)
-    assert other.ledger.status is Status.OK
+    assert (lost.look.status, lost.look.failure.message) == (Status.CRASHED, "the worker was killed by SIGKILL")
+    assert (lost.look.cell.workload, len(lost.look.allocations)) == ("forward", 0)
+    assert other.look.status is Status.OK
 
 
 def test_a_device_that_is_not_there_is_refused_and_the_worker_ended(tmp_path: Path):

@@ -13,8 +13,10 @@ from windtunnel.analysis.telemetry import Conditions, conditions_of
 from windtunnel.cost.devices import peaks_of
 from windtunnel.records.calibration import Calibration
 from windtunnel.records.environment import Environment
+from windtunnel.records.looks import StoredLook
+from windtunnel.records.memory_ledger import MemoryLedger
 from windtunnel.records.record import ClockName, Record, Status
-from windtunnel.records.store import Run, Store, StoredComparison, StoredLedger, StoredRecord, read_store
+from windtunnel.records.store import Run, Store, StoredComparison, StoredRecord, read_store
 from windtunnel.spec.attention import AttentionSpec
 from windtunnel.spec.cell import Cell, MeasurePlan
 from windtunnel.spec.model import ModelSpec
@@ -269,7 +271,7 @@ class Results:
     rows: tuple[Row, ...]
     runs: tuple[Run, ...]
     comparisons: tuple[StoredComparison, ...] = ()
-    ledgers: tuple[StoredLedger, ...] = ()
+    ledgers: tuple[StoredLook[MemoryLedger], ...] = ()
 
     def __iter__(self) -> Iterator[Row]:
         """Yield the rows."""
@@ -298,7 +300,7 @@ def load_results(store: Store | Path | str) -> Results:
         batch = Batch(rows)
         for row in rows:
             row.batch = batch
-        return Results(rows=rows, runs=store.runs(), comparisons=store.comparisons(), ledgers=store.ledgers())
+        return Results(rows=rows, runs=store.runs(), comparisons=store.comparisons(), ledgers=store.looks(MemoryLedger))
     with read_store(Path(store)) as opened:
         return load_results(opened)
 

@@ -56,7 +56,7 @@ def search_and_report(
         """Return the peaks on a CPU, whose resident set is not what its allocator has given out."""
         with open_store(store) as opened:
             made = look_at_cells(sweep, store=opened, timeout=timeout, on_stage=lambda cell, stage: None)
-        views = [(one.ledger.cell, LedgerView(one.ledger).peak) for one in made]
+        views = [(one.look.cell, LedgerView(one.look).peak) for one in made]
         return {cell.checkpoint: peak.total for cell, peak in views if cell is not None and peak is not None}
 
     machine = environment.machine()

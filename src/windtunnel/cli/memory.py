@@ -19,9 +19,11 @@ from windtunnel.cli.console import make_console
 from windtunnel.cli.flags import CELL_FLAGS, COUNT_FLAGS, DeviceOption, takes_flags
 from windtunnel.cli.measuring import DEFAULT_TIMEOUT, ReportOption, StoreOption, TimeoutOption, parse_timeout
 from windtunnel.errors import SpecError
+from windtunnel.records.looks import StoredLook
+from windtunnel.records.memory_ledger import MemoryLedger
 from windtunnel.records.record import Status
 from windtunnel.records.snapshot import read_traces
-from windtunnel.records.store import DEFAULT_STORE, StoredLedger, open_store
+from windtunnel.records.store import DEFAULT_STORE, open_store
 from windtunnel.report.build import build_document
 from windtunnel.report.document import Document
 from windtunnel.report.sections.memory.ledger import ledger_label, ledgers_section
@@ -110,13 +112,13 @@ def command(
         console.print(f"report: [bold]{path}[/]", soft_wrap=True)
     if snapshot is not None:
         console.print(f"snapshot: [bold]{snapshot}[/]; open it at pytorch.org/memory_viz", soft_wrap=True)
-    if any(one.ledger.status is not Status.OK for one in made):
+    if any(one.look.status is not Status.OK for one in made):
         raise typer.Exit(EXIT_NO)
 
 
 def _look(
     sweep: Sweep, store: Path, snapshot: Path | None, seconds: float, console: Console
-) -> tuple[StoredLedger, ...]:
+) -> tuple[StoredLook[MemoryLedger], ...]:
     """Have the ledgers made, with a line for the present stage on a terminal.
 
     Raises:
@@ -135,8 +137,8 @@ def _look(
             raise typer.Exit(EXIT_INTERRUPTED) from None
     took = units.duration(time.monotonic() - begin, digits=2)
     for one in made:
-        outcome = "" if one.ledger.status is Status.OK else f"  [bold red]{one.ledger.status.value}[/]"
-        console.print(f"{escape(ledger_label(one.ledger))}{outcome}", soft_wrap=True, highlight=False)
+        outcome = "" if one.look.status is Status.OK else f"  [bold red]{one.look.status.value}[/]"
+        console.print(f"{escape(ledger_label(one.look))}{outcome}", soft_wrap=True, highlight=False)
     console.print(f"[dim]{units.counted(len(made), 'ledger')} in {took}[/]", highlight=False)
     return made
 

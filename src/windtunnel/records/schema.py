@@ -63,18 +63,19 @@ CREATE TABLE comparisons (
     comparison TEXT NOT NULL
 ) STRICT;
 """
-_LEDGERS = """
-CREATE TABLE ledgers (
+_LOOKS = """
+CREATE TABLE looks (
     id INTEGER PRIMARY KEY,
+    kind TEXT NOT NULL,
     key TEXT NOT NULL,
     machine TEXT NOT NULL,
     environment_id TEXT NOT NULL REFERENCES environments(id),
     started_at TEXT NOT NULL,
     status TEXT NOT NULL,
-    ledger TEXT NOT NULL
+    look TEXT NOT NULL
 ) STRICT;
 """
-_STEPS = (_FIRST, _CALIBRATIONS, _COMPARISONS, _LEDGERS)
+_STEPS = (_FIRST, _CALIBRATIONS, _COMPARISONS, _LOOKS)
 """What each schema version lacks of the next one; new tables only, so that an open writer of the old one goes on."""
 
 

@@ -13,7 +13,7 @@ from typing import Any, Self, TypeVar
 from windtunnel.errors import StoreError
 from windtunnel.records.calibration import Calibration, calibration_from_json, calibration_to_json
 from windtunnel.records.environment import Environment
-from windtunnel.records.memory_ledger import MemoryLedger, ledger_from_json, ledger_to_json
+from windtunnel.records.looks import Look, LookT, StoredLook, format_of
 from windtunnel.records.pair import PairRecord, pair_from_json, pair_to_json
 from windtunnel.records.record import Record, record_from_json, record_to_json
 from windtunnel.records.schema import APPLICATION_ID, SCHEMA_VERSION, upgrade
@@ -47,15 +47,6 @@ class StoredComparison:
     record: PairRecord
     environment_a: Environment
     environment_b: Environment
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class StoredLedger:
-    """A memory ledger with the key of its cell and the environment in which it was made."""
-
-    key: str
-    ledger: MemoryLedger
-    environment: Environment
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -250,45 +241,49 @@ class Store:
             found.append(stored)
         return tuple(found)
 
-    def add_ledger(self, ledger: MemoryLedger, environment: Environment) -> None:
-        """Store a memory ledger in one transaction; earlier ones of the same cell stay.
+    def add_look(self, look: Look, environment: Environment) -> None:
+        """Store a look inside a step in one transaction; earlier ones of the same kind and cell stay.
 
         Raises:
             StoreError: The file cannot be written: read-only, disk full, not a store any more.
         """
+        kept = format_of(type(look))
 
         def write() -> None:
             self._add_environment(environment)
             columns = {
-                "key": ledger.key(),
+                "kind": kept.kind,
+                "key": look.key(),
                 "machine": environment.machine(),
                 "environment_id": environment.key(),
-                "started_at": ledger.started_at,
-                "status": ledger.status.value,
-                "ledger": ledger_to_json(ledger),
+                "started_at": look.started_at,
+                "status": look.status.value,
+                "look": kept.to_json(look),
             }
             names, marks = ", ".join(columns), ", ".join("?" * len(columns))
-            self._connection.execute(f"INSERT INTO ledgers ({names}) VALUES ({marks})", tuple(columns.values()))
+            self._connection.execute(f"INSERT INTO looks ({names}) VALUES ({marks})", tuple(columns.values()))
 
         self._write(write)
 
-    def ledgers(self) -> tuple[StoredLedger, ...]:
-        """Return the latest memory ledger of each cell on each machine, in the order in which they were made.
+    def looks(self, of: type[LookT]) -> tuple[StoredLook[LookT], ...]:
+        """Return the latest look of this class at each cell on each machine, in the order in which they were made.
 
         Raises:
-            StoreError: A row cannot be read as a ledger.
+            StoreError: A row cannot be read as one.
         """
-        if not self._read("SELECT 1 FROM sqlite_schema WHERE name = 'ledgers'"):
+        if not self._read("SELECT 1 FROM sqlite_schema WHERE name = 'looks'"):
             return ()  # an older schema version, opened for reading
+        kept = format_of(of)
         rows = self._read(
-            "SELECT id, key, environment_id, ledger FROM ledgers"
-            " WHERE id IN (SELECT max(id) FROM ledgers GROUP BY key, machine) ORDER BY id"
+            "SELECT id, key, environment_id, look FROM looks"
+            " WHERE id IN (SELECT max(id) FROM looks WHERE kind = ? GROUP BY key, machine) ORDER BY id",
+            (kept.kind,),
         )
         environments = self._environments() if rows else {}
-        found: list[StoredLedger] = []
+        found: list[StoredLook[LookT]] = []
         for number, key, environment_id, text in rows:
-            with _damage_named(f"memory ledger {number}", self.folder):
-                stored = StoredLedger(key=key, ledger=ledger_from_json(text), environment=environments[environment_id])
+            with _damage_named(f"{kept.kind} {number}", self.folder):
+                stored = StoredLook(key=key, look=kept.from_json(text), environment=environments[environment_id])
             found.append(stored)
         return tuple(found)
 

@@ -10,7 +10,9 @@ from windtunnel.analysis.comparisons import StepRatio, step_ratios, varying
 from windtunnel.analysis.labels import Mark, marks_of
 from windtunnel.analysis.results import Results, Row
 from windtunnel.records.environment import Environment
-from windtunnel.records.store import Run, StoredComparison, StoredLedger
+from windtunnel.records.looks import StoredLook
+from windtunnel.records.memory_ledger import MemoryLedger
+from windtunnel.records.store import Run, StoredComparison
 from windtunnel.report.document import Cell, Column, ColumnKind
 from windtunnel.spec.attention import AttentionSpec
 from windtunnel.spec.model import ModelSpec
@@ -143,7 +145,7 @@ class Scope:
     step_ratios: tuple[StepRatio, ...]
     models: tuple[NamedModel, ...]
     comparisons: tuple[StoredComparison, ...] = ()
-    ledgers: tuple[StoredLedger, ...] = ()
+    ledgers: tuple[StoredLook[MemoryLedger], ...] = ()
 
     @property
     def environment(self) -> Environment:
@@ -206,7 +208,7 @@ def scopes_of(results: Results) -> tuple[Scope, ...]:
         compared.setdefault((machine, kind), []).append(stored)
         if machine not in machines:
             environments[machine] = stored.environment_a
-    ledgers: dict[tuple[str, Kind], list[StoredLedger]] = {}
+    ledgers: dict[tuple[str, Kind], list[StoredLook[MemoryLedger]]] = {}
     for made in results.ledgers:
         machine = made.environment.machine()
         ledgers.setdefault((machine, Kind.STEPS), []).append(made)

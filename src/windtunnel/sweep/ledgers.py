@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Protocol
 
 from windtunnel.records.environment import Environment
+from windtunnel.records.looks import StoredLook
 from windtunnel.records.memory_ledger import Allocations, MemoryLedger
 from windtunnel.records.record import Failure, Status
-from windtunnel.records.store import Store, StoredLedger
+from windtunnel.records.store import Store
 from windtunnel.spec.cell import Cell
 from windtunnel.spec.sweep import Sweep
 from windtunnel.sweep.launch import OnStage, WorkerLostError, WorkerProcess
@@ -38,7 +39,7 @@ def look_at_cells(
     timeout: float,
     on_stage: Callable[[Cell, str], None],
     launch: Callable[[], LedgerWorker] = WorkerProcess,
-) -> tuple[StoredLedger, ...]:
+) -> tuple[StoredLook[MemoryLedger], ...]:
     """Return the memory ledger of every cell of `sweep`, each stored before the next cell begins.
 
     Counts of warm-up and samples have no effect: a ledger is of one step. A fresh process has nothing of an earlier
@@ -57,7 +58,7 @@ def look_at_cells(
         RunError: No worker can be started, or the profiler did not see what it should.
     """
     cells = cells_of(sweep)
-    made: list[StoredLedger] = []
+    made: list[StoredLook[MemoryLedger]] = []
     for cell in cells:
         worker = launch()
         try:
@@ -66,8 +67,8 @@ def look_at_cells(
             ledger = _looked_at(worker, own, snapshot=snapshot, timeout=timeout, on_stage=on_stage)
         finally:
             worker.close()
-        store.add_ledger(ledger, environment)
-        made.append(StoredLedger(key=ledger.key(), ledger=ledger, environment=environment))
+        store.add_look(ledger, environment)
+        made.append(StoredLook(key=ledger.key(), look=ledger, environment=environment))
     return tuple(made)
 
 

@@ -36,7 +36,7 @@ _CLOSES = 0.005
 
 def memory_ledger(scope: Scope) -> Section | None:
     """Return the ledgers of a scope; None where it has none."""
-    return ledgers_section([stored.ledger for stored in scope.ledgers]) if scope.ledgers else None
+    return ledgers_section([stored.look for stored in scope.ledgers]) if scope.ledgers else None
 
 
 def ledgers_section(ledgers: Sequence[MemoryLedger]) -> Section:

@@ -1,0 +1,64 @@
+"""What the store keeps of looks inside one step: all kinds in one table, and a line here for each."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Generic, Protocol, TypeVar, cast
+
+from windtunnel.records.environment import Environment
+from windtunnel.records.memory_ledger import MemoryLedger, ledger_from_json, ledger_to_json
+from windtunnel.records.record import Status
+
+
+class Look(Protocol):
+    """A look inside one step: of what, when, and how it ended. Frozen data without tensors."""
+
+    @property
+    def started_at(self) -> str:
+        """When it began, in UTC and ISO 8601."""
+        ...
+
+    @property
+    def status(self) -> Status:
+        """How it ended; a look that failed is kept too."""
+        ...
+
+    def key(self) -> str:
+        """Return a content hash of what was looked at; of those with the same key the latest counts."""
+        ...
+
+
+LookT = TypeVar("LookT", bound=Look)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StoredLook(Generic[LookT]):
+    """A look with the key of what it looked at and the environment in which it was made."""
+
+    key: str
+    look: LookT
+    environment: Environment
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LookFormat(Generic[LookT]):
+    """How looks of one class are kept: what the store calls them, and how they become JSON and back.
+
+    `from_json` raises ValueError where the text is none of them.
+    """
+
+    kind: str
+    to_json: Callable[[LookT], str]
+    from_json: Callable[[str], LookT]
+
+
+_FORMATS: Mapping[type, LookFormat[MemoryLedger]] = MappingProxyType(
+    {
+        MemoryLedger: LookFormat(kind="memory ledger", to_json=ledger_to_json, from_json=ledger_from_json),
+    }
+)
+
+
+def format_of(of: type[LookT]) -> LookFormat[LookT]:
+    """Return how looks of this class are kept."""
+    return cast("LookFormat[LookT]", _FORMATS[of])
