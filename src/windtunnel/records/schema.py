@@ -2,7 +2,7 @@
 
 import sqlite3
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 APPLICATION_ID = 0x57544E4C
 """WTNL: what `file` and we ourselves know a store by."""
 
@@ -74,7 +74,18 @@ CREATE TABLE ledgers (
     ledger TEXT NOT NULL
 ) STRICT;
 """
-_STEPS = (_FIRST, _CALIBRATIONS, _COMPARISONS, _LEDGERS)
+_PRECISION_LOOKS = """
+CREATE TABLE precision_looks (
+    id INTEGER PRIMARY KEY,
+    key TEXT NOT NULL,
+    machine TEXT NOT NULL,
+    environment_id TEXT NOT NULL REFERENCES environments(id),
+    started_at TEXT NOT NULL,
+    status TEXT NOT NULL,
+    look TEXT NOT NULL
+) STRICT;
+"""
+_STEPS = (_FIRST, _CALIBRATIONS, _COMPARISONS, _LEDGERS, _PRECISION_LOOKS)
 """What each schema version lacks of the next one; new tables only, so that an open writer of the old one goes on."""
 
 

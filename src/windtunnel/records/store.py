@@ -15,6 +15,7 @@ from windtunnel.records.calibration import Calibration, calibration_from_json, c
 from windtunnel.records.environment import Environment
 from windtunnel.records.memory_ledger import MemoryLedger, ledger_from_json, ledger_to_json
 from windtunnel.records.pair import PairRecord, pair_from_json, pair_to_json
+from windtunnel.records.precision_look import PrecisionLook, look_from_json, look_to_json
 from windtunnel.records.record import Record, record_from_json, record_to_json
 from windtunnel.records.schema import APPLICATION_ID, SCHEMA_VERSION, upgrade
 
@@ -55,6 +56,15 @@ class StoredLedger:
 
     key: str
     ledger: MemoryLedger
+    environment: Environment
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StoredPrecisionLook:
+    """A look at formats with the key of its request and the environment in which it was made."""
+
+    key: str
+    look: PrecisionLook
     environment: Environment
 
 
@@ -289,6 +299,50 @@ class Store:
         for number, key, environment_id, text in rows:
             with _damage_named(f"memory ledger {number}", self.folder):
                 stored = StoredLedger(key=key, ledger=ledger_from_json(text), environment=environments[environment_id])
+            found.append(stored)
+        return tuple(found)
+
+    def add_precision_look(self, look: PrecisionLook, environment: Environment) -> None:
+        """Store a look at formats in one transaction; earlier ones of the same request stay.
+
+        Raises:
+            StoreError: The file cannot be written: read-only, disk full, not a store any more.
+        """
+
+        def write() -> None:
+            self._add_environment(environment)
+            columns = {
+                "key": look.key(),
+                "machine": environment.machine(),
+                "environment_id": environment.key(),
+                "started_at": look.started_at,
+                "status": look.status.value,
+                "look": look_to_json(look),
+            }
+            names, marks = ", ".join(columns), ", ".join("?" * len(columns))
+            self._connection.execute(f"INSERT INTO precision_looks ({names}) VALUES ({marks})", tuple(columns.values()))
+
+        self._write(write)
+
+    def precision_looks(self) -> tuple[StoredPrecisionLook, ...]:
+        """Return the latest look at formats of each request on each machine, in the order in which they were made.
+
+        Raises:
+            StoreError: A row cannot be read as a look.
+        """
+        if not self._read("SELECT 1 FROM sqlite_schema WHERE name = 'precision_looks'"):
+            return ()  # an older schema version, opened for reading
+        rows = self._read(
+            "SELECT id, key, environment_id, look FROM precision_looks"
+            " WHERE id IN (SELECT max(id) FROM precision_looks GROUP BY key, machine) ORDER BY id"
+        )
+        environments = self._environments() if rows else {}
+        found: list[StoredPrecisionLook] = []
+        for number, key, environment_id, text in rows:
+            with _damage_named(f"precision look {number}", self.folder):
+                stored = StoredPrecisionLook(
+                    key=key, look=look_from_json(text), environment=environments[environment_id]
+                )
             found.append(stored)
         return tuple(found)
 
