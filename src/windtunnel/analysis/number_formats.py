@@ -1,7 +1,6 @@
 """What a look at formats says: the format of each component, how far numbers are off, and whether the loss follows."""
 
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
@@ -69,12 +68,11 @@ class Following:
         return None if self.deviation is None or self.noise is None else self.deviation <= self.noise
 
 
-def dtypes_text(dtypes: dict[str, int] | Counter[str] | object) -> str:
+def dtypes_text(dtypes: Mapping[str, int]) -> str:
     """Return dtypes as text: one name, or several with their counts."""
-    counts = Counter(dtypes)  # type: ignore[call-overload, arg-type]
-    if len(counts) == 1:
-        return next(iter(counts))
-    return ", ".join(f"{name} ({count})" for name, count in counts.items())
+    if len(dtypes) == 1:
+        return next(iter(dtypes))
+    return ", ".join(f"{name} ({count})" for name, count in dtypes.items())
 
 
 def answers_of(look: PrecisionLook) -> tuple[Answer, ...]:

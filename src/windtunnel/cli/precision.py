@@ -26,7 +26,7 @@ from windtunnel.report.terminal import render_terminal
 from windtunnel.report.write import write_report
 from windtunnel.spec.cell import Cell
 from windtunnel.spec.faults import faults_of
-from windtunnel.spec.precision_request import DEFAULT_CURVE_STEPS, PrecisionRequest
+from windtunnel.spec.precision_request import DEFAULT_LOSS_STEPS, PrecisionRequest
 from windtunnel.spec.sides import match_precisions
 from windtunnel.spec.sweep import Sweep, make_sweep
 from windtunnel.sweep.launch import describe_device
@@ -59,7 +59,7 @@ def command(
     loss_steps: Annotated[
         int,
         typer.Option("--loss-steps", metavar="N", help="Training steps whose loss is set beside fp32's; 0: none."),
-    ] = DEFAULT_CURVE_STEPS,
+    ] = DEFAULT_LOSS_STEPS,
     speed: Annotated[
         bool,
         typer.Option(
@@ -90,7 +90,7 @@ def command(
     sweep = make_sweep({**defaults, **fields, **({"device": device} if device else {})})
     assert isinstance(sweep, Sweep)
     if speed:
-        if loss is not None or loss_steps != DEFAULT_CURVE_STEPS:
+        if loss is not None or loss_steps != DEFAULT_LOSS_STEPS:
             raise SpecError("--loss and --loss-steps have no effect with --speed, which times steps: leave them out")
         compared = _compare(sweep, store, seconds, console)
         results = Results(rows=(), runs=(), comparisons=compared)
@@ -108,7 +108,7 @@ def command(
 
 def _requests(sweep: Sweep, loss: str | None, loss_steps: int) -> list[PrecisionRequest]:
     try:
-        return [PrecisionRequest(cell=cell, loss=loss, curve_steps=loss_steps) for cell in cells_of(sweep)]
+        return [PrecisionRequest(cell=cell, loss=loss, loss_steps=loss_steps) for cell in cells_of(sweep)]
     except ValidationError as error:
         raise SpecError(*faults_of(error, PrecisionRequest)) from None
 

@@ -16,7 +16,7 @@ from torch.utils._pytree import tree_leaves
 
 from windtunnel.probe.accumulation import accumulation_of, mode_of
 from windtunnel.probe.operation_log import kind_of, name_of
-from windtunnel.probe.places import Places
+from windtunnel.probe.places import Place, Places
 from windtunnel.records.memory_ledger import OperationKind
 from windtunnel.records.precision_look import ComponentFormat, ComponentKind, OperationFormat, Overflow
 
@@ -130,7 +130,7 @@ class FormatWatch(TorchDispatchMode):
             return results
         self._count(func, name, place.module, inputs, outputs)
         if largest is not None and inputs and not name.startswith(_UNDEFINED):
-            self._check(name, place.module, outputs, largest)
+            self._check(name, place, outputs, largest)
         return results
 
     def _count(self, func: Any, name: str, module: str, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> None:
@@ -150,7 +150,7 @@ class FormatWatch(TorchDispatchMode):
             )
         ] += 1
 
-    def _check(self, name: str, module: str, outputs: Sequence[Tensor], largest: float) -> None:
+    def _check(self, name: str, place: Place, outputs: Sequence[Tensor], largest: float) -> None:
         for tensor in outputs:
             if not tensor.is_floating_point() or bool(tensor.isfinite().all()):
                 continue
@@ -159,8 +159,9 @@ class FormatWatch(TorchDispatchMode):
                 self._overflows.append(
                     Overflow(
                         operation=name,
-                        module=module,
+                        module=place.module,
                         phase=self.places.phase,
+                        site=place.site,
                         dtype=_dtype(tensor),
                         elements=int((~tensor.isfinite()).sum()),
                         size=tensor.numel(),
@@ -214,8 +215,10 @@ def _largest(given: Sequence[Any]) -> float | None:
     """Return the largest magnitude of what an operation is given; None where some of it is not finite."""
     found = 0.0
     for value in given:
-        if isinstance(value, float) and not isfinite(value):
-            return None  # a mask of minus infinity is meant
+        if isinstance(value, float):
+            if not isfinite(value):
+                return None  # a mask of minus infinity is meant
+            found = max(found, abs(value))
         if isinstance(value, Tensor) and value.is_floating_point() and value.numel():
             size = float(value.detach().abs().max())
             if not isfinite(size):

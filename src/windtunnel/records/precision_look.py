@@ -75,6 +75,7 @@ class Overflow:
     """An operation that made infinities or NaN of finite numbers.
 
     Attributes:
+        site: The line of code, as `package/file.py:12 in name`, of forward where it was in backward.
         dtype: Of the result.
         elements: How many elements are not finite, of how many in `size`.
         largest: The largest magnitude among what it was given.
@@ -83,6 +84,7 @@ class Overflow:
     operation: str
     module: str
     phase: str
+    site: str
     dtype: str
     elements: int
     size: int

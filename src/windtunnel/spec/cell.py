@@ -58,7 +58,7 @@ def check_names(kind: str, values: tuple[str, ...], known: Collection[str]) -> t
 
 def _refusal(kind: str, value: str, known: Collection[str]) -> str:
     if kind == "precision" and value in LATER_PRECISIONS:
-        return f"precision {value!r} is not supported until a later version: {LATER_PRECISIONS[value]}"
+        return f"is {value!r}, which is not supported until a later version: {LATER_PRECISIONS[value]}"
     return unknown_name(kind, value, known)
 
 

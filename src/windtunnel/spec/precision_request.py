@@ -10,7 +10,7 @@ from windtunnel.spec.cell import Cell
 from windtunnel.spec.model import Frozen
 from windtunnel.spec.own_model import is_path
 
-DEFAULT_CURVE_STEPS = 50
+DEFAULT_LOSS_STEPS = 50
 
 
 def _check_loss(text: str | None) -> str | None:
@@ -26,12 +26,12 @@ class PrecisionRequest(Frozen):
     """One cell to be looked at.
 
     `loss` is a function of logits [tokens, vocab] and targets [tokens] as module:attr, imported by the worker alone;
-    None: torch's cross-entropy. `curve_steps` counts the training steps whose loss is set beside that of fp32; 0: none.
+    None: torch's cross-entropy. `loss_steps` counts the training steps whose loss is set beside that of fp32; 0: none.
     """
 
     cell: Cell
     loss: Annotated[str | None, AfterValidator(_check_loss)] = None
-    curve_steps: Annotated[int, Field(ge=0, le=10_000, strict=True)] = DEFAULT_CURVE_STEPS
+    loss_steps: Annotated[int, Field(ge=0, le=10_000, strict=True)] = DEFAULT_LOSS_STEPS
 
     def key(self) -> str:
         """Return the content hash: 16 hex digits over every field that differs from its default."""

@@ -130,7 +130,7 @@ class _Attempt:
         del workload
         with self.stage("numerics"):
             self.numerics = self._compared(find_loss)
-        if self.cell.workload != "forward" and self.request.curve_steps:
+        if self.cell.workload != "forward" and self.request.loss_steps:
             self.curves = self._followed(find_loss)
 
     def _watched(self, workload: Workload) -> Formats:
@@ -202,7 +202,7 @@ class _Attempt:
         return torch.float32, reason, _reference_step(self.cell, weights, torch.float32, find_loss, trains=trains)
 
     def _followed(self, find_loss: FindLoss) -> LossCurves:
-        steps, seed = self.request.curve_steps, self.cell.seed
+        steps, seed = self.request.loss_steps, self.cell.seed
         plain = self.cell.model_copy(update={"precision": "fp32"})
         other = plain.model_copy(update={"seed": (seed + 1) % 2**63})
 

@@ -10,7 +10,7 @@ from windtunnel.analysis.number_formats import (
     typical_error,
     worst_gradient,
 )
-from windtunnel.records.precision_look import ComponentKind, Formats, Numerics, Overflow, PrecisionLook
+from windtunnel.records.precision_look import ComponentKind, Formats, Numerics, Overflow, PrecisionLook, TensorNumbers
 from windtunnel.spec.cell import Cell
 from windtunnel.spec.tables import PRECISIONS
 from windtunnel.units import counted, percent, scientific, significant
@@ -42,7 +42,7 @@ def _of_autocast(cell: Cell) -> str:
 
 
 def _of_loss(formats: Formats, cell: Cell) -> str:
-    dtypes = next((part.dtypes for part in formats.components if part.kind is ComponentKind.LOSS), {})
+    dtypes = [dtype for part in formats.components if part.kind is ComponentKind.LOSS for dtype in part.dtypes]
     half = next((dtype for dtype in dtypes if dtype in HALF), None)
     if half is None or PRECISIONS[cell.precision].weights == half:
         return ""
@@ -63,7 +63,7 @@ def overflow_texts(look: PrecisionLook) -> Iterator[str]:
 
 
 def _overflow(one: Overflow) -> str:
-    where = f" of {one.module}" if one.module else ""
+    where = "".join([f" of {one.module}" if one.module else "", f" ({one.site})" if one.site else ""])
     return (
         f"Overflow in {one.phase}: {one.operation}{where} made {counted(one.elements, 'number')} of {one.size:,} in "
         f"{one.dtype} that are not finite; what it was given was finite, at most {significant(one.largest)}."
@@ -73,19 +73,19 @@ def _overflow(one: Overflow) -> str:
 def numbers_answer(numerics: Numerics, cell: Cell) -> str:
     """Say how far logits, loss and gradients are from the reference, and what loss scaling saves."""
     first = numerics.runs[0]
-    said = [f"logits are off by {scientific(first.logits.relative_error)}"]
+    said = [f"logits {_error(first.logits)}"]
     if first.loss:
-        said.append(f"the loss by {scientific(first.loss.relative_error)}")
+        said.append(f"loss {_error(first.loss)}")
     worst = worst_gradient(first)
     if worst:
         said.append(
-            f"gradients by {scientific(typical_error(first))} in the median and "
-            f"{scientific(worst.relative_error)} in the worst ({worst.name})"
+            f"gradients {scientific(typical_error(first))} in the median and {_error(worst)} in the worst "
+            f"({worst.name})"
         )
     why = f" ({numerics.reference_reason})" if numerics.reference_reason else ""
     sentences = [
-        f"Against the same step in {numerics.reference}{why}, from the same weights on the same tokens: "
-        f"{', '.join(said)}; norm of the difference over norm."
+        f"Relative errors against the same step in {numerics.reference}{why}, from the same weights on the same "
+        f"tokens: {', '.join(said)}."
     ]
     shares = [share for run in numerics.runs if (share := shares_of(run))]
     if shares:
@@ -95,6 +95,10 @@ def numbers_answer(numerics: Numerics, cell: Cell) -> str:
     if cell.precision == "tf32":
         sentences.append("TF32 keeps 10 bits of each factor, and the range of float32.")
     return " ".join(sentences)
+
+
+def _error(one: TensorNumbers) -> str:
+    return "not finite" if one.not_finite else scientific(one.relative_error)
 
 
 def _lost(share: GradientShares) -> str:
