@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from factory import CPU, GPU
+from old_stores import downgrade
 from precision_looks import make_look
 from windtunnel.errors import StoreError
 from windtunnel.records.precision_look import look_from_json, look_to_json
@@ -55,9 +56,7 @@ def test_a_damaged_look_is_named(tmp_path: Path):
 
 def test_a_store_of_before_looks_is_read_and_upgraded(tmp_path: Path):
     open_store(tmp_path).close()
-    with sqlite3.connect(tmp_path / "store.sqlite") as connection:
-        connection.executescript("DROP TABLE precision_looks; PRAGMA user_version = 4;")
-    connection.close()
+    downgrade(tmp_path, 4)
 
     with read_store(tmp_path) as store:
         assert store.precision_looks() == ()

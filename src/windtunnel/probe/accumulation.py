@@ -19,6 +19,7 @@ def flags_in_force(device: torch.device) -> Mapping[str, str]:
         flags["cuda.matmul.allow_tf32"] = str(matmul.allow_tf32)
         flags["cudnn.allow_tf32"] = str(torch.backends.cudnn.allow_tf32)
         flags["cuda.matmul.allow_fp16_reduced_precision_reduction"] = str(matmul.allow_fp16_reduced_precision_reduction)
+        flags["cuda.matmul.allow_fp16_accumulation"] = str(matmul.allow_fp16_accumulation)
         flags["cuda.matmul.allow_bf16_reduced_precision_reduction"] = str(matmul.allow_bf16_reduced_precision_reduction)
     return flags
 
@@ -33,8 +34,9 @@ def mode_of(kind: OperationKind, inputs: Sequence[str], device: torch.device) ->
 def accumulation_of(func: Any, kind: OperationKind, inputs: Sequence[str], device: torch.device) -> str:
     """Return the format of the sums inside an operation; `none` where it has none.
 
-    Matrix products on CUDA are asked of cuBLAS with sums in float32 for all formats but float64. Of half formats the
-    partial sums of a product that is split may be in the half format, where PyTorch's flag allows it.
+    Matrix products on CUDA are asked of cuBLAS with sums in float32 for all formats but float64, and float16 where its
+    flag asks for sums in it. Of half formats the partial sums of a product that is split may be in the half format,
+    where PyTorch's flag allows it.
     Source: PyTorch, "Numerical accuracy", and `aten/src/ATen/cuda/CUDABlas.cpp`.
     """
     if torch.Tag.pointwise in func.tags or kind is OperationKind.POINTWISE:
@@ -45,6 +47,8 @@ def accumulation_of(func: Any, kind: OperationKind, inputs: Sequence[str], devic
         return "float64"
     halves = _HALF.intersection(inputs)
     matmul = torch.backends.cuda.matmul
+    if "float16" in halves and matmul.allow_fp16_accumulation:
+        return "float16"
     allowed = {
         "float16": bool(matmul.allow_fp16_reduced_precision_reduction),
         "bfloat16": bool(matmul.allow_bf16_reduced_precision_reduction),
