@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from windtunnel.analysis.number_formats import answers_of, follow
+from windtunnel.bench.step_parts import StepParts
+from windtunnel.errors import UnsupportedError
 from windtunnel.probe.numerics import tensor_numbers
 from windtunnel.probe.precision import folded
 from windtunnel.records.precision_look import ComponentKind, PrecisionLook
@@ -17,6 +19,7 @@ from windtunnel.spec.cell import Cell
 from windtunnel.spec.model import ModelSpec
 from windtunnel.spec.own_model import OwnModel
 from windtunnel.spec.precision_request import PrecisionRequest
+from windtunnel.sweep import precision_look
 from windtunnel.sweep.precision_look import look_at_precision
 
 TINY = ModelSpec(name="tiny", d_model=32, d_ff=64, num_layers=2, num_heads=2, vocab_size=101)
@@ -267,6 +270,40 @@ def test_a_model_that_cannot_run_in_float64_has_a_reference_in_float32_and_the_l
     assert look.numerics.reference == "float32"
     assert "does not run in float64" in look.numerics.reference_reason
     assert look.status is Status.OK
+
+
+def test_a_reference_that_does_not_fit_in_float64_is_in_float32_and_the_look_says_so(monkeypatch: pytest.MonkeyPatch):
+    build = precision_look.build_reference
+
+    def build_small(cell: Cell, weights: dict[str, Tensor], dtype: torch.dtype) -> StepParts:
+        if dtype == torch.float64:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9999999 bytes.")
+        return build(cell, weights, dtype)
+
+    monkeypatch.setattr(precision_look, "build_reference", build_small)
+
+    look = looked_at(precision="bf16")
+
+    assert look.numerics.reference == "float32"
+    assert look.warnings == ("the step in float64 does not fit into memory; the reference is the step in float32",)
+
+
+def test_an_attention_without_fp32_has_the_loss_of_eager_beside_it_and_the_look_says_so(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    follow_loss = precision_look.follow_loss
+
+    def follow_half(cell: Cell, *arguments: object, **fields: object) -> tuple[float | None, ...]:
+        if cell.precision == "fp32" and cell.attention != "eager":
+            raise UnsupportedError("attention 'sdpa' has no float32")
+        return follow_loss(cell, *arguments, **fields)
+
+    monkeypatch.setattr(precision_look, "follow_loss", follow_half)
+
+    look = looked_at(TINY, precision="bf16", attention="sdpa", steps=2)
+
+    assert look.warnings == ("the loss of fp32 is that with attention 'eager': attention 'sdpa' has no float32",)
+    assert len(look.curves.fp32) == 2
 
 
 class TwoArguments(Loud):

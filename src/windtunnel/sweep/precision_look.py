@@ -8,10 +8,8 @@ from datetime import UTC, datetime
 from typing import cast
 
 import torch
-import torch.nn.functional as F  # noqa: N812  # the name that every PyTorch text uses
 from torch import Tensor
 
-from windtunnel.attention.loading import load_attribute
 from windtunnel.bench.failing import explain_error, is_out_of_memory
 from windtunnel.bench.model_step import FindLoss, build_model_step
 from windtunnel.bench.one_step import (
@@ -22,10 +20,11 @@ from windtunnel.bench.one_step import (
     run_one_step,
     silence_dropout,
 )
+from windtunnel.bench.own_loss import load_loss
 from windtunnel.bench.precision import dtype_of
-from windtunnel.bench.step_parts import StepParts, build_parts
+from windtunnel.bench.step_parts import build_parts
 from windtunnel.bench.workload import Workload
-from windtunnel.errors import RunError, SpecError, UnsupportedError
+from windtunnel.errors import UnsupportedError
 from windtunnel.probe.accumulation import flags_in_force
 from windtunnel.probe.numerics import tensor_numbers
 from windtunnel.probe.precision import FormatWatch, component
@@ -172,11 +171,13 @@ class _Attempt:
         self._phase = None
 
     def _compared(self, find_loss: FindLoss) -> Numerics:
-        parts = build_parts(self.cell)
+        trains = self.cell.workload != "forward"
+        weights = _weights_of(self.cell)
+        dtype, reason, reference = self._reference(weights, find_loss, trains=trains)
+        parts = build_parts(self.cell)  # again: while the reference ran, the device held that alone
+        named_model(parts.model).load_state_dict(weights)
         if silence_dropout(parts.model):
             self.warnings.append(_DROPOUT)
-        trains = self.cell.workload != "forward"
-        dtype, reason, reference = self._reference(parts, find_loss, trains=trains)
         scales = [1.0, *([LOSS_SCALE] if trains and PRECISIONS[self.cell.precision].autocast == "float16" else [])]
         runs: list[Numbers] = []
         for scale in scales:
@@ -185,58 +186,44 @@ class _Attempt:
         return Numerics(reference=str(dtype).removeprefix("torch."), reference_reason=reason, runs=tuple(runs))
 
     def _reference(
-        self, parts: StepParts, find_loss: FindLoss, *, trains: bool
+        self, weights: Mapping[str, Tensor], find_loss: FindLoss, *, trains: bool
     ) -> tuple[torch.dtype, str, StepNumbers]:
         """Return the reference step on the host, its format, and why that is not float64."""
-        weights = {name: tensor.cpu() for name, tensor in named_model(parts.model).state_dict().items()}
         try:
             return torch.float64, "", _reference_step(self.cell, weights, torch.float64, find_loss, trains=trains)
         except (RuntimeError, TypeError, MemoryError) as error:
             if is_out_of_memory(error):
                 reason = "the step in float64 does not fit into memory"
-            elif str(error):
-                reason = f"the model does not run in float64: {str(error).splitlines()[0]}"
             else:
-                reason = f"the model does not run in float64: {type(error).__name__}"
+                said = str(error).splitlines() or [type(error).__name__]
+                reason = f"the model does not run in float64: {said[0]}"
         self.warnings.append(f"{reason}; the reference is the step in float32")
         return torch.float32, reason, _reference_step(self.cell, weights, torch.float32, find_loss, trains=trains)
 
     def _followed(self, find_loss: FindLoss) -> LossCurves:
-        steps, seed = self.request.loss_steps, self.cell.seed
+        losses = self._follow(f"loss in {self.cell.precision}", self.cell, find_loss)
         plain = self.cell.model_copy(update={"precision": "fp32"})
-        other = plain.model_copy(update={"seed": (seed + 1) % 2**63})
+        try:
+            fp32 = self._follow("loss in fp32", plain, find_loss)
+        except UnsupportedError as error:
+            if plain.attention == "eager":
+                raise
+            self.warnings.append(f"the loss of fp32 is that with attention 'eager': {error}")
+            plain = plain.model_copy(update={"attention": "eager"})
+            fp32 = self._follow("loss in fp32", plain, find_loss)
+        other = plain.model_copy(update={"seed": (self.cell.seed + 1) % 2**63})
+        return LossCurves(losses=losses, fp32=fp32, other_seed=self._follow("loss of another seed", other, find_loss))
 
-        def follow(name: str, cell: Cell) -> tuple[float | None, ...]:
-            with self.stage(name):
-                torch.manual_seed(seed)  # what a model draws in its forward is the same in each
-                return follow_loss(cell, steps, find_loss, data_seed=seed)
-
-        losses = follow(f"loss in {self.cell.precision}", self.cell)
-        fp32 = follow("loss in fp32", plain)
-        return LossCurves(losses=losses, fp32=fp32, other_seed=follow("loss of another seed", other))
+    def _follow(self, name: str, cell: Cell, find_loss: FindLoss) -> tuple[float | None, ...]:
+        with self.stage(name):
+            torch.manual_seed(self.cell.seed)  # what a model draws in its forward is the same in each
+            return follow_loss(cell, self.request.loss_steps, find_loss, data_seed=self.cell.seed)
 
 
-def load_loss(path: str | None) -> FindLoss:
-    """Return the loss that a request names, checked as far as it can be before a step; torch's where it names none.
-
-    Raises:
-        SpecError: There is no such function.
-    """
-    if path is None:
-        return F.cross_entropy
-    found = load_attribute(f"loss {path!r}", path)
-    if not callable(found):
-        raise SpecError(f"loss {path!r} is {type(found).__name__}, not a function of logits and targets: name one")
-    function = cast("Callable[[Tensor, Tensor], object]", found)
-
-    def find_loss(logits: Tensor, targets: Tensor) -> Tensor:
-        loss = function(logits, targets)
-        if not isinstance(loss, Tensor) or loss.numel() != 1 or not loss.is_floating_point():
-            what = f"{tuple(loss.shape)} {loss.dtype}" if isinstance(loss, Tensor) else type(loss).__name__
-            raise RunError(f"loss {path!r} returned {what}; allowed: a tensor with one floating-point number")
-        return loss
-
-    return find_loss
+def _weights_of(cell: Cell) -> Mapping[str, Tensor]:
+    """Return the weights that `cell` begins with, on the host."""
+    model = named_model(build_parts(cell).model)
+    return {name: tensor.cpu() for name, tensor in model.state_dict().items()}
 
 
 def _reference_step(
