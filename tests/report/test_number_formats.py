@@ -160,6 +160,31 @@ def test_a_failure_is_named_with_what_was_found_before():
     assert "out of memory in numerics: no more memory. What was found before it stands below." in said
 
 
+def test_several_looks_stand_beside_one_another():
+    bf16 = PrecisionRequest(cell=CELL.model_copy(update={"precision": "bf16"}))
+    failure = Failure(stage="build", message="no")
+    lost = make_look(request=bf16, status=Status.CRASHED, failure=failure, formats=None, numerics=None, curves=None)
+
+    rows = table_of(section_of(make_look(), lost), "Precisions beside one another")[1:]
+
+    assert rows[0][1:] == [
+        *("float16", "float32", "float32"),
+        *("5.0e-04", "1.0e-05", "2.0e-03", "3.0e-03", "17.50 %"),
+        *("1.0e-01", "yes"),
+    ]
+    assert rows[1][1:] == ["crashed", *["–"] * 9]
+
+
+def test_a_share_too_small_to_be_shown_is_not_called_none():
+    run = NUMERICS.runs[0]
+    huge = replace(run.gradients[0], size=10**9, zeros=1, subnormal=0)
+    numerics = replace(NUMERICS, runs=(replace(run, gradients=(huge,)),))
+
+    assert "Of all gradient elements, less than 0.001 % underflow to 0." in texts(
+        section_of(make_look(numerics=numerics))
+    )
+
+
 def test_older_looks_are_counted():
     requests = [PrecisionRequest(cell=CELL.model_copy(update={"seed": seed})) for seed in range(MOST_DETAILED + 2)]
 

@@ -9,6 +9,7 @@ from windtunnel.report.sections.cell_label import cell_label
 from windtunnel.report.sections.precision.curves import curve_blocks
 from windtunnel.report.sections.precision.sentences import answer, numbers_answer, overflow_texts
 from windtunnel.report.sections.precision.speed import speed_table
+from windtunnel.report.sections.precision.summary import summary_table
 from windtunnel.report.sections.precision.tables import (
     components_table,
     errors_table,
@@ -59,6 +60,8 @@ def looks_blocks(looks: Sequence[PrecisionLook]) -> Iterator[Block]:
     """Yield all blocks of the latest looks."""
     yield Paragraph(text=_EXPLAINED)
     shown = looks[-MOST_DETAILED:]
+    if len(shown) > 1:
+        yield summary_table(shown, [look_label(look) for look in shown])
     for look in shown:
         yield from _detail(look)
     if left := len(looks) - len(shown):

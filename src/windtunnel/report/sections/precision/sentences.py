@@ -15,6 +15,9 @@ from windtunnel.spec.cell import Cell
 from windtunnel.spec.tables import PRECISIONS
 from windtunnel.units import counted, percent, scientific, significant
 
+_LEAST_SHARE = 1e-5
+"""What three decimals of a percentage show."""
+
 
 def answer(look: PrecisionLook) -> str:
     """Say of which format parameters, outputs, logits, loss, gradients and optimizer state are."""
@@ -101,7 +104,11 @@ def _error(one: TensorNumbers) -> str:
     return "not finite" if one.not_finite else scientific(one.relative_error)
 
 
+def _share(fraction: float) -> str:
+    return percent(fraction, 3) if fraction >= _LEAST_SHARE else f"less than {percent(_LEAST_SHARE, 3)}"
+
+
 def _lost(share: GradientShares) -> str:
     lost = {"underflow to 0": share.zeros, "are subnormal": share.subnormal, "overflow": share.not_finite}
-    said = [f"{percent(fraction, 3)} {what}" for what, fraction in lost.items() if fraction]
+    said = [f"{_share(fraction)} {what}" for what, fraction in lost.items() if fraction]
     return " and ".join([", ".join(said[:-1]), said[-1]] if len(said) > 1 else said) or "none is lost"

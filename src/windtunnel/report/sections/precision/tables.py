@@ -88,18 +88,19 @@ def errors_table(numerics: Numerics) -> Table:
             (
                 Cell(text=name),
                 Cell(text=found[0].dtype),
-                *(
-                    Cell(
-                        text=scientific(one.relative_error) if not one.not_finite else "not finite",
-                        sort=one.relative_error,
-                    )
-                    for one in found
-                ),
+                *(error_cell(one) for one in found),
             )
             for name, found in rows
         ),
         note=f"Norm of the difference over the norm of the reference. {_left(left)}".strip(),
     )
+
+
+def error_cell(one: TensorNumbers) -> Cell:
+    """Return the relative error of a tensor, or that it is not finite."""
+    if one.not_finite:
+        return Cell(text="not finite", is_failure=True)
+    return Cell(text=scientific(one.relative_error), sort=one.relative_error)
 
 
 def losses_table(numerics: Numerics) -> Table | None:
