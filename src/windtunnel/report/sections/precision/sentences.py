@@ -39,7 +39,7 @@ def _of_autocast(cell: Cell) -> str:
     if cell.device == "cpu":
         return (
             "Autocast has a list of operations for each kind of device, and this is the CPU's: CUDA's, which sends "
-            "layer norms and softmax to float32, gives other formats there."
+            "layer norms and softmax to float32, may give other formats."
         )
     return "Autocast has a list of operations for each kind of device, and this is CUDA's."
 
