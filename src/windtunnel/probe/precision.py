@@ -220,7 +220,7 @@ def _largest(given: Sequence[Any]) -> float | None:
                 return None  # a mask of minus infinity is meant
             found = max(found, abs(value))
         if isinstance(value, Tensor) and value.is_floating_point() and value.numel():
-            size = float(value.detach().abs().max())
+            size = float(torch.linalg.vector_norm(value.detach(), float("inf")))  # unlike abs, makes no copy
             if not isfinite(size):
                 return None
             found = max(found, size)
