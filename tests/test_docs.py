@@ -4,7 +4,7 @@ import itertools
 import re
 import shlex
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,10 +15,14 @@ import windtunnel
 from calling import CallCli, make_caller
 from factory import CPU, compared, make_pair, make_record, make_results, make_task
 from ledgers import make_ledger
+from precision_looks import make_look
 from windtunnel.records.looks import StoredLook
 from windtunnel.records.memory_ledger import MemoryLedger
+from windtunnel.records.precision_look import PrecisionLook
 from windtunnel.records.record import Status
 from windtunnel.records.store import DEFAULT_STORE, StoredComparison
+from windtunnel.spec.cell import Task
+from windtunnel.spec.precision_request import PrecisionRequest
 from windtunnel.spec.presets import CPU_PRESET, CUDA_PRESET, find_sweep, preset_names
 from windtunnel.spec.sides import match_sides
 from windtunnel.spec.sweep import AnySweep, load_sweep, make_sweep
@@ -109,12 +113,22 @@ def sweeps(monkeypatch: pytest.MonkeyPatch) -> list[AnySweep]:
         asked.append(sweep)
         return (StoredLook(key="", look=make_ledger(), environment=CPU),)
 
+    def make_looks(requests: Sequence[PrecisionRequest], **_: object) -> tuple[StoredLook[PrecisionLook], ...]:
+        looks = [make_look(request=request) for request in requests]
+        return tuple(StoredLook(key=look.key(), look=look, environment=CPU) for look in looks)
+
+    def compare_pairs(pairs: Sequence[tuple[Task, Task]], **_: object) -> tuple[StoredComparison, ...]:
+        return compared(*(make_pair(*pair) for pair in pairs))
+
     def note(sweep: AnySweep | ChooseSweep, **_: object) -> None:
         asked.append(sweep if isinstance(sweep, AnySweep) else sweep(CPU))
 
     monkeypatch.setattr("windtunnel.cli.measuring.describe_device", lambda _device: CPU)
     monkeypatch.setattr("windtunnel.cli.compare.compare_sweeps", note_both)
     monkeypatch.setattr("windtunnel.cli.memory.look_at_cells", note_ledgers)
+    monkeypatch.setattr("windtunnel.cli.precision.look_at_formats", make_looks)
+    monkeypatch.setattr("windtunnel.cli.precision.describe_device", lambda _device: CPU)
+    monkeypatch.setattr("windtunnel.cli.precision.compare_tasks", compare_pairs)
     monkeypatch.setattr("windtunnel.cli.fit.search_and_report", lambda frontier, **_: asked.append(frontier.sweep))
     monkeypatch.setattr("windtunnel.cli.memory.search_and_report", lambda fields, **_: asked.append(make_sweep(fields)))
     for command in ("windtunnel.cli.run", "windtunnel.cli.step", "windtunnel.cli.attention"):

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from windtunnel.attention import eager
-from windtunnel.bench import model_step
+from windtunnel.bench import step_parts
 
 # As the worker does: without torch's million objects the loop's own collections take no time.
 gc.collect()
@@ -75,7 +75,7 @@ class Built:
 def built(monkeypatch: pytest.MonkeyPatch) -> Built:
     """Watch what is built from here on."""
     seen = Built()
-    build_model, adamw = model_step.build_model, torch.optim.AdamW
+    build_model, adamw = step_parts.build_model, torch.optim.AdamW
 
     def watched_model(*args: object, **kwargs: object) -> torch.nn.Module:
         model = build_model(*args, **kwargs)
@@ -87,6 +87,6 @@ def built(monkeypatch: pytest.MonkeyPatch) -> Built:
         seen.optimizers.append(adamw(*args, **kwargs))
         return seen.optimizers[-1]
 
-    monkeypatch.setattr(model_step, "build_model", watched_model)
+    monkeypatch.setattr(step_parts, "build_model", watched_model)
     monkeypatch.setattr(torch.optim, "AdamW", watched_optimizer)
     return seen

@@ -251,7 +251,7 @@ def test_tf32_is_refused_where_there_are_no_tensor_cores():
 
 
 def test_each_step_has_its_own_precision_where_two_take_turns(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("windtunnel.bench.model_step.check_precision", lambda cell, device: None)
+    monkeypatch.setattr("windtunnel.bench.step_parts.check_precision", lambda cell, device: None)
     sides = [build(precision="tf32"), build(precision="fp32")]
     seen: list[str] = []
 

@@ -7,7 +7,8 @@ from snapshots import MIB, planted_snapshot
 from windtunnel.probe.allocation_log import Event
 from windtunnel.probe.attribution import Owned, Seen, attribute
 from windtunnel.probe.levels import OwnNumbers, device_levels, is_history_of, own_levels
-from windtunnel.probe.operation_log import Operation, OperationLog, Place, Result
+from windtunnel.probe.operation_log import Operation, OperationLog, Result
+from windtunnel.probe.places import Place
 from windtunnel.probe.sites import short_path
 from windtunnel.records.memory_ledger import Category, OperationKind, Span
 from windtunnel.records.snapshot import sites_of, trace_of

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from factory import CPU, GPU, make_record, make_task
+from old_stores import downgrade
 from windtunnel.analysis.results import load_results
 from windtunnel.errors import StoreError
 from windtunnel.records.calibration import Calibration, Ceiling, calibration_from_json, calibration_to_json
@@ -31,10 +32,7 @@ def make_version_1(folder: Path) -> None:
     """Make a store with a record, as a windtunnel without calibrations left it."""
     with open_store(folder) as store:
         store.add(make_record(make_task()), GPU)
-    with closing(sqlite3.connect(folder / FILE_NAME)) as connection:
-        connection.executescript(
-            "DROP TABLE calibrations; DROP TABLE comparisons; DROP TABLE looks; PRAGMA user_version = 1;"
-        )
+    downgrade(folder, 1)
 
 
 def version_of(folder: Path) -> int:

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from factory import CPU, GPU
 from ledgers import STEP, make_ledger
+from old_stores import downgrade
 from windtunnel.errors import StoreError
 from windtunnel.records.memory_ledger import Allocations, MemoryLedger, ledger_from_json, ledger_to_json
 from windtunnel.records.schema import SCHEMA_VERSION
@@ -68,9 +69,7 @@ def test_a_damaged_ledger_is_named(tmp_path: Path):
 
 def test_a_store_of_before_ledgers_is_read_and_upgraded(tmp_path: Path):
     open_store(tmp_path).close()
-    with sqlite3.connect(tmp_path / "store.sqlite") as connection:
-        connection.executescript("DROP TABLE looks; PRAGMA user_version = 3;")
-    connection.close()
+    downgrade(tmp_path, 3)
 
     with read_store(tmp_path) as store:
         assert store.looks(MemoryLedger) == ()

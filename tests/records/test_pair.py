@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from factory import CPU, GPU, make_pair, make_record, make_task
+from old_stores import downgrade
 from windtunnel.analysis.results import load_results
 from windtunnel.errors import StoreError
 from windtunnel.records.pair import PairRecord, PairSide, pair_from_json, pair_to_json
@@ -31,8 +32,7 @@ def make_version_2(folder: Path) -> None:
     """Make a store with a record, as a windtunnel without comparisons left it."""
     with open_store(folder) as store:
         store.add(make_record(make_task()), GPU)
-    with closing(sqlite3.connect(folder / FILE_NAME)) as connection:
-        connection.executescript("DROP TABLE comparisons; DROP TABLE looks; PRAGMA user_version = 2;")
+    downgrade(folder, 2)
 
 
 def version_of(folder: Path) -> int:

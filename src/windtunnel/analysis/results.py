@@ -15,6 +15,7 @@ from windtunnel.records.calibration import Calibration
 from windtunnel.records.environment import Environment
 from windtunnel.records.looks import StoredLook
 from windtunnel.records.memory_ledger import MemoryLedger
+from windtunnel.records.precision_look import PrecisionLook
 from windtunnel.records.record import ClockName, Record, Status
 from windtunnel.records.store import Run, Store, StoredComparison, StoredRecord, read_store
 from windtunnel.spec.attention import AttentionSpec
@@ -272,6 +273,7 @@ class Results:
     runs: tuple[Run, ...]
     comparisons: tuple[StoredComparison, ...] = ()
     ledgers: tuple[StoredLook[MemoryLedger], ...] = ()
+    precision_looks: tuple[StoredLook[PrecisionLook], ...] = ()
 
     def __iter__(self) -> Iterator[Row]:
         """Yield the rows."""
@@ -300,7 +302,13 @@ def load_results(store: Store | Path | str) -> Results:
         batch = Batch(rows)
         for row in rows:
             row.batch = batch
-        return Results(rows=rows, runs=store.runs(), comparisons=store.comparisons(), ledgers=store.looks(MemoryLedger))
+        return Results(
+            rows=rows,
+            runs=store.runs(),
+            comparisons=store.comparisons(),
+            ledgers=store.looks(MemoryLedger),
+            precision_looks=store.looks(PrecisionLook),
+        )
     with read_store(Path(store)) as opened:
         return load_results(opened)
 

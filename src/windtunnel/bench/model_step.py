@@ -1,130 +1,62 @@
-"""The step of a whole model: its parts built on the device, and the phases of each of its workloads."""
+"""The step of a whole model: the phases of each of its workloads."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
-from types import MethodType
-from zlib import crc32
 
 import torch
 import torch.nn.functional as F  # noqa: N812  # the name that every PyTorch text uses
 from torch import Tensor, nn
 
-from windtunnel.attention.backend import load_backend
-from windtunnel.attention.own_code import with_own_code
-from windtunnel.bench.precision import begin_step, check_precision, dtype_of
+from windtunnel.bench.step_parts import StepParts, build_parts
 from windtunnel.bench.workload import Phase, Workload
-from windtunnel.errors import UnsupportedError
-from windtunnel.models.own import CheckedOnce, OwnTransformer, build_own_model
-from windtunnel.models.transformer import Transformer, build_model
 from windtunnel.records.memory_ledger import Category
-from windtunnel.spec.attention import AttentionSpec
 from windtunnel.spec.cell import Cell
-from windtunnel.spec.checkpoint import parse_checkpoint
-from windtunnel.spec.model import ModelSpec
-from windtunnel.spec.own_model import OwnModel
 from windtunnel.spec.tables import PRECISIONS, WORKLOADS
 
 LEARNING_RATE = 1e-4
 """Small enough that no number of steps on one random batch diverges."""
 
 
-def build_model_step(cell: Cell) -> Workload:
+FindLoss = Callable[[Tensor, Tensor], Tensor]
+"""Maps logits [tokens, vocab] and targets [tokens] to one loss."""
+
+
+def build_model_step(cell: Cell, *, find_loss: FindLoss | None = None, data_seed: int | None = None) -> Workload:
     """Build the model, the batch and the optimizer of `cell` on its device.
+
+    Args:
+        find_loss: What the loss is, for a look at the step; None, as in measured steps: torch's cross-entropy.
+        data_seed: Seed of the tokens; None: the cell's own.
 
     Raises:
         UnsupportedError: The device, the precision or the attention backend cannot do it.
         SpecError: The code that makes a model of the user's own cannot be loaded, or does not make one.
     """
-    device = torch.device(cell.device)
-    assert not isinstance(cell.model, AttentionSpec)
-    check_precision(cell, device)
-    precision = PRECISIONS[cell.precision]
-    product_dtype = dtype_of(precision.product_dtype)
-    if isinstance(cell.model, OwnModel):
-        model, compiles_itself = _own_model(cell, cell.model, device), False
-    else:
-        model, compiles_itself = _reference_model(cell, cell.model, device)
-    generator = torch.Generator(device).manual_seed(cell.seed)
-    tokens = torch.randint(
-        cell.model.vocab_size, (cell.batch_size, cell.context_length + 1), generator=generator, device=device
-    )
-    autocast = torch.autocast(device.type, dtype=product_dtype, enabled=precision.autocast is not None)
-    trains = cell.workload != "forward"
-    run_model: Callable[[Tensor], Tensor] = model
-    if cell.compile != "off":
-        # fullgraph: a graph break is an error instead of a silently slower mixture.
-        run_model = torch.compile(_with_own_code(model, cell), mode=cell.compile, fullgraph=True)
-    parameters = None
-    if isinstance(cell.model, OwnModel):
-        run_model = CheckedOnce(cell.model, run_model, trains=trains)
-        parameters = sum(parameter.numel() for parameter in model.parameters())
-    is_compiled = compiles_itself or cell.compile != "off"
-    inputs, targets = tokens[:, :-1].contiguous(), tokens[:, 1:].contiguous()
-    begin = partial(begin_step, uses_tf32=precision.tf32, is_compiled=cell.compile != "off")
-    if not trains:
-        inference = _Inference(run_model, autocast, inputs, begin_step=begin)
+    parts = build_parts(cell, data_seed=data_seed)
+    model = parts.model
+    if cell.workload == "forward":
+        inference = _Inference(parts)
         return replace(
             inference.workload(),
-            is_compiled=is_compiled,
-            parameters=parameters,
+            is_compiled=parts.is_compiled,
+            parameters=parts.parameters,
             model=model,
             held=lambda: {**_held(model), **inference.held()},
         )
-    uses_scaler = cell.workload == "train_step" and precision.autocast == "float16"
+    uses_scaler = cell.workload == "train_step" and PRECISIONS[cell.precision].autocast == "float16"
     training = _Training(
-        run_model,
-        autocast,
-        inputs,
-        targets,
-        begin_step=begin,
+        parts,
+        find_loss=find_loss or F.cross_entropy,
         optimizer=torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, fused=True),
-        scaler=torch.amp.GradScaler(device.type, enabled=uses_scaler),
+        scaler=torch.amp.GradScaler(torch.device(cell.device).type, enabled=uses_scaler),
     )
     return replace(
         training.workload(cell.workload),
-        is_compiled=is_compiled,
-        parameters=parameters,
+        is_compiled=parts.is_compiled,
+        parameters=parts.parameters,
         model=model,
         held=lambda: {**_held(model), **training.held()},
     )
-
-
-def _own_model(cell: Cell, spec: OwnModel, device: torch.device) -> OwnTransformer:
-    """Return the user's model, in the mode of its workload: layers such as dropout differ between the two."""
-    dtype = dtype_of(PRECISIONS[cell.precision].weights)
-    model = build_own_model(spec, context_length=cell.context_length, device=device, dtype=dtype, seed=cell.seed)
-    return OwnTransformer(model.train(cell.workload != "forward"))
-
-
-def _reference_model(cell: Cell, spec: ModelSpec, device: torch.device) -> tuple[Transformer, bool]:
-    """Return the reference model with its attention, and whether that compiles itself."""
-    precision = PRECISIONS[cell.precision]
-    backend = load_backend(cell.attention)
-    backend.check(
-        cell.attention,
-        device=device,
-        dtype=dtype_of(precision.product_dtype),
-        d_head=spec.d_head,
-        is_causal=True,
-        is_grouped=spec.kv_heads != spec.num_heads,
-        needs_backward=cell.workload != "forward",
-    )
-    if backend.is_compiled and cell.compile != "off":
-        raise UnsupportedError(
-            f"attention {cell.attention!r} compiles itself, and cannot be part of a model under compile "
-            f"{cell.compile!r}: use compile 'off', or another attention"
-        )
-    model = build_model(
-        spec,
-        backend.attend,
-        context_length=cell.context_length,
-        device=device,
-        dtype=dtype_of(precision.weights),
-        seed=cell.seed,
-        checkpoint=parse_checkpoint(cell.checkpoint),
-    )
-    return model, backend.is_compiled
 
 
 def _held(model: nn.Module) -> dict[Category, Sequence[Tensor]]:
@@ -137,28 +69,14 @@ def _held(model: nn.Module) -> dict[Category, Sequence[Tensor]]:
     }
 
 
-def _with_own_code(model: torch.nn.Module, cell: Cell) -> torch.nn.Module:
-    """Give the model a copy of its forward for Dynamo, by a name that differs where shapes do."""
-    name = f"forward_{crc32(cell.model_dump_json().encode()):08x}"
-    model.forward = MethodType(with_own_code(type(model).forward, name=name), model)
-    return model
-
-
 class _Inference:
     """The forward workload: the state of one step is its logits."""
 
-    def __init__(
-        self,
-        run_model: Callable[[Tensor], Tensor],
-        autocast: torch.autocast,
-        inputs: Tensor,
-        *,
-        begin_step: Callable[[], None],
-    ) -> None:
-        self._run_model = run_model
-        self._autocast = autocast
-        self._inputs = inputs
-        self._begin_step = begin_step
+    def __init__(self, parts: StepParts) -> None:
+        self._run_model = parts.run_model
+        self._autocast = parts.autocast
+        self._inputs = parts.inputs
+        self._begin_step = parts.begin
         self._logits: Tensor | None = None
 
     def workload(self) -> Workload:
@@ -192,20 +110,18 @@ class _Training:
 
     def __init__(
         self,
-        run_model: Callable[[Tensor], Tensor],
-        autocast: torch.autocast,
-        inputs: Tensor,
-        targets: Tensor,
+        parts: StepParts,
         *,
-        begin_step: Callable[[], None],
+        find_loss: FindLoss,
         optimizer: torch.optim.Optimizer,
         scaler: torch.amp.GradScaler,
     ) -> None:
-        self._run_model = run_model
-        self._autocast = autocast
-        self._inputs = inputs
-        self._targets = targets.flatten()
-        self._begin_step = begin_step
+        self._run_model = parts.run_model
+        self._autocast = parts.autocast
+        self._inputs = parts.inputs
+        self._targets = parts.targets.flatten()
+        self._begin_step = parts.begin
+        self._find = find_loss
         self._optimizer = optimizer
         self._scaler = scaler
         self._logits: Tensor | None = None
@@ -246,7 +162,7 @@ class _Training:
         # Given up here: held through backward, they would be in the peak of memory.
         logits, self._logits = self._logits, None
         with self._autocast:
-            self._loss = F.cross_entropy(logits.flatten(0, 1), self._targets)
+            self._loss = self._find(logits.flatten(0, 1), self._targets)
 
     def _backward(self) -> None:
         assert self._loss is not None

@@ -36,6 +36,7 @@ _COMMANDS = {
     "attention": _Entry(panel="Measure", summary="Measure attention alone: backends, shapes, masks, precisions."),
     "compare": _Entry(panel="Measure", summary="Measure two configurations against each other, in pairs."),
     "memory": _Entry(panel="Look inside", summary="Show what one step holds in memory, byte by byte, and what for."),
+    "precision": _Entry(panel="Look inside", summary="Show the number formats of one step, and what they cost it."),
     "predict": _Entry(panel="Plan", summary="Say what a cell must cost, hold and take on any GPU, before it runs."),
     "fit": _Entry(panel="Plan", summary="Find the largest context, batch or size that fits into memory."),
     "report": _Entry(panel="Results", summary="Write the report of a store: terminal, Markdown and HTML."),

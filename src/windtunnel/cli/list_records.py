@@ -40,6 +40,9 @@ def command(
     if compared:
         number = units.counted(len(compared), "comparison")
         console.print(f"{number} in {store}; phase by phase: windtunnel report {store}", soft_wrap=True)
+    if results.precision_looks:
+        number = units.counted(len(results.precision_looks), "precision look")
+        console.print(f"{number} in {store}; in full: windtunnel report {store}", soft_wrap=True)
     if results.ledgers:
         number = units.counted(len(results.ledgers), "memory ledger")
         console.print(f"{number} in {store}; in full: windtunnel report {store}", soft_wrap=True)

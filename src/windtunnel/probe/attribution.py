@@ -9,7 +9,8 @@ from operator import attrgetter
 import torch
 
 from windtunnel.probe.allocation_log import Event
-from windtunnel.probe.operation_log import RECOMPUTED, Operation, OperationLog, Output, Result, Saved
+from windtunnel.probe.operation_log import Operation, OperationLog, Output, Result, Saved
+from windtunnel.probe.places import RECOMPUTED
 from windtunnel.records.memory_ledger import ALIVE, Allocations, Category, Label, OperationKind, Span
 
 _CAST = "_to_copy"

@@ -69,7 +69,7 @@ class MemoryLook:
             self._before = torch.cuda.memory_allocated(self._device)
             self._history.start()
         self._log.start()
-        self._watch.phase = "build"
+        self._watch.places.phase = "build"
         self._watching.enter_context(self._watch.watching())
         return self
 
@@ -85,7 +85,7 @@ class MemoryLook:
     def mark_built(self, model: nn.Module, held: Held) -> None:
         """Note that the cell is built, what its modules are called, and how to ask what it owns."""
         self._held = held
-        self._watch.names = {module: name for name, module in model.named_modules()}
+        self._watch.places.names = {module: name for name, module in model.named_modules()}
         self._blocks = frozenset(blocks_of(model))
         self._note_owned()
         self._built = self._log.mark()
@@ -99,14 +99,14 @@ class MemoryLook:
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
         """Note a phase of the step; it is noted when it fails, too."""
-        self._watch.phase = name
+        self._watch.places.phase = name
         begin = self._log.mark()
         try:
             yield
         finally:
             self._note_owned()
             self._spans.append((name, begin, self._log.mark()))
-            self._watch.phase = ""
+            self._watch.places.phase = ""
 
     def end_step(self, let_go: Callable[[], None]) -> None:
         """Let the step go: what is left then belongs to somebody."""

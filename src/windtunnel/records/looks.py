@@ -3,10 +3,11 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Generic, Protocol, TypeVar, cast
+from typing import Any, Generic, Protocol, TypeVar, cast
 
 from windtunnel.records.environment import Environment
 from windtunnel.records.memory_ledger import MemoryLedger, ledger_from_json, ledger_to_json
+from windtunnel.records.precision_look import PrecisionLook, look_from_json, look_to_json
 from windtunnel.records.record import Status
 
 
@@ -52,9 +53,10 @@ class LookFormat(Generic[LookT]):
     from_json: Callable[[str], LookT]
 
 
-_FORMATS: Mapping[type, LookFormat[MemoryLedger]] = MappingProxyType(
+_FORMATS: Mapping[type, LookFormat[Any]] = MappingProxyType(
     {
         MemoryLedger: LookFormat(kind="memory ledger", to_json=ledger_to_json, from_json=ledger_from_json),
+        PrecisionLook: LookFormat(kind="number formats", to_json=look_to_json, from_json=look_from_json),
     }
 )
 

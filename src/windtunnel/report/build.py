@@ -28,6 +28,7 @@ from windtunnel.report.sections.method import method
 from windtunnel.report.sections.noise import noise
 from windtunnel.report.sections.overview import overview
 from windtunnel.report.sections.phases import phases
+from windtunnel.report.sections.precision.section import precision, precision_operations
 from windtunnel.report.sections.processes import processes
 from windtunnel.report.sections.ratio import ratio
 from windtunnel.report.sections.sizes import sizes
@@ -43,6 +44,8 @@ SECTIONS: tuple[Callable[[Scope], Section | None], ...] = (
     phases,
     ledger,
     memory_ledger,
+    precision,
+    precision_operations,
     cold,
     sizes,
     failures,
@@ -102,7 +105,7 @@ def build_document(results: Results, *, title: str | None = None) -> Document:
 
 def _sections_of(scope: Scope) -> tuple[Callable[[Scope], Section | None], ...]:
     if not scope.rows:
-        return (compare, memory_ledger)
+        return (compare, memory_ledger, precision, precision_operations)
     if scope.is_fit:
         return FIT_SECTIONS
     return ATTENTION_SECTIONS if scope.is_attention else SECTIONS
@@ -116,9 +119,17 @@ def _title(scopes: tuple[Scope, ...]) -> str:
     where = " and ".join(devices) if len(devices) < 3 else f"{len(devices)} machines"
     kinds = {(scope.is_fit, scope.is_attention) for scope in scopes if scope.rows}
     if not kinds:
-        what = "Comparisons" if any(scope.comparisons for scope in scopes) else "Memory"
+        what = _of_looks(scopes)
     elif all(is_fit for is_fit, _ in kinds):
         what = "What fits"
     else:
         what = "Attention times" if all(is_attention for _, is_attention in kinds) else "Step times"
     return f"{sweep or what} on {where}"
+
+
+def _of_looks(scopes: tuple[Scope, ...]) -> str:
+    if any(scope.comparisons for scope in scopes):
+        return "Comparisons"
+    has_ledgers = any(scope.ledgers for scope in scopes)
+    has_formats = any(scope.precision_looks for scope in scopes)
+    return "Memory and number formats" if has_ledgers and has_formats else "Memory" if has_ledgers else "Number formats"

@@ -12,6 +12,7 @@ from windtunnel.analysis.results import Results, Row
 from windtunnel.records.environment import Environment
 from windtunnel.records.looks import StoredLook
 from windtunnel.records.memory_ledger import MemoryLedger
+from windtunnel.records.precision_look import PrecisionLook
 from windtunnel.records.store import Run, StoredComparison
 from windtunnel.report.document import Cell, Column, ColumnKind
 from windtunnel.spec.attention import AttentionSpec
@@ -127,6 +128,7 @@ class Scope:
         models: Each model with its name, which no other one of this machine has, smallest first.
         comparisons: The comparisons whose side A ran on this machine; a scope may have them only.
         ledgers: The memory ledgers of steps of models on this machine; a scope may have them only.
+        precision_looks: The same of looks at formats.
     """
 
     machine: str
@@ -146,6 +148,7 @@ class Scope:
     models: tuple[NamedModel, ...]
     comparisons: tuple[StoredComparison, ...] = ()
     ledgers: tuple[StoredLook[MemoryLedger], ...] = ()
+    precision_looks: tuple[StoredLook[PrecisionLook], ...] = ()
 
     @property
     def environment(self) -> Environment:
@@ -213,9 +216,17 @@ def scopes_of(results: Results) -> tuple[Scope, ...]:
         machine = made.environment.machine()
         ledgers.setdefault((machine, Kind.STEPS), []).append(made)
         environments.setdefault(machine, made.environment)
+    looks: dict[tuple[str, Kind], list[StoredLook[PrecisionLook]]] = {}
+    for look in results.precision_looks:
+        machine = look.environment.machine()
+        looks.setdefault((machine, Kind.STEPS), []).append(look)
+        environments.setdefault(machine, look.environment)
     devices = _machine_names(environments)
     keys = [
-        (machine, kind) for machine in devices for kind in Kind if {(machine, kind)} & {*rows_of, *compared, *ledgers}
+        (machine, kind)
+        for machine in devices
+        for kind in Kind
+        if {(machine, kind)} & {*rows_of, *compared, *ledgers, *looks}
     ]
     has_several_kinds = len({kind for _, kind in keys}) > 1
     return tuple(
@@ -231,6 +242,7 @@ def scopes_of(results: Results) -> tuple[Scope, ...]:
             ),
             comparisons=tuple(compared.get((machine, kind), ())),
             ledgers=tuple(ledgers.get((machine, kind), ())),
+            precision_looks=tuple(looks.get((machine, kind), ())),
         )
         for machine, kind in keys
     )

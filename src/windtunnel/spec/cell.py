@@ -14,7 +14,14 @@ from windtunnel.spec.checkpoint import NO_CHECKPOINT, CheckpointName, parse_chec
 from windtunnel.spec.model import Frozen, ModelSpec
 from windtunnel.spec.own_model import ITS_OWN, OwnModel, is_path
 from windtunnel.spec.quantities import parse_fraction, parse_seconds, parse_warmup
-from windtunnel.spec.tables import ATTENTION_BACKENDS, ATTENTION_WORKLOADS, COMPILE_MODES, PRECISIONS, WORKLOADS
+from windtunnel.spec.tables import (
+    ATTENTION_BACKENDS,
+    ATTENTION_WORKLOADS,
+    COMPILE_MODES,
+    LATER_PRECISIONS,
+    PRECISIONS,
+    WORKLOADS,
+)
 from windtunnel.units import memory
 
 BatchSize = Annotated[int, Field(ge=1, le=1_000_000, strict=True)]
@@ -45,8 +52,14 @@ def check_names(kind: str, values: tuple[str, ...], known: Collection[str]) -> t
     takes_paths = kind in {"attention", "backend"}
     unknown = [value for value in values if value not in known and not (takes_paths and is_path(value))]
     if unknown:
-        raise ValueError("\n".join(unknown_name(kind, value, known) for value in unknown))
+        raise ValueError("\n".join(_refusal(kind, value, known) for value in unknown))
     return values
+
+
+def _refusal(kind: str, value: str, known: Collection[str]) -> str:
+    if kind == "precision" and value in LATER_PRECISIONS:
+        return f"is {value!r}, which is not supported until a later version: {LATER_PRECISIONS[value]}"
+    return unknown_name(kind, value, known)
 
 
 def check_device(value: str) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from windtunnel.errors import SpecError
 from windtunnel.spec.attention_sweep import AttentionSweep
 from windtunnel.spec.cell import MeasurePlan, Task
-from windtunnel.spec.sweep import AnySweep
+from windtunnel.spec.sweep import AnySweep, Sweep
 from windtunnel.units import counted
 
 _Point = tuple[object, ...]
@@ -69,6 +69,23 @@ def match_backends(sweep: AttentionSweep, device: str) -> tuple[tuple[Task, Task
         for place, task in by_backend.get(a, {}).items()
         if place in by_backend.get(b, {})
     )
+
+
+def match_precisions(sweep: Sweep, device: str) -> tuple[tuple[Task, Task], ...]:
+    """Return each cell of `sweep` after the same cell in fp32, in the order of the grid; fp32 itself is none of them.
+
+    Raises:
+        SpecError: The sweep expands to no cell or too many, or has no precision but fp32.
+    """
+    tasks = [task for _, task in sweep.points(device)]
+    pairs = tuple(
+        (task.model_copy(update={"cell": task.cell.model_copy(update={"precision": "fp32"})}), task)
+        for task in tasks
+        if task.cell.precision != "fp32"
+    )
+    if not pairs:
+        raise SpecError("precision is fp32 alone, against which others are compared: name another, as --precision bf16")
+    return pairs
 
 
 def as_side(task: Task) -> Task:

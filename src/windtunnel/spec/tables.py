@@ -133,6 +133,12 @@ PRECISIONS = {
     ),
 }
 
+LATER_PRECISIONS = {
+    "fp8": "its scaling of every tensor is a recipe of its own, which no model here has yet; use bf16, which has the "
+    "same weights and optimizer states",
+}
+"""Precisions that are known and not supported until a later version: why, and what to use."""
+
 ATTENTION_BACKENDS = {
     "eager": "windtunnel.attention.eager:BACKEND",
     "compiled": "windtunnel.attention.compiled:make_backend",

@@ -22,8 +22,10 @@ from windtunnel.records.checkup import CheckResult, checkup_from_json
 from windtunnel.records.environment import Environment
 from windtunnel.records.memory_ledger import MemoryLedger, ledger_from_json
 from windtunnel.records.pair import PairRecord, pair_from_json
+from windtunnel.records.precision_look import PrecisionLook, look_from_json
 from windtunnel.records.record import Failure, Record, Status, record_from_json
 from windtunnel.spec.cell import Cell, Task
+from windtunnel.spec.precision_request import PrecisionRequest
 from windtunnel.statistics.pairing import PairPlan
 
 PROTOCOL = 1
@@ -241,6 +243,19 @@ class WorkerProcess:
                 return ledger_from_json(message["ledger"])
             if message["event"] == "error":
                 raise RunError(message["message"])
+            self._stage = message["stage"]
+            on_stage(self._stage)
+
+    def look_at_precision(self, request: PrecisionRequest, *, timeout: float, on_stage: OnStage) -> PrecisionLook:
+        """Return the formats of a cell's step; after a WorkerLostError the process is gone."""
+        deadline = time.monotonic() + timeout
+        self._stage = "start"
+        self.is_fresh = False
+        self._send({"op": "precision", "request": request.model_dump(mode="json")})
+        while True:
+            message = self._receive(deadline, timeout)
+            if message["event"] == "precision":
+                return look_from_json(message["look"])
             self._stage = message["stage"]
             on_stage(self._stage)
 

@@ -30,11 +30,14 @@ from windtunnel.records.calibration import calibration_to_json
 from windtunnel.records.checkup import checkup_to_json
 from windtunnel.records.memory_ledger import ledger_to_json
 from windtunnel.records.pair import pair_to_json
+from windtunnel.records.precision_look import look_to_json
 from windtunnel.records.record import record_to_json
 from windtunnel.spec.cell import Cell, Task
+from windtunnel.spec.precision_request import PrecisionRequest
 from windtunnel.statistics.pairing import PairPlan
 from windtunnel.sweep.launch import PROTOCOL
 from windtunnel.sweep.memory_look import look_at_memory
+from windtunnel.sweep.precision_look import look_at_precision
 
 Send = Callable[[Mapping[str, object]], None]
 
@@ -63,6 +66,9 @@ def main() -> None:
                 _calibrate(request, send)
             elif request["op"] == "memory":
                 _look_at_memory(request, send)
+                cells += 1
+            elif request["op"] == "precision":
+                _look_at_precision(request, send)
                 cells += 1
             elif request["op"] == "compare":
                 _compare(request, send)
@@ -119,6 +125,14 @@ def _look_at_memory(request: Mapping[str, Any], send: Send) -> None:
         on_stage=lambda name: send({"event": "stage", "stage": name}),
     )
     send({"event": "ledger", "ledger": ledger_to_json(ledger)})
+
+
+def _look_at_precision(request: Mapping[str, Any], send: Send) -> None:
+    wanted = PrecisionRequest.model_validate(request["request"])
+    if wanted.cell.device != "cpu":
+        torch.cuda.set_device(torch.device(wanted.cell.device))
+    look = look_at_precision(wanted, on_stage=lambda name: send({"event": "stage", "stage": name}))
+    send({"event": "precision", "look": look_to_json(look)})
 
 
 def _measure(request: Mapping[str, Any], cells: int, send: Send) -> None:

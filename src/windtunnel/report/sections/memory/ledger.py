@@ -7,7 +7,8 @@ from windtunnel.analysis.memory_ledger import CATEGORIES, Closing, LedgerView, M
 from windtunnel.records.memory_ledger import DeviceLevels, MemoryLedger
 from windtunnel.report.document import Block, Callout, CalloutKind, Cell, Column, Paragraph, Section, Table
 from windtunnel.report.measures import GAP, number_column
-from windtunnel.report.scope import WORKLOAD_NAMES, Scope
+from windtunnel.report.scope import Scope
+from windtunnel.report.sections.cell_label import cell_label
 from windtunnel.report.sections.memory.chart import chart
 from windtunnel.report.sections.memory.residuals import residual_blocks
 from windtunnel.report.sections.memory.tables import (
@@ -17,7 +18,6 @@ from windtunnel.report.sections.memory.tables import (
     shown_moments,
     sites_table,
 )
-from windtunnel.spec.cell import Cell as MeasuredCell
 from windtunnel.units import PERCENT, counted, mebibytes_scale, memory, percent
 
 MOST_DETAILED = 8
@@ -55,22 +55,7 @@ def ledgers_section(ledgers: Sequence[MemoryLedger]) -> Section:
 
 def ledger_label(ledger: MemoryLedger) -> str:
     """Return the name of the cell, with what differs from its defaults."""
-    return _cell_label(ledger.cell) if ledger.cell else "snapshot"
-
-
-def _cell_label(cell: MeasuredCell) -> str:
-    named = {"model", "workload", "context_length", "batch_size", "precision", "attention", "device"}
-    others = cell.model_dump(mode="json", exclude_defaults=True, exclude=named)
-    parts = [
-        cell.model.name,
-        WORKLOAD_NAMES.get(cell.workload, cell.workload),
-        f"context {cell.context_length}",
-        f"batch {cell.batch_size}",
-        cell.precision,
-        cell.attention,
-        *(f"{name} {value}" for name, value in others.items()),
-    ]
-    return " · ".join(parts)
+    return cell_label(ledger.cell) if ledger.cell else "snapshot"
 
 
 def _summary(views: Sequence[LedgerView]) -> Table:

@@ -1,0 +1,62 @@
+"""The loss of the first steps beside that of fp32."""
+
+from collections.abc import Iterator, Sequence
+
+from windtunnel.analysis.number_formats import Following, follow
+from windtunnel.records.precision_look import LossCurves
+from windtunnel.report import figures
+from windtunnel.report.document import Block, Figure, Paragraph
+from windtunnel.units import counted, scientific, significant
+
+
+def curve_blocks(curves: LossCurves, precision: str, label: str) -> Iterator[Block]:
+    """Yield what the loss does, and its chart."""
+    found = follow(curves)
+    text = _said(found, precision)
+    yield Paragraph(text=text)
+    yield Figure(
+        caption=f"Loss of the first {counted(found.steps, 'training step')} of {label}: one batch again and again.",
+        plotly=_chart(curves, precision),
+        alternative=text,
+    )
+
+
+def _said(found: Following, precision: str) -> str:
+    begin = f"Over the first {counted(found.steps, 'training step')}"
+    if found.not_finite:
+        return f"{begin} the loss in {precision} is not finite, from step {found.not_finite} on."
+    if found.deviation is None or found.noise is None:
+        return f"{begin} a loss in fp32 is not finite, so there is nothing to compare that of {precision} with."
+    verdict = "within" if found.is_within_noise else "more than"
+    comparison = "the noise of" if found.is_within_noise else "what lies between"
+    return (
+        f"{begin} the loss in {precision} differs from fp32 (same weights, same tokens) by at most "
+        f"{scientific(found.deviation)}, in step {found.at}: {verdict} {comparison} two fp32 seeds, which differ by up "
+        f"to {scientific(found.noise)}."
+    )
+
+
+def _chart(curves: LossCurves, precision: str) -> figures.Json:
+    named = [("fp32", curves.fp32, 0), ("fp32, weights of another seed", curves.other_seed, 6)]
+    if precision != "fp32":
+        named.insert(0, (precision, curves.losses, 1))
+    traces = [_line(name, losses, place=place, mark=mark) for mark, (name, losses, place) in enumerate(named)]
+    values = [loss for _, losses, _ in named for loss in losses if loss is not None]
+    return dict(
+        figures.chart(
+            traces,
+            x=figures.counting_axis("training step"),
+            y=figures.values_axis("loss", values, is_from_zero=False),
+        )
+    )
+
+
+def _line(name: str, losses: Sequence[float | None], *, place: int, mark: int) -> figures.Json:
+    known = [(step, loss) for step, loss in enumerate(losses, start=1) if loss is not None]
+    trace = figures.dots(
+        name, [step for step, _ in known], [loss for _, loss in known], place=place, mark=mark, is_joined=True
+    )
+    return {
+        **figures.with_hover(trace, [significant(loss, 6) for _, loss in known]),
+        "marker": {**trace["marker"], "size": 4},
+    }

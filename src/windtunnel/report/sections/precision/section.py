@@ -1,0 +1,92 @@
+"""The looks at number formats of a machine: each in sentences, in tables, and as the loss of its first steps."""
+
+from collections.abc import Iterator, Sequence
+
+from windtunnel.records.precision_look import PrecisionLook
+from windtunnel.report.document import Block, Callout, CalloutKind, Paragraph, Section
+from windtunnel.report.scope import Scope
+from windtunnel.report.sections.cell_label import cell_label
+from windtunnel.report.sections.precision.curves import curve_blocks
+from windtunnel.report.sections.precision.sentences import answer, numbers_answer, overflow_texts
+from windtunnel.report.sections.precision.speed import speed_table
+from windtunnel.report.sections.precision.summary import summary_table
+from windtunnel.report.sections.precision.tables import (
+    components_table,
+    errors_table,
+    gradients_table,
+    losses_table,
+    operations_table,
+)
+from windtunnel.units import counted
+
+MOST_DETAILED = 8
+"""Looks that are shown; older ones are counted."""
+
+_EXPLAINED = (
+    "One step of each cell, watched operation by operation in a pass of its own that is not timed. A dtype is that of "
+    "the tensor that was there, not what a rule says should be. TF32 is a mode of products and no dtype: the flags in "
+    "force stand beside them."
+)
+
+
+def precision(scope: Scope) -> Section | None:
+    """Return the formats that were seen on this machine, and how fast precisions are against fp32."""
+    looks = [stored.look for stored in scope.precision_looks]
+    speed = speed_table(scope.comparisons)
+    if not looks and speed is None:
+        return None
+    blocks: list[Block] = []
+    if looks:
+        blocks += looks_blocks(looks)
+    if speed:
+        blocks.append(speed)
+    return Section(heading="Number formats", blocks=tuple(blocks))
+
+
+def precision_operations(scope: Scope) -> Section | None:
+    """Return the formats of each kind of operation."""
+    looks = [stored.look for stored in scope.precision_looks][-MOST_DETAILED:]
+    tables = tuple(operations_table(look, look_label(look)) for look in looks if look.formats)
+    return Section(heading="Number formats by operation", blocks=tables, is_detail=True) if tables else None
+
+
+def look_label(look: PrecisionLook) -> str:
+    """Return the name of what was looked at."""
+    loss = f" · loss {look.request.loss}" if look.request.loss else ""
+    return f"{cell_label(look.request.cell)}{loss}"
+
+
+def looks_blocks(looks: Sequence[PrecisionLook]) -> Iterator[Block]:
+    """Yield all blocks of the latest looks."""
+    yield Paragraph(text=_EXPLAINED)
+    shown = looks[-MOST_DETAILED:]
+    if len(shown) > 1:
+        yield summary_table(shown, [look_label(look) for look in shown])
+    for look in shown:
+        yield from _detail(look)
+    if left := len(looks) - len(shown):
+        yield Paragraph(text=f"{counted(left, 'older look')} left out; asked for again, they come first.")
+
+
+def _detail(look: PrecisionLook) -> Iterator[Block]:
+    label = look_label(look)
+    if look.formats:
+        yield Paragraph(lead=label, text=answer(look))
+    if look.failure:
+        failure = look.failure
+        where = f"{failure.stage}, {failure.phase}" if failure.phase else failure.stage
+        found = " What was found before it stands below." if look.formats else ""
+        text = f"{label}: {look.status.value} in {where}: {failure.message}.{found}"
+        yield Callout(kind=CalloutKind.FAILURE, text=text)
+    for text in overflow_texts(look):
+        yield Callout(kind=CalloutKind.WARNING, text=text)
+    for warning in look.warnings:
+        yield Callout(kind=CalloutKind.WARNING, text=f"{label}: {warning}")
+    if look.formats:
+        yield components_table(look)
+    if look.numerics:
+        yield Paragraph(text=numbers_answer(look.numerics, look.request.cell))
+        yield errors_table(look.numerics)
+        yield from filter(None, (losses_table(look.numerics), gradients_table(look.numerics)))
+    if look.curves:
+        yield from curve_blocks(look.curves, look.request.cell.precision, label)

@@ -1,0 +1,67 @@
+"""Several looks at formats in one table: what each precision costs in accuracy."""
+
+from collections.abc import Sequence
+
+from windtunnel.analysis.number_formats import answers_of, follow, shares_of, typical_error, worst_gradient
+from windtunnel.records.precision_look import PrecisionLook
+from windtunnel.report.document import Cell, Column, Table
+from windtunnel.report.measures import GAP, number_column
+from windtunnel.report.sections.precision.tables import error_cell
+from windtunnel.units import percent, scientific
+
+
+def summary_table(looks: Sequence[PrecisionLook], names: Sequence[str]) -> Table:
+    """Return a row for each look: formats of logits, loss and gradients, errors, what is lost, and the loss."""
+    return Table(
+        caption="Precisions beside one another",
+        columns=(
+            Column(name="cell"),
+            Column(name="logits"),
+            Column(name="loss"),
+            Column(name="gradients"),
+            number_column("error of logits", description="Norm of the difference over the norm of the reference."),
+            number_column("of the loss"),
+            number_column("of gradients", description="Median over all gradients."),
+            number_column("of the worst"),
+            number_column("lost", description="Gradient elements that underflow, are subnormal or overflow, unscaled."),
+            number_column("loss off fp32 by", description="The largest difference over the first training steps."),
+            Column(name="within the noise", description="Of two fp32 seeds."),
+        ),
+        rows=tuple(
+            (Cell(text=name), *_formats(look), *_numbers(look), *_loss(look))
+            for name, look in zip(names, looks, strict=True)
+        ),
+        note="Errors without loss scaling.",
+    )
+
+
+def _formats(look: PrecisionLook) -> tuple[Cell, ...]:
+    if look.formats is None:
+        return (Cell(text=look.status.value, is_failure=True), GAP, GAP)
+    dtypes = {one.question: one.dtypes for one in answers_of(look)}
+    return tuple(Cell(text=dtypes[name]) if name in dtypes else GAP for name in ("logits", "loss", "gradients"))
+
+
+def _numbers(look: PrecisionLook) -> tuple[Cell, ...]:
+    if look.numerics is None:
+        return (GAP,) * 5
+    run = look.numerics.runs[0]
+    typical, worst, shares = typical_error(run), worst_gradient(run), shares_of(run)
+    lost = shares.zeros + shares.subnormal + shares.not_finite if shares else None
+    return (
+        error_cell(run.logits),
+        error_cell(run.loss) if run.loss else GAP,
+        Cell(text=scientific(typical), sort=typical),
+        error_cell(worst) if worst else GAP,
+        Cell(text=percent(lost, 2), sort=lost),
+    )
+
+
+def _loss(look: PrecisionLook) -> tuple[Cell, ...]:
+    if look.curves is None:
+        return (GAP, GAP)
+    found = follow(look.curves)
+    if found.not_finite:
+        return (Cell(text="not finite", is_failure=True), Cell(text="no"))
+    within = {True: "yes", False: "no", None: "not known"}[found.is_within_noise]
+    return (Cell(text=scientific(found.deviation), sort=found.deviation), Cell(text=within))
