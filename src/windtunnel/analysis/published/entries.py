@@ -26,6 +26,11 @@ UNNAMED = "time"
 """The phase of times whose table does not say which."""
 
 
+_SHORTEST, _LONGEST = 1e-12, 1e9
+"""Seconds; a step takes more than the first and less than the second, which is 30 years."""
+_MOST_BYTES = 1e18
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Declared:
     """What the user says of a table that the table does not; None where not said either."""
@@ -49,6 +54,16 @@ class ReadRow:
     assumptions: list[str] = field(default_factory=list[str])
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Place:
+    """What the whole row shares."""
+
+    config: Configuration
+    steps: int | None
+    phase: str | None
+    series: int
+
+
 def read_row(
     row: RawRow,
     columns: Mapping[int, str | Measure],
@@ -67,7 +82,7 @@ def read_row(
     config, steps, phase = _configuration(axes, facts, declared, row.line, read)
     others = tuple((name, clean(row.entries[place])) for place, name in labels.items())
     config = replace(config, others=others)
-    _times(row, columns, config, steps=steps, phase=phase, series=series, read=read)
+    _measured(row, columns, _Place(config=config, steps=steps, phase=phase, series=series), read)
     _lost(row, columns, config, read)
     return read
 
@@ -112,71 +127,83 @@ def _configuration(
     return config, steps, phase
 
 
-def _times(
-    row: RawRow,
-    columns: Mapping[int, str | Measure],
-    config: Configuration,
-    *,
-    steps: int | None,
-    phase: str | None,
-    series: int,
-    read: ReadRow,
-) -> None:
-    deviations = {
-        _key(meaning): (place, meaning)
-        for place, meaning in columns.items()
-        if isinstance(meaning, Measure) and meaning.quantity == "time" and meaning.statistic == "std"
-    }
+def _measured(row: RawRow, columns: Mapping[int, str | Measure], place_of: _Place, read: ReadRow) -> None:
     seen: set[tuple[str, Configuration]] = set()
     for place, measure in columns.items():
         if not isinstance(measure, Measure) or measure.statistic == "std":
             continue
-        if measure.quantity not in {"time", "memory"}:
-            continue
+        state, value = _entry(row, place, measure, read)
+        config = _pivoted(place_of.config, measure)
         source = f"line {row.line}, {measure.name}"
-        state, value = _entry(row.entries[place], source, row.line, read)
-        place_config = _pivoted(config, measure)
-        if measure.quantity == "memory":
-            if value is not None:
-                held = value.number * BYTES[value.unit if value.unit in BYTES else measure.unit or "bytes"]
-                name = measure.name
-                read.memory.append(Held(config=place_config, name=name, num_bytes=held, source=source, series=series))
-                if (value.unit or measure.unit) in {"mb", "gb", "kb"}:
-                    read.assumptions.append("MB and GB of memory are read as MiB and GiB, as torch's counts mostly are")
-            continue
-        if state == "missing" and value is None:
-            continue
-        deviation = value.std if value else None
-        deviation_unit = measure.unit
-        if value and deviation is None and (found := deviations.get(_key(measure))):
-            _, beside = _entry(row.entries[found[0]], f"line {row.line}, {found[1].name}", row.line, read)
-            if beside is not None:
-                deviation, deviation_unit = beside.number, beside.unit or found[1].unit or measure.unit
-        name = measure.phase or phase or UNNAMED
-        if (name, place_config) in seen:
+        if measure.quantity == "memory" and value is not None:
+            _add_memory(value, measure, config, source, place_of.series, read)
+        phase = measure.phase or place_of.phase or UNNAMED
+        if measure.quantity != "time" or state == "missing" or (phase, config) in seen:
             continue  # a median beside a mean: the first counts
-        seen.add((name, place_config))
-        scale = SECONDS.get((value and value.unit) or measure.unit or "", None)
-        if value is not None and (scale is None or value.number < 0 or (deviation or 0) < 0):
-            what = "is negative" if scale is not None else f"has the unit {value.unit!r}, which is none of time"
-            read.problems.append(Unread(line=row.line, reason=f"{measure.name}: {row.entries[place]!r} {what}"))
+        seen.add((phase, config))
+        seconds, deviation = _seconds(row, columns, measure, value, read)
+        if state == "ok" and seconds is None:
             continue
-        if value is not None and value.number == 0:
-            read.problems.append(Unread(line=row.line, reason=f"{measure.name} is 0: nothing takes no time"))
-            continue
-        deviation_scale = scale if value and value.std is not None else SECONDS.get(deviation_unit or "", scale)
         read.times.append(
             Observation(
-                config=place_config,
-                phase=name,
-                mean_seconds=None if value is None else value.number * (scale or 1.0),
-                std_seconds=None if deviation is None else deviation * (deviation_scale or 1.0),
-                n=steps,
+                config=config,
+                phase=phase,
+                mean_seconds=seconds,
+                std_seconds=deviation,
+                n=place_of.steps,
                 state=state,
                 source=source,
-                series=series,
+                series=place_of.series,
             )
         )
+
+
+def _add_memory(value: Value, measure: Measure, config: Configuration, source: str, series: int, read: ReadRow) -> None:
+    unit = value.unit if value.unit in BYTES else measure.unit or "bytes"
+    num_bytes = value.number * BYTES.get(unit, 1.0)
+    if not 0 < num_bytes <= _MOST_BYTES:
+        line = int(source.removeprefix("line ").partition(",")[0])
+        read.problems.append(Unread(line=line, reason=f"{measure.name} is {value.number:g} {unit}: no memory"))
+        return
+    read.memory.append(Held(config=config, name=measure.name, num_bytes=num_bytes, source=source, series=series))
+    if unit in {"mb", "gb", "kb"}:
+        read.assumptions.append("MB and GB of memory are read as MiB and GiB, as torch's counts mostly are")
+
+
+def _seconds(
+    row: RawRow, columns: Mapping[int, str | Measure], measure: Measure, value: Value | None, read: ReadRow
+) -> tuple[float | None, float | None]:
+    """Return a mean and its deviation in seconds; None for both where the entry is no time, which is noted."""
+    if value is None:
+        return None, None
+    size = SECONDS.get(value.unit or measure.unit or "")
+    if size is None:
+        return _refused(row, measure, f"has the unit {value.unit!r}, which is none of time", value, read)
+    if value.number <= 0:
+        return _refused(row, measure, "is negative" if value.number < 0 else "is 0: nothing takes no time", value, read)
+    deviation = None if value.std is None else value.std * size
+    if deviation is None:
+        deviation = _beside(row, columns, measure, read)
+    seconds = value.number * size
+    if not _SHORTEST <= seconds <= _LONGEST or not 0 <= (deviation or 0.0) <= _LONGEST:
+        return _refused(row, measure, "is no time that a step could take", value, read)
+    return seconds, deviation
+
+
+def _refused(row: RawRow, measure: Measure, what: str, value: Value, read: ReadRow) -> tuple[None, None]:
+    unit = f" {value.unit}" if value.unit else ""
+    read.problems.append(Unread(line=row.line, reason=f"{measure.name}: {value.number:g}{unit} {what}"))
+    return None, None
+
+
+def _beside(row: RawRow, columns: Mapping[int, str | Measure], measure: Measure, read: ReadRow) -> float | None:
+    """Return the deviation in the column beside, in seconds."""
+    for place, other in columns.items():
+        if isinstance(other, Measure) and other.statistic == "std" and _key(other) == _key(measure):
+            _, value = _entry(row, place, other, read)
+            size = SECONDS.get((value and value.unit) or other.unit or measure.unit or "")
+            return None if value is None or size is None else value.number * size
+    return None
 
 
 def _key(measure: Measure) -> tuple[str | None, str | None, int | None]:
@@ -196,15 +223,16 @@ def _pivoted(config: Configuration, measure: Measure) -> Configuration:
     return config
 
 
-def _entry(text: str, source: str, line: int, read: ReadRow) -> tuple[State, Value | None]:
+def _entry(row: RawRow, place: int, measure: Measure, read: ReadRow) -> tuple[State, Value | None]:
+    """Return what an entry says: a value, that memory ran out, or nothing; what is none of these is noted."""
+    text = row.entries[place]
     if is_out_of_memory(text):
         return "out of memory", None
     if is_nothing(text):
         return "missing", None
     value = parse_value(text)
     if value is None:
-        where = source.partition(", ")[2]
-        read.problems.append(Unread(line=line, reason=f"{where} is {text[:60]!r}, which is no number"))
+        read.problems.append(Unread(line=row.line, reason=f"{measure.name} is {text[:60]!r}, which is no number"))
         return "missing", None
     return "ok", value
 
@@ -221,7 +249,7 @@ def _lost(row: RawRow, columns: Mapping[int, str | Measure], config: Configurati
         read.defects.append(
             Defect(
                 claim="failure_lost_configuration",
-                subject=config.size or f"line {row.line}",
+                subject=f"{config.size or 'a row'}, line {row.line}",
                 numbers=(("lost", ", ".join(lost)), ("what", config.size or "a row")),
                 sources=(f"line {row.line}",),
             )

@@ -36,8 +36,17 @@ def _not_seen(table: tuple[Observation, ...], before: list[Observation]) -> list
     numbers = {(one.mean_seconds, one.std_seconds) for one in before if one.std_seconds is not None}
     if all((one.mean_seconds, one.std_seconds) in numbers for one in table):
         return []
-    known = {(one.config, one.phase, one.mean_seconds) for one in before}
-    return [one for one in table if (one.config, one.phase, one.mean_seconds) not in known]
+    seen = {_key(one) for one in before}
+    kept: list[Observation] = []
+    for one in table:
+        if _key(one) not in seen:
+            seen.add(_key(one))
+            kept.append(one)
+    return kept
+
+
+def _key(one: Observation) -> tuple[Configuration, str, float | None]:
+    return one.config, one.phase, one.mean_seconds
 
 
 def _column_lost(table: tuple[Observation, ...]) -> Defect | None:

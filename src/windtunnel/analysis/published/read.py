@@ -117,10 +117,10 @@ def parse_published(text: str, declared: Declared) -> Published:
             )
         )
         defects += _no_comparison(table, mine)
-    shared = shared_fields(one.config for one in (*times, *memory))
-    times = [replace(one, config=replace(one.config, shared=shared)) for one in times]
-    memory = [replace(one, config=replace(one.config, shared=shared)) for one in memory]
     kept, more = find_defects(times)
+    shared = shared_fields(one.config for one in (*kept, *memory))
+    kept = tuple(replace(one, config=replace(one.config, shared=shared)) for one in kept)
+    memory = [replace(one, config=replace(one.config, shared=shared)) for one in memory]
     gpu = declared.gpu or next((one.config.gpu for one in kept if one.config.gpu), None)
     name = ALIASES.get((gpu or "").casefold(), gpu)
     if declared.gpu and peaks_of(name) is None:

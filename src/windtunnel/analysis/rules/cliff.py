@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from windtunnel.analysis.finding import Finding, Number, Severity, Strength
 from windtunnel.analysis.observed import Observation, Observed, by_size
 from windtunnel.analysis.rules.commands import memory_command
-from windtunnel.analysis.rules.screening import CLIFF_DROP, cliffs, has_outlier, sources
+from windtunnel.analysis.rules.screening import CLIFF_DROP, cell, cliffs, has_outlier, sources
 
 _FP32_BYTES = 4
 
@@ -62,7 +62,7 @@ def _finding(one: Observation, claim: str, numbers: dict[str, Number]) -> Findin
     return Finding(
         kind="cliff",
         claim=claim,
-        subject=f"{one.phase}, {one.config.name}",
+        subject=cell(one),
         numbers=numbers,
         evidence=sources([one]),
         strength=Strength.MEASURED,

@@ -39,7 +39,7 @@ def _flags(config: Configuration) -> list[str]:
         flags += ["--heads", str(config.num_heads)]
         flags += ["--d-ff", str(config.d_ff)] if config.d_ff else []
     else:
-        flags += ["--size", "small"]
+        flags += ["--model", "my_package.my_module:make_model", "--vocab", "10000"]  # the table does not say which
     return [*flags, *_shared(config, length="--context")]
 
 

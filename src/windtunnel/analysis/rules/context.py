@@ -44,7 +44,7 @@ def _exponent(series: tuple[Observation, ...]) -> Iterator[Finding]:
             subject=scope(series[0], "context_length"),
             numbers={
                 "phase": series[0].phase,
-                "what": scope(series[0], "context_length"),
+                "what": f"{series[0].phase}, {series[0].config.without('context_length').name}",
                 "count": len(series),
                 "first": series[0].config.context_length or 0,
                 "last": series[-1].config.context_length or 0,

@@ -32,6 +32,15 @@ def judge_labels(observed: Observed) -> Iterator[Finding]:
     times = observed.valid()
     if not times:
         return
+    if told := observed.valid("communication"):
+        yield Finding(
+            kind="share",
+            claim="communication_not_told_apart",
+            subject="communication",
+            evidence=sources(told),
+            strength=Strength.NOT_MEASURED,
+            command="windtunnel predict --size small --mode train_step --parallel ddp --world-size 2",
+        )
     missing = [
         name
         for name, is_missing in (

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from windtunnel.analysis.finding import Finding, Severity, Strength
 from windtunnel.analysis.observed import Configuration, Observed, grouped
 from windtunnel.analysis.rules.commands import memory_command, step_command
-from windtunnel.analysis.rules.screening import differ, has_outlier, pairs_of, sources, usable
+from windtunnel.analysis.rules.screening import cell, differ, has_outlier, pairs_of, sources, usable
 
 _WHOLES = (
     ("forward", "forward_backward"),
@@ -35,7 +35,7 @@ def _phases(observed: Observed) -> Iterator[Finding]:
                 yield Finding(
                     kind="phases",
                     claim="part_over_whole",
-                    subject=f"{part} in {whole}, {part_time.config.name}",
+                    subject=f"{cell(part_time)} in {cell(whole_time)}",
                     numbers={
                         "part": part,
                         "whole": whole,
@@ -65,7 +65,7 @@ def _work(observed: Observed) -> Iterator[Finding]:
                 yield Finding(
                     kind="work",
                     claim="more_work_less_time",
-                    subject=f"{one.phase}, {one.config.name}",
+                    subject=cell(one),
                     numbers={
                         "phase": one.phase,
                         "less_name": one.config.name,

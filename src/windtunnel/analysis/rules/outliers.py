@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from windtunnel.analysis.finding import Finding, Number, Severity, Strength
 from windtunnel.analysis.observed import Observation, Observed
 from windtunnel.analysis.rules.commands import step_command
-from windtunnel.analysis.rules.screening import has_outlier, sources
+from windtunnel.analysis.rules.screening import cell, has_outlier, sources
 
 
 def find_outliers(observed: Observed) -> Iterator[Finding]:
@@ -16,7 +16,7 @@ def find_outliers(observed: Observed) -> Iterator[Finding]:
         yield Finding(
             kind="possible_deviation",
             claim="deviation_impossible",
-            subject=f"{one.phase}, {one.config.name}, {one.source}",
+            subject=cell(one),
             numbers={
                 "what": f"{one.phase}, {one.config.name}",
                 "mean_seconds": one.mean,

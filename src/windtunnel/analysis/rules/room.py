@@ -80,7 +80,7 @@ def _falls(name: str, held: list[Held]) -> Iterator[Finding]:
                     yield Finding(
                         kind="memory_order",
                         claim="memory_falls",
-                        subject=f"{name}, {before.config.name}, {axis}",
+                        subject=f"{name}, {before.config.name}, {before.source}, {axis}",
                         numbers={
                             "name": name,
                             "less_name": before.config.name,
@@ -104,7 +104,7 @@ def _under_floor(name: str, held: list[Held]) -> Iterator[Finding]:
             yield Finding(
                 kind="memory_floor",
                 claim="memory_under_floor",
-                subject=f"{name}, {one.config.name}",
+                subject=f"{name}, {one.config.name}, {one.source}",
                 numbers={
                     "name": name,
                     "what": one.config.name,
@@ -126,4 +126,5 @@ def _along(held: list[Held], axis: str) -> Iterator[list[Held]]:
         if getattr(one.config, axis) is not None:
             groups.setdefault((one.series, replace(one.config, **{axis: None})), []).append(one)
     for group in groups.values():
-        yield sorted(group, key=lambda one: getattr(one.config, axis))
+        first = {getattr(one.config, axis): one for one in reversed(group)}  # of one printed twice the first counts
+        yield [first[place] for place in sorted(first)]

@@ -3,7 +3,7 @@
 import itertools
 import math
 
-from windtunnel.analysis.observed import Observation, Observed
+from windtunnel.analysis.observed import SIZE_FIELDS, Configuration, Observation, Observed
 
 OUTLIER_CV = 0.4
 """From this deviation over mean on, one sample out of a few can be the reason, and the mean describes none of them."""
@@ -75,12 +75,13 @@ def sources(observations: tuple[Observation, ...] | list[Observation]) -> tuple[
 
 
 def scope(one: Observation, *vary: str) -> str:
-    """Return what names the series of an observation: its phase and what does not vary."""
+    """Return what names a series, the same in every rule: its phase, what does not vary, and its table."""
     fixed = one.config.without(*vary)
-    return one.phase if fixed == fixed.without(*_ALL) else f"{one.phase}, {fixed.name}"
+    parts = [one.phase, fixed.name if fixed.name != Configuration().name else "", f"table {one.series}"]
+    parts += [f"{name} {value}" for name in SIZE_FIELDS if (value := getattr(fixed, name)) is not None]
+    return ", ".join(part for part in parts if part)
 
 
-_ALL = (
-    *("size", "d_model", "d_ff", "num_layers", "num_heads", "context_length", "batch_size", "warmup", "precision"),
-    *("compile", "attention", "gpu"),
-)
+def cell(one: Observation) -> str:
+    """Return what names one observation and no other."""
+    return f"{one.phase}, {one.config.name}, {one.source}"

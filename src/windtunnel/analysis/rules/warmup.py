@@ -8,10 +8,13 @@ from windtunnel.analysis.finding import Finding, Severity, Strength
 from windtunnel.analysis.observed import Observation, Observed, grouped
 from windtunnel.analysis.rules.commands import step_command
 from windtunnel.analysis.rules.outliers import outlier_of
-from windtunnel.analysis.rules.screening import differ, has_outlier, sources
+from windtunnel.analysis.rules.screening import cell, differ, has_outlier, sources
 
 _AGREES = 0.10
 """How near the level without the outlier must be to the warm mean."""
+_MOSTLY = 0.8
+_SLOWER, _UNCHANGED = 1.2, 1.05
+"""Cold over warm: from the first on a cell is called slower, below the second it is not."""
 
 
 def judge_warmup(observed: Observed) -> Iterator[Finding]:
@@ -39,14 +42,21 @@ def _first_step(pairs: list[tuple[Observation, Observation]]) -> Finding:
     agreeing = [(cold, warm, found) for cold, warm, found in explained if abs(found[0] / warm.mean - 1) <= _AGREES]
     costs = [found[1] - found[0] for _, _, found in agreeing]
     slower = [cold.mean / warm.mean for cold, warm in pairs]
-    is_explained = bool(agreeing) and len(agreeing) >= 0.8 * len(pairs)
+    is_explained = bool(agreeing) and len(agreeing) >= _MOSTLY * len(pairs)
+    is_first_alone = len(pairs) >= 3 and slower[0] > _SLOWER and max(slower[1:]) < _UNCHANGED
+    if is_first_alone:
+        claim = "only_first_cell_is_cold"
+    else:
+        claim = "only_first_step_is_cold" if is_explained else "no_warmup_changes_means"
     return Finding(
         kind="cold_start",
-        claim="only_first_step_is_cold" if is_explained else "no_warmup_changes_means",
+        claim=claim,
         subject="no warm-up against some",
         numbers={
             "count": len(pairs),
             "explained": len(agreeing),
+            "first": pairs[0][0].config.name,
+            "first_ratio": slower[0],
             "low": min(slower),
             "high": max(slower),
             "cost_low_seconds": min(costs, default=0.0),
@@ -54,7 +64,7 @@ def _first_step(pairs: list[tuple[Observation, Observation]]) -> Finding:
         },
         evidence=sources([one for pair in pairs for one in pair]),
         strength=Strength.INFERRED if is_explained else Strength.MEASURED,
-        rules_out=("cold_means_are_step_times",),
+        rules_out=("every_cell_needs_warmup",) if is_first_alone else ("cold_means_are_step_times",),
         advice="warm_up_once",
         command=step_command(pairs[0][0].config, pairs[0][0].phase, warmup="0"),
     )
@@ -87,7 +97,7 @@ def _slower(cold: Observation, warm: Observation) -> Finding:
     return Finding(
         kind="warm_is_slower",
         claim="slower_after_warmup",
-        subject=f"{warm.phase}, {warm.config.name}",
+        subject=cell(warm),
         numbers={
             "what": f"{warm.phase}, {warm.config.name}",
             "cold_seconds": cold.mean,
