@@ -44,7 +44,6 @@ _PHASES = (
 )
 """Phases by what a heading or an entry of a mode column holds; the first that is found counts."""
 
-PHASE_WORDS = _PHASES
 _STD = re.compile(r"\b(std|stdev|stddev|sd|standard deviation|deviation)\b|标准差|σ")
 _MEAN = re.compile(r"\b(mean|avg|average|median|time|latency|duration|ms|s|us)\b|平均|均值|时间|耗时|用时|延迟")
 _MEMORY = re.compile(r"\b(mem|memory|vram|peak|allocated|reserved)\b|显存|内存")
