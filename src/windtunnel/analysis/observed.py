@@ -13,7 +13,7 @@ from windtunnel.spec.model import NAMED_SIZES, ModelSpec
 
 State = Literal["ok", "out of memory", "missing"]
 
-SIZE_FIELDS = ("size", "d_model", "d_ff", "num_layers", "num_heads")
+SIZE_FIELDS = ("size", "d_model", "d_ff", "num_layers", "num_heads", "spec")
 """The fields of a configuration that change with the size of a model."""
 
 
@@ -33,7 +33,8 @@ _WORDS = {
 class Configuration:
     """Under what something was measured; None where it is not said.
 
-    `shared` names the fields that are the same all over a document: they are not part of a name.
+    `spec` is the model itself where we measured it, and not only its widths are known. `shared` names the fields that
+    are the same all over a document: they are not part of a name.
     """
 
     size: str | None = None
@@ -49,6 +50,7 @@ class Configuration:
     attention: str | None = None
     gpu: str | None = None
     others: tuple[tuple[str, str], ...] = ()
+    spec: ModelSpec | None = None
     shared: frozenset[str] = field(default=frozenset(), compare=False)
 
     @property
@@ -69,6 +71,11 @@ class Configuration:
 
     def model(self) -> ModelSpec | None:
         """Return the reference model of this shape; None where the shape is not known or there is none."""
+        if self.spec is not None:
+            return self.spec
+        named = NAMED_SIZES.get(self.size or "")
+        if named and (named.d_model, named.num_layers, named.d_ff) == (self.d_model, self.num_layers, self.d_ff):
+            return named
         if self.d_model is None or self.d_ff is None or self.num_layers is None:
             return None
         try:
@@ -137,7 +144,8 @@ def shared_fields(configs: Iterable[Configuration]) -> frozenset[str]:
 class Observation:
     """A time of one phase of one configuration; `mean_seconds` is None unless `state` is ok.
 
-    `source` says where it stands, for people. `series` tells tables or runs apart that must not be mixed.
+    `flops` are those of the phase where they were counted, None where rules must compute them. `source` says where it
+    stands, for people. `series` tells tables or runs apart that must not be mixed.
     """
 
     config: Configuration
@@ -145,6 +153,7 @@ class Observation:
     mean_seconds: float | None
     std_seconds: float | None = None
     n: int | None = None
+    flops: float | None = None
     state: State = "ok"
     source: str
     series: int = 0

@@ -40,7 +40,7 @@ def build_audit(published: Published, findings: tuple[Finding, ...], *, file: st
     ]
     if published.unread:
         rows = tuple((Cell(text=str(one.line)), Cell(text=one.reason)) for one in published.unread)
-        columns = (Column(name="line"), Column(name="reason"))
+        columns = (Column(name=heads["line"]), Column(name=heads["reason"]))
         table = Table(caption=heads["unread"], columns=columns, rows=rows)
         sections.insert(1, Section(heading=heads["unread"], blocks=(table,)))
     return Document(title=heads["title"].format(file=file), sections=tuple(s for s in sections if s.blocks))
@@ -50,18 +50,25 @@ def _understood(published: Published, texts: Texts) -> Section:
     heads = texts["headings"]
     blocks: list[Block] = [_table(table, texts) for table in published.tables]
     if published.facts:
-        text = ", ".join(f"{name} {value} (line {line})" for line, name, value in published.facts)
+        words = texts["words"]
+        text = ", ".join(
+            f"{words.get(name, name)} {value} ({_lines([str(line)], texts)})" for line, name, value in published.facts
+        )
         blocks.append(Paragraph(lead=heads["facts"], text=text))
-    assumptions = dict.fromkeys(text for table in published.tables for text in table.assumptions)
+    assumptions = dict.fromkeys(one for table in published.tables for one in table.assumptions)
     if assumptions:
-        blocks.append(Paragraph(lead=heads["assumed"], text="; ".join(assumptions)))
+        said = (texts["assumptions"][name].format(**dict(fields)) for name, fields in assumptions)
+        blocks.append(Paragraph(lead=heads["assumed"], text="; ".join(said)))
     return Section(heading=heads["understood"], blocks=tuple(blocks))
 
 
 def _table(table: Understood, texts: Texts) -> Paragraph:
     heads = texts["headings"]
     lead = heads["table"].format(line=table.line) + (f", {table.caption}" if table.caption else "")
-    columns = ", ".join(f"{name}: {meaning}" for name, meaning in table.columns)
+    words = texts["words"]
+    columns = ", ".join(
+        f"{name}: {' '.join(words.get(word, word) for word in meaning)}" for name, meaning in table.columns
+    )
     counts = heads["counts"].format(observations=table.observations, failures=table.failures)
     return Paragraph(lead=lead, text=f"{counts}. {heads['columns']}: {columns}.")
 
@@ -69,7 +76,7 @@ def _table(table: Understood, texts: Texts) -> Paragraph:
 def _contradicted(findings: Iterable[Finding], texts: Texts) -> Section:
     heads = texts["headings"]
     rows = [(reading, finding) for finding in findings for reading in ruled_out(finding, texts)]
-    unique = dict.fromkeys((reading, _places(finding)) for reading, finding in rows)
+    unique = dict.fromkeys((reading, _places(finding, texts)) for reading, finding in rows)
     if not unique:
         blocks: tuple[Block, ...] = (Callout(kind=CalloutKind.NOTE, text=heads["nothing_contradicted"]),)
     else:
@@ -91,7 +98,7 @@ def _text(finding: Finding, texts: Texts) -> str:
     heads = texts["headings"]
     parts = [sentence(finding, texts)]
     if finding.strength is not Strength.NOT_MEASURED:
-        parts.append(f"[{texts['strengths'][finding.strength.value]}; {_places(finding)}]")
+        parts.append(f"[{texts['strengths'][finding.strength.value]}; {_places(finding, texts)}]")
     if says := advice(finding, texts):
         parts.append(f"{heads['advice']}: {says}.")
     if finding.command:
@@ -99,17 +106,17 @@ def _text(finding: Finding, texts: Texts) -> str:
     return " ".join(parts)
 
 
-def _places(finding: Finding) -> str:
+def _places(finding: Finding, texts: Texts) -> str:
     """Return where the numbers stand: of each column the first lines and the last."""
     columns: dict[str, list[str]] = {}
     for place in finding.evidence:
         line, _, column = place.removeprefix("line ").partition(", ")
         columns.setdefault(column, []).append(line)
-    return "; ".join(f"{column} {_lines(lines)}".strip() for column, lines in columns.items())
+    return "; ".join(f"{column} {_lines(lines, texts)}".strip() for column, lines in columns.items())
 
 
-def _lines(lines: list[str]) -> str:
+def _lines(lines: list[str], texts: Texts) -> str:
     lines = sorted(dict.fromkeys(lines), key=lambda line: (len(line), line))
     if len(lines) > _MOST_PLACES:
         lines = [*lines[: _MOST_PLACES - 1], "…", lines[-1]]
-    return f"line{'s' if len(lines) > 1 else ''} {', '.join(lines)}"
+    return texts["headings"]["lines" if len(lines) > 1 else "one_line"].format(lines=", ".join(lines))

@@ -151,7 +151,7 @@ class TestSeed002:
         ratio = next(one for one in found if one.kind == "ratio")
 
         assert cliff.numbers["ratio"] == pytest.approx(186, abs=0.5)
-        assert cliff.numbers["resident_bytes"] == pytest.approx(16e9, rel=0.005)
+        assert the(found, "weights_and_gradients").numbers["resident_bytes"] == pytest.approx(16e9, rel=0.005)
         assert "scaling_point" in cliff.rules_out
         assert cliff.command == "windtunnel memory --size xl --mode forward_backward"
         assert ratio.numbers["high"] < 4

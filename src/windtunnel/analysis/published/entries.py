@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeAlias
 
 from windtunnel.analysis.observed import Configuration, Defect, Held, Observation, State, with_known_shape
 from windtunnel.analysis.published.headings import Measure, phase_of
@@ -43,6 +43,10 @@ class Declared:
     unit: str | None = None
 
 
+Assumption: TypeAlias = tuple[str, tuple[tuple[str, str], ...]]
+"""Something that was taken for granted: the name of its text, and the fields of that."""
+
+
 @dataclass(slots=True)
 class ReadRow:
     """What came of one row."""
@@ -51,7 +55,7 @@ class ReadRow:
     memory: list[Held] = field(default_factory=list[Held])
     problems: list[Unread] = field(default_factory=list[Unread])
     defects: list[Defect] = field(default_factory=list[Defect])
-    assumptions: list[str] = field(default_factory=list[str])
+    assumptions: list[Assumption] = field(default_factory=list[Assumption])
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -121,9 +125,9 @@ def _configuration(
     written = fields["size"]
     config = with_known_shape(Configuration(**fields))
     if written and config.size and written.casefold() != config.size.casefold():
-        read.assumptions.append(f"size {written!r} has the shape of {config.size!r} and is called so")
+        read.assumptions.append(("named_by_shape", (("written", written), ("size", config.size))))
     if written and "d_model" not in axes and config.d_model:
-        read.assumptions.append("sizes known by name have the shape that windtunnel gives them")
+        read.assumptions.append(("shaped_by_name", ()))
     return config, steps, phase
 
 
@@ -167,7 +171,7 @@ def _add_memory(value: Value, measure: Measure, config: Configuration, source: s
         return
     read.memory.append(Held(config=config, name=measure.name, num_bytes=num_bytes, source=source, series=series))
     if unit in {"mb", "gb", "kb"}:
-        read.assumptions.append("MB and GB of memory are read as MiB and GiB, as torch's counts mostly are")
+        read.assumptions.append(("binary_units", ()))
 
 
 def _seconds(

@@ -14,16 +14,19 @@ _ROUNDING = 2e-4
 def find_defects(times: Iterable[Observation]) -> tuple[tuple[Observation, ...], tuple[Defect, ...]]:
     """Return the observations that rules may use, and what is wrong with the others.
 
-    Of a number that is printed several times the first counts. A table in which rows of one configuration differ has
-    lost a column, so none of its rows is used. An average over other cells of the document is none of its own.
+    Of a number that is printed several times the first counts. Rows of one configuration that
+    differ are not used: a column that told them apart was lost. An average over other cells of the document is no cell
+    of its own.
     """
     times = tuple(times)
     defects: list[Defect] = []
     kept: list[Observation] = []
     for _, members in itertools.groupby(times, key=lambda one: one.series):
         table = tuple(members)
-        if defect := _column_lost(table):
-            defects.append(defect)
+        if torn := _torn(table):
+            defects.append(_column_lost(table, torn))
+            ambiguous = {(one.config, one.phase) for group in torn for one in group}
+            kept += _not_seen(tuple(one for one in table if (one.config, one.phase) not in ambiguous), kept)
         elif (averages := _averages(table, kept)) is not None:
             defects += averages
         else:
@@ -49,14 +52,16 @@ def _key(one: Observation) -> tuple[Configuration, str, float | None]:
     return one.config, one.phase, one.mean_seconds
 
 
-def _column_lost(table: tuple[Observation, ...]) -> Defect | None:
+def _torn(table: tuple[Observation, ...]) -> list[list[Observation]]:
+    """Return the groups of rows of one configuration and phase with different values."""
     values: dict[tuple[Configuration, str], list[Observation]] = {}
     for one in table:
         if one.state == "ok":
             values.setdefault((one.config, one.phase), []).append(one)
-    torn = [group for group in values.values() if len({one.mean_seconds for one in group}) > 1]
-    if not torn:
-        return None
+    return [group for group in values.values() if len({one.mean_seconds for one in group}) > 1]
+
+
+def _column_lost(table: tuple[Observation, ...], torn: list[list[Observation]]) -> Defect:
     worst = max(torn, key=lambda group: max(one.mean for one in group) / min(one.mean for one in group))
     line = table[0].source.partition(",")[0]
     return Defect(

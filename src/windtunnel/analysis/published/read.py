@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from windtunnel.analysis.observed import Defect, Held, Observation, Observed, shared_fields
-from windtunnel.analysis.published.entries import Declared, read_row
+from windtunnel.analysis.published.entries import Assumption, Declared, read_row
 from windtunnel.analysis.published.headings import Measure, axis_of, measure_of, unit_of
 from windtunnel.analysis.published.identity import find_defects
 from windtunnel.analysis.published.layout import RawTable, Unread, find_tables
@@ -20,14 +20,17 @@ _MOST_BYTES = 20 * 2**20
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Understood:
-    """How one table was read: its lines, what each heading was taken for, and how many numbers came of it."""
+    """How one table was read: its lines, what each heading was taken for, and how many numbers came of it.
+
+    `columns` are headings with the words of their meaning: names of axes, phases, statistics and units.
+    """
 
     line: int
     caption: str
-    columns: tuple[tuple[str, str], ...]
+    columns: tuple[tuple[str, tuple[str, ...]], ...]
     observations: int
     failures: int
-    assumptions: tuple[str, ...] = ()
+    assumptions: tuple[Assumption, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -93,7 +96,7 @@ def parse_published(text: str, declared: Declared) -> Published:
         fixed = {name: value for _, name, value in known}
         before = len(times)
         held = len(memory)
-        assumptions: dict[str, None] = {}
+        assumptions: dict[Assumption, None] = {}
         for row in table.rows:
             read = read_row(row, columns, labels, fixed, declared, series)
             times += read.times
@@ -107,7 +110,7 @@ def parse_published(text: str, declared: Declared) -> Published:
                 line=table.line,
                 caption=table.captions[0] if table.captions else "",
                 columns=tuple(
-                    (clean(heading), "a label" if place in labels else _said(columns.get(place)))
+                    (clean(heading), ("label",) if place in labels else _said(columns.get(place)))
                     for place, heading in enumerate(table.headings)
                     if heading
                 ),
@@ -238,11 +241,11 @@ def _no_comparison(table: RawTable, mine: list[Observation]) -> list[Defect]:
     ]
 
 
-def _said(meaning: str | Measure | None) -> str:
+def _said(meaning: str | Measure | None) -> tuple[str, ...]:
+    """Return the words of what a heading was taken for."""
     if meaning is None:
-        return "not understood, not used"
+        return ("unused",)
     if isinstance(meaning, str):
-        return meaning
-    parts = [meaning.quantity, meaning.phase or "", meaning.statistic if meaning.quantity == "time" else ""]
-    parts += [f"in {meaning.unit}" if meaning.unit else ""]
-    return " ".join(part for part in parts if part)
+        return (meaning,)
+    statistic = meaning.statistic if meaning.quantity == "time" else None
+    return tuple(word for word in (meaning.quantity, meaning.phase, statistic, meaning.unit) if word)

@@ -19,12 +19,24 @@ def find_cliffs(observed: Observed) -> Iterator[Finding]:
         if others:
             numbers |= {"low": min(others), "high": max(others)}
         yield _finding(one, "cliff_ratio_among_others" if others else "cliff_ratio", numbers)
-    for series in by_size(observed.valid()):
-        yield from (
-            _finding(one, "cliff_rate", {"drop": drop} | _numbers(one))
-            for one, drop in _drops(series)
-            if one not in fallen
-        )
+    dropped = {one: drop for series in by_size(observed.valid()) for one, drop in _drops(series) if one not in fallen}
+    for one, drop in dropped.items():
+        yield _finding(one, "cliff_rate", {"drop": drop} | _numbers(one))
+    yield from _resident([*fallen, *dropped])
+
+
+def _resident(cells: list[Observation]) -> Iterator[Finding]:
+    """Yield what the weights and gradients of each size that fell hold at least, to be held against a capacity."""
+    for one in {one.config.parameters(): one for one in reversed(cells)}.values():
+        if parameters := one.config.parameters():
+            yield Finding(
+                kind="resident",
+                claim="weights_and_gradients",
+                subject=f"{one.config.name}, {one.source}",
+                numbers={"name": one.config.name, "resident_bytes": 2 * _FP32_BYTES * parameters},
+                evidence=sources([one]),
+                strength=Strength.INFERRED,
+            )
 
 
 def _ratios(observed: Observed, phase: str) -> dict[Observation, float]:
@@ -48,13 +60,11 @@ def _drops(series: tuple[Observation, ...]) -> Iterator[tuple[Observation, float
 
 
 def _numbers(one: Observation) -> dict[str, Number]:
-    parameters = one.config.parameters()
     return {
         "phase": one.phase,
         "name": one.config.name,
         "seconds": one.mean,
         "spread": one.cv or 0.0,
-        "resident_bytes": 2 * _FP32_BYTES * parameters if parameters else 0,
     }
 
 

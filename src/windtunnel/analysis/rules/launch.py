@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from windtunnel.analysis.finding import Finding, Strength
-from windtunnel.analysis.observed import Observation, Observed, by_size, grouped
+from windtunnel.analysis.observed import SIZE_FIELDS, Observation, Observed, by_size, grouped
 from windtunnel.analysis.rules.commands import step_command
 from windtunnel.analysis.rules.screening import all_near, scope, sources, usable
 
@@ -49,7 +49,7 @@ def _per_layer(series: tuple[Observation, ...]) -> Iterator[Finding]:
     yield Finding(
         kind="layers",
         claim="follows_layers",
-        subject=scope(members[0], "size", "d_model", "d_ff", "num_layers", "num_heads"),
+        subject=scope(members[0], *SIZE_FIELDS),
         numbers={
             "phase": members[0].phase,
             "first": members[0].config.size or members[0].config.name,

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator
 
 from windtunnel.analysis.finding import Finding, Number, Strength
-from windtunnel.analysis.observed import Observation, Observed, by_size
+from windtunnel.analysis.observed import SIZE_FIELDS, Observation, Observed, by_size
 from windtunnel.analysis.rules.commands import step_command
 from windtunnel.analysis.rules.screening import has_outlier, scope, sources, trend
 
@@ -40,14 +40,17 @@ def _spread(phase: str, members: list[Observation]) -> Iterator[Finding]:
         "high_seconds": most.std_seconds or 0.0,
         "wide": sum(value >= _WIDE for value in spread.values()),
     }
-    interval = _interval(most)
-    if interval is not None:
-        numbers |= {"interval": interval, "n": most.n or 0}
+    loosest = max((one for one in members if not has_outlier(one)), key=spread.__getitem__, default=None)
+    interval = None if loosest is None else _interval(loosest)
+    if interval is not None and loosest is not None:
+        numbers |= {"interval": interval, "interval_name": loosest.config.name, "n": loosest.n or 0}
     unlike = is_wide and len(members) >= 3 and spread[most] >= _UNLIKE * spread[least]
     claim = "spread_wide" if is_wide else "spread_narrow"
+    if interval is None:
+        claim = "spread_of_outliers" if loosest is None else f"{claim}_without_n"
     yield Finding(
         kind="spread",
-        claim=claim if interval is not None else f"{claim}_without_n",
+        claim=claim,
         subject=phase,
         numbers=numbers,
         evidence=sources(members),
@@ -88,7 +91,7 @@ def _trend(series: tuple[Observation, ...]) -> Finding:
     return Finding(
         kind="spread_trend",
         claim=claim,
-        subject=scope(series[0], "size", "d_model", "d_ff", "num_layers", "num_heads"),
+        subject=scope(series[0], *SIZE_FIELDS),
         numbers={
             "phase": series[0].phase,
             "count": len(series),

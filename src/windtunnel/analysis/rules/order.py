@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from windtunnel.analysis.finding import Finding, Severity, Strength
-from windtunnel.analysis.observed import Configuration, Observed, grouped
+from windtunnel.analysis.observed import SIZE_FIELDS, Configuration, Observed, grouped
 from windtunnel.analysis.rules.commands import memory_command, step_command
 from windtunnel.analysis.rules.screening import cell, differ, has_outlier, pairs_of, sources, usable
 
@@ -53,7 +53,7 @@ def _phases(observed: Observed) -> Iterator[Finding]:
 
 def _work(observed: Observed) -> Iterator[Finding]:
     """Yield the nearest pairs in which more work took noticeably less time."""
-    for group in grouped(usable(observed), *_WORK, "size", "d_ff", "num_heads"):
+    for group in grouped(usable(observed), *_WORK, *SIZE_FIELDS):
         for one in group:
             larger = [
                 other
@@ -127,7 +127,7 @@ def _is_more(a: Configuration, b: Configuration, *, alone: bool = False) -> bool
     if any((x is None) != (y is None) for x, y in sizes):
         return False
     known = [(x, y) for x, y in sizes if x is not None]
-    names = (*_WORK, "size", "d_ff", "num_heads")
+    names = (*_WORK, *SIZE_FIELDS)
     if alone and a.without(*names) != b.without(*names):
         return False
     return bool(known) and all(x >= y for x, y in known) and any(x > y for x, y in known)

@@ -39,6 +39,8 @@ def judge_rates(observed: Observed) -> Iterator[Finding]:
 
 def _flops(one: Observation) -> float | None:
     """Return the FLOPs of an observation; of attention alone the least, with a causal mask that skips half."""
+    if one.flops is not None:
+        return one.flops
     config = one.config
     if config.batch_size is None or config.context_length is None:
         return None

@@ -4,11 +4,9 @@ import itertools
 from collections.abc import Iterator
 
 from windtunnel.analysis.finding import Finding, Number, Strength
-from windtunnel.analysis.observed import Observation, Observed, by_size
+from windtunnel.analysis.observed import SIZE_FIELDS, Observation, Observed, by_size
 from windtunnel.analysis.rules.fitting import PowerLaw, fit_power_law
 from windtunnel.analysis.rules.screening import all_near, scope, sources, usable
-
-_SIZE = ("size", "d_model", "d_ff", "num_layers", "num_heads")
 
 
 def judge_scaling(observed: Observed) -> Iterator[Finding]:
@@ -57,7 +55,7 @@ def _findings(series: tuple[Observation, ...]) -> Iterator[Finding]:
     yield Finding(
         kind="scaling",
         claim="scales_with_work" if by_flops else "scales_with_parameters",
-        subject=scope(series[0], *_SIZE),
+        subject=scope(series[0], *SIZE_FIELDS),
         numbers=numbers,
         evidence=sources(series),
         strength=Strength.INFERRED,
