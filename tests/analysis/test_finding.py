@@ -2,7 +2,8 @@
 
 import pytest
 
-from windtunnel.analysis.finding import ContradictionError, Finding, Severity, Strength, collect_findings
+from windtunnel.analysis.finding import Finding, Severity, Strength, collect_findings
+from windtunnel.errors import ContradictionError
 
 
 def _finding(claim: str = "ratio_rises", **fields: object) -> Finding:

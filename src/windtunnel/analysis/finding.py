@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TypeAlias
 
-from windtunnel.errors import WindtunnelError
+from windtunnel.errors import ContradictionError
 
 Number: TypeAlias = float | int | str | tuple[str, ...] | tuple[float, ...]
 """What a field of a claim may hold; seconds, bytes, FLOPs and fractions, never text with a unit in it."""
@@ -30,10 +30,6 @@ class Severity(StrEnum):
     """The number or the label must not be used as it stands."""
     ERROR = "error"
     """It cannot be true: something that was declared, or how it was timed, is wrong."""
-
-
-class ContradictionError(WindtunnelError):
-    """Two findings answer one question about one subject differently: a rule is at fault, nothing may be printed."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -111,6 +111,20 @@ def test_eager_and_compiled_columns_are_told_apart() -> None:
     assert [(one.config.compile, one.mean) for one in read(text).observed.times] == [("off", 0.020), ("on", 0.010)]
 
 
+@pytest.mark.parametrize("heading", ["Implementation", "Mode", "Compiled"])
+def test_eager_and_compiled_rows_are_told_apart(heading: str) -> None:
+    rows: list[list[object]] = [["small", "eager", 20, 9], ["small", "torch.compile", 10, 9]]
+    if heading == "Compiled":
+        rows = [["small", "no", 20, 9], ["small", "yes", 10, 9]]
+
+    times = read(markdown(["size", heading, "Forward (ms)", "Compile time (s)"], rows)).observed.times
+
+    assert [(one.config.compile, one.phase, one.mean) for one in times] == [
+        ("off", "forward", 0.020),
+        ("on", "forward", 0.010),
+    ]
+
+
 def test_forward_only_and_number_of_samples_are_read() -> None:
     text = markdown(
         ["size", "num_trials", "forward_only", "mean_ms"], [["small", 10, "True", 5], ["small", 10, "False", 15]]

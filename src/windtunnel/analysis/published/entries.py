@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 from windtunnel.analysis.observed import Configuration, Defect, Held, Observation, State, with_known_shape
-from windtunnel.analysis.published.headings import Measure, phase_of
+from windtunnel.analysis.published.headings import Measure, phase_of, variant_of
 from windtunnel.analysis.published.layout import RawRow, Unread
 from windtunnel.analysis.published.values import (
     BYTES,
@@ -119,7 +119,12 @@ def _configuration(
     if (compiled := axes.get("compile")) is not None:
         word = compiled.casefold()
         fields["compile"] = "on" if word in _YES else "off" if word in _NO else compiled
-    phase = phase_of(axes["mode"]) or axes["mode"] if "mode" in axes else None
+    mode = axes.get("mode", "")
+    for name, text in (("attention", fields["attention"] or ""), ("mode", mode)):
+        if (variant := variant_of(text)) is not None:  # a column of implementations: eager, compiled
+            fields |= {"compile": variant, "attention": None if name == "attention" else fields["attention"]}
+            mode = "" if name == "mode" else mode
+    phase = phase_of(mode) or mode or None
     if "forward_only" in axes:
         phase = "forward" if axes["forward_only"].casefold() in _YES else "forward_backward"
     written = fields["size"]

@@ -49,6 +49,7 @@ _MEAN = re.compile(r"\b(mean|avg|average|median|time|latency|duration|ms|s|us)\b
 _MEMORY = re.compile(r"\b(mem|memory|vram|peak|allocated|reserved)\b|显存|内存")
 _CV = re.compile(r"\bcv\b|coefficient of variation|变异系数")
 _RATIO = re.compile(r"\b(ratio|speedup|speed up)\b|比例|比率|倍|加速比")
+_COMPILE_TIME = re.compile(r"\bcompil(e|ation) (time|seconds|s)\b|编译时间|编译耗时")
 _VARIANTS = (("off", r"\b(eager|uncompiled|vanilla|not compiled)\b|未编译|编译前"), ("on", r"\bcompiled?\b|编译"))
 
 
@@ -86,6 +87,12 @@ def phase_of(text: str) -> str | None:
     return next((phase for phase, pattern in _PHASES if re.search(pattern, words)), None)
 
 
+def variant_of(text: str) -> str | None:
+    """Return `on` or `off` where a text says only that something was compiled, or that it was not."""
+    words = plain(text.replace("torch.compile", "compiled"))
+    return next((value for value, pattern in _VARIANTS if re.fullmatch(pattern, words)), None)
+
+
 def unit_of(text: str) -> str | None:
     """Return the unit of time or memory that a heading names, or None."""
     words = plain(text).split()
@@ -95,6 +102,8 @@ def unit_of(text: str) -> str | None:
 def measure_of(heading: str) -> Measure | None:
     """Return what a heading says is measured below it, or None where it names nothing measured."""
     words = plain(heading)
+    if _COMPILE_TIME.search(words):
+        return None  # paid once: no time of a step
     unit, phase = unit_of(heading), phase_of(heading)
     context = re.search(r"\b(?:ctx|context|seq|seq len|t|n)\s*=?\s*([0-9]{2,7})\b", words)
     compiled = next((value for value, pattern in _VARIANTS if re.search(pattern, words)), None)

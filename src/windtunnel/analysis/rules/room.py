@@ -1,6 +1,7 @@
 """Memory that a table prints: matrices held by attention alone, order, and the floor below which no step can be."""
 
 import itertools
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -13,6 +14,8 @@ _HALF_BYTES = 2
 _TENSORS = 4
 """Q, K, V and O, which grow with the length, not with its square."""
 _ROUNDING = 0.02
+_PEAK = re.compile(r"peak|max|reserved|峰值", re.IGNORECASE)
+"""What a column is called that holds all of the memory."""
 
 
 def judge_memory(observed: Observed) -> Iterator[Finding]:
@@ -99,7 +102,7 @@ def _falls(name: str, held: list[Held]) -> Iterator[Finding]:
 def _under_floor(name: str, held: list[Held]) -> Iterator[Finding]:
     """Yield the cells that hold less than their own weights in two bytes each."""
     for one in held:
-        parameters = one.config.parameters()
+        parameters = one.config.parameters() if _PEAK.search(name) else None  # an increment has no floor
         if parameters and one.num_bytes < _HALF_BYTES * parameters * (1 - _ROUNDING):
             yield Finding(
                 kind="memory_floor",
