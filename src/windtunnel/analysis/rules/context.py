@@ -8,7 +8,7 @@ from windtunnel.analysis.finding import Finding, Severity, Strength
 from windtunnel.analysis.observed import Observation, Observed, grouped
 from windtunnel.analysis.rules.commands import step_command
 from windtunnel.analysis.rules.fitting import fit_power_law
-from windtunnel.analysis.rules.screening import scope, sources, usable
+from windtunnel.analysis.rules.screening import scope, series_name, sources, usable
 
 _SHORTEST = 1e-3
 """Below a millisecond a phase is mostly what it costs to launch it, and does not grow."""
@@ -44,7 +44,7 @@ def _exponent(series: tuple[Observation, ...]) -> Iterator[Finding]:
             subject=scope(series[0], "context_length"),
             numbers={
                 "phase": series[0].phase,
-                "what": f"{series[0].phase}, {series[0].config.without('context_length').name}",
+                "what": series_name(series[0], "context_length"),
                 "count": len(series),
                 "first": series[0].config.context_length or 0,
                 "last": series[-1].config.context_length or 0,

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from windtunnel.analysis.finding import Finding, Strength
 from windtunnel.analysis.observed import SIZE_FIELDS, Observation, Observed, by_size, grouped
 from windtunnel.analysis.rules.commands import step_command
-from windtunnel.analysis.rules.screening import all_near, scope, sources, usable
+from windtunnel.analysis.rules.screening import all_near, scope, series_name, sources, usable
 
 _CONSTANT = 0.10
 _LEAST_WORK_RATIO = 2.0
@@ -52,6 +52,7 @@ def _per_layer(series: tuple[Observation, ...]) -> Iterator[Finding]:
         subject=scope(members[0], *SIZE_FIELDS),
         numbers={
             "phase": members[0].phase,
+            "what": series_name(members[0], *SIZE_FIELDS),
             "first": members[0].config.size or members[0].config.name,
             "last": members[-1].config.size or members[-1].config.name,
             "low_seconds": min(seconds for _, seconds, _ in run),

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from windtunnel.analysis.finding import Finding, Number, Strength
 from windtunnel.analysis.observed import SIZE_FIELDS, Observation, Observed, by_size
 from windtunnel.analysis.rules.commands import step_command
-from windtunnel.analysis.rules.screening import has_outlier, scope, sources, trend
+from windtunnel.analysis.rules.screening import has_outlier, scope, series_name, sources, trend
 
 _WIDE = 0.10
 """From this deviation over mean on, a spread is called wide."""
@@ -94,6 +94,7 @@ def _trend(series: tuple[Observation, ...]) -> Finding:
         subject=scope(series[0], *SIZE_FIELDS),
         numbers={
             "phase": series[0].phase,
+            "what": series_name(series[0], *SIZE_FIELDS),
             "count": len(series),
             "deviations": tuple(deviations),
             "spreads": tuple(spreads),

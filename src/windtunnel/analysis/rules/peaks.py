@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from windtunnel.analysis.finding import Finding, Severity, Strength
 from windtunnel.analysis.observed import Observation, Observed, by_size
 from windtunnel.analysis.rules.commands import step_command
-from windtunnel.analysis.rules.screening import sources, trend
+from windtunnel.analysis.rules.screening import has_outlier, sources, trend
 from windtunnel.spec.tables import PRECISIONS
 
 _FORWARDS = {"forward": 1, "backward": 2, "forward_backward": 3, "step": 3, "total": 3}
@@ -34,7 +34,9 @@ def judge_rates(observed: Observed) -> Iterator[Finding]:
     for phase in dict.fromkeys(one.one.phase for one in rated):
         members = [one for one in rated if one.one.phase == phase]
         yield from _over_peak(phase, members, observed)
-        yield _rates(phase, members)
+        steady = [one for one in members if not has_outlier(one.one)]
+        if steady:
+            yield _rates(phase, steady)
 
 
 def _flops(one: Observation) -> float | None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from windtunnel.analysis.finding import Finding, Number, Strength
 from windtunnel.analysis.observed import SIZE_FIELDS, Observation, Observed, by_size
 from windtunnel.analysis.rules.fitting import PowerLaw, fit_power_law
-from windtunnel.analysis.rules.screening import all_near, scope, sources, usable
+from windtunnel.analysis.rules.screening import all_near, scope, series_name, sources, usable
 
 
 def judge_scaling(observed: Observed) -> Iterator[Finding]:
@@ -33,6 +33,7 @@ def _findings(series: tuple[Observation, ...]) -> Iterator[Finding]:
     ruled_out += ["same_factor_each_step"] * (not all_near(steps, 0.10))
     numbers: dict[str, Number] = {
         "phase": series[0].phase,
+        "what": series_name(series[0], *SIZE_FIELDS),
         "count": len(series),
         "first": series[0].config.size or series[0].config.name,
         "last": series[-1].config.size or series[-1].config.name,

@@ -74,6 +74,12 @@ def sources(observations: tuple[Observation, ...] | list[Observation]) -> tuple[
     return tuple(dict.fromkeys(one.source for one in observations))
 
 
+def series_name(one: Observation, *vary: str) -> str:
+    """Return what people call a series: its phase, and what does not vary where that tells it from others."""
+    fixed = one.config.without(*vary).name
+    return one.phase if fixed == Configuration().name else f"{one.phase}, {fixed}"
+
+
 def scope(one: Observation, *vary: str) -> str:
     """Return what names a series, the same in every rule: its phase, what does not vary, and its table."""
     fixed = one.config.without(*vary)
