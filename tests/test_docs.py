@@ -95,6 +95,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         file = re.match(r"# (\S+\.toml)\n", block.text)
         assert file, f"the sweep file in {name_of(block.page)} does not begin with its name"
         (tmp_path / file[1]).write_text(block.text, encoding="utf-8")
+    for block in blocks("csv"):
+        file = re.match(r"# (\S+\.csv)\n", block.text)
+        assert file, f"the table in {name_of(block.page)} does not begin with its name"
+        (tmp_path / file[1]).write_text(block.text, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

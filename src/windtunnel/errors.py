@@ -4,7 +4,8 @@
     ├── SpecError          the request is wrong: fix the flag, the file or the argument
     ├── UnsupportedError   the request is right, but this machine or backend cannot do it
     ├── RunError           a run started and could not go on
-    └── StoreError         a store cannot be opened, read or written
+    ├── StoreError         a store cannot be opened, read or written
+    └── ContradictionError two findings say different things about the same: a rule is at fault
 
 A message says what was wrong with its value, what is allowed, and what to do.
 """
@@ -41,6 +42,10 @@ class RunError(WindtunnelError):
 
 class StoreError(WindtunnelError):
     """A store cannot be opened, read or written."""
+
+
+class ContradictionError(WindtunnelError):
+    """Two findings say different things about the same: a rule is at fault, and neither may be shown."""
 
 
 def unknown_name(kind: str, value: object, known: Iterable[str]) -> str:

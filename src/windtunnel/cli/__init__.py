@@ -16,7 +16,8 @@ from windtunnel.errors import WindtunnelError
 
 EXIT_DONE = 0
 EXIT_NO = 1
-"""The answer is no: a cell failed, the doctor found a problem, or a comparison ended as --fail-if says."""
+"""The answer is no: a cell failed, the doctor found a problem, or a comparison ended as --fail-if says, or an audited
+number cannot be true."""
 EXIT_WRONG = 2
 """The request was wrong."""
 EXIT_INTERRUPTED = 130
@@ -42,6 +43,7 @@ _COMMANDS = {
     "report": _Entry(panel="Results", summary="Write the report of a store: terminal, Markdown and HTML."),
     "list": _Entry(panel="Results", summary="List what a store holds."),
     "show": _Entry(panel="Results", summary="Show one record with every sample."),
+    "audit": _Entry(panel="Results", summary="Audit a published table: what its numbers support and contradict."),
     "schema": _Entry(panel="Results", summary="Print the JSON Schema of a sweep file, for editors."),
     "doctor": _Entry(panel="Machine", summary="Look for what would spoil a measurement on this machine."),
     "calibrate": _Entry(panel="Machine", summary="Measure what this machine can do at most, for reports to compare."),

@@ -1,0 +1,251 @@
+"""A published document to observations: each table interpreted, with what was understood and what was not."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from windtunnel.analysis.observed import Defect, Held, Observation, Observed, shared_fields
+from windtunnel.analysis.published.entries import Assumption, Declared, read_row
+from windtunnel.analysis.published.headings import Measure, axis_of, measure_of, unit_of
+from windtunnel.analysis.published.identity import find_defects
+from windtunnel.analysis.published.layout import RawTable, Unread, find_tables
+from windtunnel.analysis.published.values import BYTES, SECONDS, clean, parse_count, parse_value
+from windtunnel.cost.devices import ALIASES, peaks_of
+from windtunnel.errors import SpecError, unknown_name
+
+_DESCRIBED = {"count", "mean", "std", "min", "max"}
+_MOST_BYTES = 20 * 2**20
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Understood:
+    """How one table was read: its lines, what each heading was taken for, and how many numbers came of it.
+
+    `columns` are headings with the words of their meaning: names of axes, phases, statistics and units.
+    """
+
+    line: int
+    caption: str
+    columns: tuple[tuple[str, tuple[str, ...]], ...]
+    observations: int
+    failures: int
+    assumptions: tuple[Assumption, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Published:
+    """What a document says: `observed` for the rules, the rest for who wants to check how it was read."""
+
+    observed: Observed
+    tables: tuple[Understood, ...]
+    facts: tuple[tuple[int, str, str], ...]
+    unread: tuple[Unread, ...]
+
+
+def read_published(path: Path, declared: Declared) -> Published:
+    """Read a file with published tables.
+
+    Raises:
+        SpecError: There is no such file, it is no text, or no table in it could be read; each line with its reason.
+    """
+    try:
+        size = path.stat().st_size
+        if size > _MOST_BYTES:
+            raise SpecError(f"{path} has {size:,} bytes; a table to audit has at most {_MOST_BYTES:,}")
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise SpecError(f"cannot read {path}: {error.strerror}; give a file with a table") from None
+    except UnicodeDecodeError as error:
+        raise SpecError(f"{path} is no text in UTF-8: byte {error.start} is not; save it as UTF-8") from None
+    published = parse_published(text, declared)
+    if not published.tables:
+        reasons = [f"{path}, line {one.line}: {one.reason}" for one in published.unread]
+        raise SpecError(
+            *(
+                reasons
+                or [
+                    f"{path} holds no table that could be read; allowed: Markdown or terminal tables with |, "
+                    "columns of a fixed width, CSV or TSV, with headings"
+                ]
+            )
+        )
+    return published
+
+
+def parse_published(text: str, declared: Declared) -> Published:
+    """Read the tables of a text. What a table says itself goes before what a line above says, that before an option."""
+    raw, unread = find_tables(text)
+    problems = list(unread)
+    times: list[Observation] = []
+    memory: list[Held] = []
+    defects: list[Defect] = []
+    tables: list[Understood] = []
+    facts: dict[tuple[int, str, str], None] = {}
+    for series, table in enumerate(raw, start=1):
+        if described := _described(table):
+            defects.append(described)
+            continue
+        known = _facts(table)
+        facts.update(dict.fromkeys(known))
+        columns, reason = _columns(table, declared)
+        if reason:
+            problems.append(Unread(line=table.line, reason=reason))
+            continue
+        labels = _labels(table, columns)
+        fixed = {name: value for _, name, value in known}
+        before = len(times)
+        held = len(memory)
+        assumptions: dict[Assumption, None] = {}
+        for row in table.rows:
+            read = read_row(row, columns, labels, fixed, declared, series)
+            times += read.times
+            memory += read.memory
+            problems += read.problems
+            defects += read.defects
+            assumptions |= dict.fromkeys(read.assumptions)
+        mine = times[before:]
+        tables.append(
+            Understood(
+                line=table.line,
+                caption=table.captions[0] if table.captions else "",
+                columns=tuple(
+                    (clean(heading), ("label",) if place in labels else _said(columns.get(place)))
+                    for place, heading in enumerate(table.headings)
+                    if heading
+                ),
+                observations=sum(one.state == "ok" for one in mine) + len(memory) - held,
+                failures=sum(one.state == "out of memory" for one in mine),
+                assumptions=tuple(assumptions),
+            )
+        )
+        defects += _no_comparison(table, mine)
+    kept, more = find_defects(times)
+    shared = shared_fields(one.config for one in (*kept, *memory))
+    kept = tuple(replace(one, config=replace(one.config, shared=shared)) for one in kept)
+    memory = [replace(one, config=replace(one.config, shared=shared)) for one in memory]
+    gpu = declared.gpu or next((one.config.gpu for one in kept if one.config.gpu), None)
+    name = ALIASES.get((gpu or "").casefold(), gpu)
+    if declared.gpu and peaks_of(name) is None:
+        raise SpecError(unknown_name("GPU", declared.gpu, ALIASES))
+    observed = Observed(
+        times=kept, memory=tuple(dict.fromkeys(memory)), defects=(*defects, *more), gpu=gpu, peaks=peaks_of(name)
+    )
+    return Published(observed=observed, tables=tuple(tables), facts=tuple(facts), unread=tuple(problems))
+
+
+def _facts(table: RawTable) -> tuple[tuple[int, str, str], ...]:
+    """Return the lines above a table that name an axis: `Batch size: 4`."""
+    found: list[tuple[int, str, str]] = []
+    for line, name, value in table.facts:
+        axis = axis_of(name)
+        if axis in {"batch_size", "context_length", "warmup", "steps"} and parse_count(value) is not None:
+            found.append((line, axis, str(parse_count(value))))
+        elif axis in {"precision", "gpu"}:
+            found.append((line, axis, value))
+    return tuple(found)
+
+
+def _columns(table: RawTable, declared: Declared) -> tuple[dict[int, str | Measure], str]:
+    """Return what each column is, or why the table cannot be read."""
+    columns: dict[int, str | Measure] = {}
+    for place, heading in enumerate(table.headings):
+        axis = axis_of(heading)
+        meaning = axis or measure_of(heading)
+        if meaning is not None:
+            columns[place] = meaning
+    if not any(isinstance(meaning, Measure) for meaning in columns.values()):
+        _add_pivot(table, columns)
+    measures = {place: meaning for place, meaning in columns.items() if isinstance(meaning, Measure)}
+    if not any(meaning.quantity in {"time", "memory"} for meaning in measures.values()):
+        if measures:
+            return columns, ""
+        names = ", ".join(repr(clean(heading)) for heading in table.headings if heading)[:200]
+        return {}, f"no column of times or memory among {names or 'its headings'}"
+    for place, measure in measures.items():
+        if measure.quantity not in {"time", "memory"}:
+            continue
+        unit = measure.unit or _unit_below(table, place) or (table.captions and unit_of(table.captions[0])) or None
+        if measure.quantity == "time" and unit not in SECONDS:
+            unit = declared.unit
+        if measure.quantity == "memory" and unit not in BYTES:
+            return {}, f"the memory in column {measure.name!r} has no unit; write it into the heading, as (MiB)"
+        if unit is None:
+            return {}, f"the times in column {measure.name!r} have no unit; give --unit s, ms or us"
+        columns[place] = replace(measure, unit=unit)
+    return columns, ""
+
+
+def _labels(table: RawTable, columns: Mapping[int, str | Measure]) -> dict[int, str]:
+    """Return the columns that no word explains but whose values repeat, as those of an axis do."""
+    return {
+        place: clean(heading)
+        for place, heading in enumerate(table.headings)
+        if place not in columns and heading and len({row.entries[place] for row in table.rows}) <= len(table.rows) / 2
+    }
+
+
+def _unit_below(table: RawTable, place: int) -> str | None:
+    """Return the unit that the entries of a column carry themselves."""
+    values = (parse_value(row.entries[place]) for row in table.rows)
+    return next((value.unit for value in values if value and value.unit), None)
+
+
+def _add_pivot(table: RawTable, columns: dict[int, str | Measure]) -> None:
+    """Take columns headed by numbers for a pivot over the axis that the caption names: `by context length`."""
+    caption = table.captions[0] if table.captions else ""
+    by = re.search(r"\bby\s+(.+)$|按(.+?)(?:分组|统计)?$", caption, re.IGNORECASE)
+    axis = axis_of(by[1] or by[2]) if by else None
+    for place, heading in enumerate(table.headings):
+        if place not in columns and parse_count(heading) is not None:
+            columns[place] = Measure(
+                name=f"{axis}={clean(heading)}" if axis else clean(heading),
+                quantity="time",
+                statistic="mean",
+                phase=None,
+                unit=None,
+            )
+
+
+def _described(table: RawTable) -> Defect | None:
+    """Return the defect of a table that pandas' describe() made: averages over unlike rows."""
+    names = [clean(row.entries[0]).casefold() for row in table.rows]
+    if not set(names) >= _DESCRIBED or len(names) != len(set(names)):
+        return None
+    row = table.rows[names.index("count")]
+    counts = [value.number for value in map(parse_value, row.entries[1:]) if value]
+    return Defect(
+        claim="describes_unlike_cells",
+        subject=f"the table at line {table.line}",
+        numbers=(("count", int(counts[0]) if counts else 0),),
+        sources=(f"line {table.line}",),
+    )
+
+
+def _no_comparison(table: RawTable, mine: list[Observation]) -> list[Defect]:
+    """Return the defect of a table that is called a comparison and has no column that compares."""
+    caption = table.captions[0] if table.captions else ""
+    compares = any(
+        isinstance(found := measure_of(heading), Measure) and found.quantity == "ratio" for heading in table.headings
+    )
+    phases = {one.phase for one in mine}
+    if compares or len(phases) < 2 or not re.search(r"\bvs\.?\b|comparison|对比", caption, re.IGNORECASE):
+        return []
+    return [
+        Defect(
+            claim="compares_nothing",
+            subject=f"the table at line {table.line}",
+            numbers=(("caption", caption),),
+            sources=(f"line {table.line}",),
+        )
+    ]
+
+
+def _said(meaning: str | Measure | None) -> tuple[str, ...]:
+    """Return the words of what a heading was taken for."""
+    if meaning is None:
+        return ("unused",)
+    if isinstance(meaning, str):
+        return (meaning,)
+    statistic = meaning.statistic if meaning.quantity == "time" else None
+    return tuple(word for word in (meaning.quantity, meaning.phase, statistic, meaning.unit) if word)

@@ -1,0 +1,133 @@
+"""What must be in order: parts below wholes, less work below more, and memory that runs out once and for all."""
+
+from collections.abc import Iterator
+
+from windtunnel.analysis.finding import Finding, Severity, Strength
+from windtunnel.analysis.observed import SIZE_FIELDS, Configuration, Observed, grouped
+from windtunnel.analysis.rules.commands import memory_command, step_command
+from windtunnel.analysis.rules.screening import cell, differ, has_outlier, pairs_of, sources, usable
+
+_WHOLES = (
+    ("forward", "forward_backward"),
+    ("backward", "forward_backward"),
+    ("forward", "step"),
+    ("forward_backward", "step"),
+    ("optimizer", "step"),
+    ("forward", "total"),
+    ("backward", "total"),
+)
+_WORK = ("context_length", "batch_size", "d_model", "num_layers")
+_NOTICEABLE = 0.05
+
+
+def judge_order(observed: Observed) -> Iterator[Finding]:
+    """Yield what is out of order, and where memory ends if that is in order."""
+    yield from _phases(observed)
+    yield from _work(observed)
+    yield from _memory(observed)
+
+
+def _phases(observed: Observed) -> Iterator[Finding]:
+    for part, whole in _WHOLES:
+        for whole_time, part_time in pairs_of(observed, whole, part):
+            is_noise = has_outlier(whole_time) or has_outlier(part_time) or not differ(part_time, whole_time, 0.0)
+            if part_time.mean > whole_time.mean and not is_noise:
+                yield Finding(
+                    kind="phases",
+                    claim="part_over_whole",
+                    subject=f"{cell(part_time)} in {cell(whole_time)}",
+                    numbers={
+                        "part": part,
+                        "whole": whole,
+                        "name": part_time.config.name,
+                        "part_seconds": part_time.mean,
+                        "whole_seconds": whole_time.mean,
+                    },
+                    evidence=sources([part_time, whole_time]),
+                    strength=Strength.MEASURED,
+                    severity=Severity.ERROR,
+                    advice="check_what_was_declared",
+                    command=step_command(part_time.config),
+                )
+
+
+def _work(observed: Observed) -> Iterator[Finding]:
+    """Yield the nearest pairs in which more work took noticeably less time."""
+    for group in grouped(usable(observed), *_WORK, *SIZE_FIELDS):
+        for one in group:
+            larger = [
+                other
+                for other in group
+                if _is_more(other.config, one.config) and other.mean < one.mean and differ(one, other, _NOTICEABLE)
+            ]
+            if larger:
+                other = min(larger, key=lambda found: found.mean)
+                yield Finding(
+                    kind="work",
+                    claim="more_work_less_time",
+                    subject=cell(one),
+                    numbers={
+                        "phase": one.phase,
+                        "less_name": one.config.name,
+                        "less_seconds": one.mean,
+                        "more_name": other.config.name,
+                        "more_seconds": other.mean,
+                    },
+                    evidence=sources([one, other]),
+                    strength=Strength.MEASURED,
+                    severity=Severity.WARNING,
+                    advice="mind_the_order",
+                    command=step_command(one.config, one.phase),
+                )
+
+
+def _memory(observed: Observed) -> Iterator[Finding]:
+    for phase in observed.phases():
+        times = [one for one in observed.times if one.phase == phase and one.state != "missing"]
+        failed = [one for one in times if one.state == "out of memory"]
+        broken = [
+            (one, other)
+            for one in failed
+            for other in times
+            if other.state == "ok" and one.series == other.series and _is_more(other.config, one.config, alone=True)
+        ]
+        for one, other in broken[:1]:
+            yield Finding(
+                kind="out_of_memory",
+                claim="memory_not_monotone",
+                subject=phase,
+                numbers={
+                    "phase": phase,
+                    "failed": one.config.name,
+                    "fits": other.config.name,
+                    "count": len(broken),
+                },
+                evidence=sources([one, other]),
+                strength=Strength.MEASURED,
+                severity=Severity.ERROR,
+                advice="fresh_process_each",
+                command=memory_command(one.config),
+            )
+        if failed and not broken:
+            yield Finding(
+                kind="out_of_memory",
+                claim="memory_ends",
+                subject=phase,
+                numbers={"phase": phase, "count": len(failed), "names": tuple(one.config.name for one in failed)},
+                evidence=sources(failed),
+                strength=Strength.MEASURED,
+                advice="capacity_decides",
+                command=memory_command(failed[0].config),
+            )
+
+
+def _is_more(a: Configuration, b: Configuration, *, alone: bool = False) -> bool:
+    """Whether `a` has at least the work of `b` in each respect and more in one, all else equal."""
+    sizes = [(getattr(a, name), getattr(b, name)) for name in _WORK]
+    if any((x is None) != (y is None) for x, y in sizes):
+        return False
+    known = [(x, y) for x, y in sizes if x is not None]
+    names = (*_WORK, *SIZE_FIELDS)
+    if alone and a.without(*names) != b.without(*names):
+        return False
+    return bool(known) and all(x >= y for x, y in known) and any(x > y for x, y in known)

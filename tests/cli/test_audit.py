@@ -1,0 +1,139 @@
+"""`windtunnel audit`: what it prints, when it ends with 1, what it says to a wrong request, commands that run."""
+
+import json
+import shlex
+from pathlib import Path
+
+import pytest
+
+from calling import CallCli
+from factory import CPU, compared, make_pair
+from ledgers import make_ledger
+from published import FOLDER, SEEDS, findings_of, markdown, seed_text
+from windtunnel.analysis.published.entries import Declared
+from windtunnel.records.looks import StoredLook
+from windtunnel.records.memory_ledger import MemoryLedger
+from windtunnel.records.store import StoredComparison
+from windtunnel.spec.sides import match_sides
+from windtunnel.spec.sweep import AnySweep
+
+
+def flat(text: str) -> str:
+    return " ".join(text.split())
+
+
+def test_it_says_what_was_understood_what_the_numbers_say_and_what_they_cannot_tell(cli: CallCli) -> None:
+    outcome = cli("audit", str(FOLDER / "seed-000.md"))
+
+    text = flat(outcome.out)
+    assert outcome.code == 0
+    assert "size 'lagre' has the shape of 'large'" in text
+    assert "forward_backward over forward is 3.32x (small) to 5.31x (2.7B) and rises with size at every step" in text
+    assert "one ratio for all cells of forward_backward over forward" in text
+    assert "not measured in this table" in text
+    assert "To test: windtunnel step --size xl --context 256 --mode forward_backward" in text
+
+
+def test_a_number_that_cannot_be_ends_with_1(cli: CallCli) -> None:
+    options = ("--gpu", "h100", "--precision", "fp32", "--batch", "4")
+
+    outcome = cli("audit", str(FOLDER / "seed-000.md"), *options)
+
+    assert outcome.code == 1
+    assert "forward of 2.7B would run at 96.3 TFLOP/s, above the 67.0 TFLOP/s" in flat(outcome.out)
+
+
+def test_as_json_each_finding_has_its_numbers_and_its_places(cli: CallCli) -> None:
+    outcome = cli("audit", str(FOLDER / "seed-001.md"), "--json")
+
+    said = json.loads(outcome.out)
+    assert said["facts"][0] == {"line": 1, "name": "batch_size", "value": "4"}
+    (ratio,) = [one for one in said["findings"] if one["kind"] == "ratio"]
+    assert ratio["numbers"]["low"] == pytest.approx(1.72, abs=5e-3)
+    assert "line 8, Forward (ms)" in ratio["evidence"]
+    assert ratio["text"].startswith("backward over forward is 1.72x")
+
+
+def test_what_could_not_be_read_stands_with_its_line(cli: CallCli, tmp_path: Path) -> None:
+    file = tmp_path / "t.md"
+    file.write_text(markdown(["size", "forward (ms)"], [["small", "10"], ["xl", "quick"]]), encoding="utf-8")
+
+    outcome = cli("audit", str(file))
+
+    assert outcome.code == 0
+    assert "4 forward (ms) is 'quick', which is no number" in flat(outcome.out)
+
+
+def test_marks_that_steer_a_terminal_do_not_pass(cli: CallCli, tmp_path: Path) -> None:
+    file = tmp_path / "t.md"
+    rows: list[list[object]] = [["\x1b[31m[bold]x[/bold]", "10 ± 1"], ["y", "10 ± 2"]]
+    file.write_text(markdown(["size", "forward (ms)"], rows), encoding="utf-8")
+
+    outcome = cli("audit", str(file))
+
+    assert outcome.code == 0
+    assert "\x1b" not in outcome.out
+    assert "[bold]x[/bold]" in flat(outcome.out)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "part"),
+    [
+        (("none.md",), "cannot read none.md"),
+        ((str(FOLDER / "seed-000.md"), "--gpu", "h1000"), "unknown GPU 'h1000'"),
+        ((str(FOLDER / "seed-000.md"), "--precision", "fp33"), "unknown precision 'fp33'"),
+        ((str(FOLDER / "seed-000.md"), "--unit", "h"), "unknown unit 'h'"),
+        ((str(FOLDER / "seed-000.md"), "--lang", "fr"), "unknown language 'fr'"),
+    ],
+)
+def test_a_wrong_request_ends_with_2(cli: CallCli, arguments: tuple[str, ...], part: str) -> None:
+    outcome = cli("audit", *arguments)
+
+    assert outcome.code == 2
+    assert part in outcome.err
+
+
+def test_times_without_a_unit_are_asked_for(cli: CallCli, tmp_path: Path) -> None:
+    file = tmp_path / "t.csv"
+    file.write_text("size,forward,backward\nsmall,10,20\n", encoding="utf-8")
+
+    refused, read = cli("audit", str(file)), cli("audit", str(file), "--unit", "ms")
+
+    assert refused.code == 2
+    assert "give --unit s, ms or us" in refused.err
+    assert read.code == 0
+
+
+def _commands() -> list[str]:
+    declared = Declared(unit="ms", steps=10, batch_size=4, gpu="h100", precision="fp32")
+    texts = [*(seed_text(name) for name in SEEDS), seed_text("seed-000").replace("| 768 |", "| nan |")]
+    texts.append(markdown(["size", "compile", "forward (ms)"], [["small", "True", 10], ["medium", "True", 20]]))
+    texts.append(markdown(["size", "step time (ms)", "communication (ms)"], [["small", 100, 50]]))
+    found = [one for text in texts for one in (*findings_of(text, Declared(unit="ms")), *findings_of(text, declared))]
+    return sorted({one.command for one in found if one.command})
+
+
+@pytest.mark.parametrize("command", _commands())
+def test_each_command_that_a_finding_names_is_one(
+    cli: CallCli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, command: str
+) -> None:
+    asked: list[AnySweep] = []
+
+    def compare(a: AnySweep, b: AnySweep, **_: object) -> tuple[StoredComparison, ...]:
+        asked.append(a)
+        return compared(*(make_pair(*pair) for pair in match_sides(a, b, "cpu")))
+
+    def look(sweep: AnySweep, **_: object) -> tuple[StoredLook[MemoryLedger], ...]:
+        asked.append(sweep)
+        return (StoredLook(key="", look=make_ledger(), environment=CPU),)
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("windtunnel.cli.compare.compare_sweeps", compare)
+    monkeypatch.setattr("windtunnel.cli.memory.look_at_cells", look)
+    for name in ("step", "attention"):
+        monkeypatch.setattr(f"windtunnel.cli.{name}.run_and_report", lambda sweep, **_: asked.append(sweep))
+
+    outcome = cli(*shlex.split(command)[1:])
+
+    assert outcome.code == 0, outcome.err
+    assert all(sweep.expand("cpu") for sweep in asked)

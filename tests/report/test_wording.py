@@ -1,0 +1,46 @@
+"""Every claim, reading and piece of advice that a rule may use has its text, and every text is used."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+import windtunnel.analysis
+from published import SEEDS, findings_of, seed_text
+from windtunnel.analysis.published.entries import Declared
+from windtunnel.errors import SpecError
+from windtunnel.report.wording import advice, ruled_out, sentence, texts_of
+
+_RULES = Path(windtunnel.analysis.__file__).parent
+_SOURCE = "\n".join(
+    file.read_text(encoding="utf-8") for folder in ("rules", "published") for file in (_RULES / folder).glob("*.py")
+)
+TEXTS = texts_of("en")
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"), [(kind, name) for kind in ("claims", "readings", "advice") for name in TEXTS[kind]]
+)
+def test_every_text_is_used_by_a_rule(kind: str, name: str) -> None:
+    stems = {name, name.removesuffix("_without_n")}
+
+    assert any(f'"{stem}"' in _SOURCE for stem in stems)
+
+
+@pytest.mark.parametrize("name", SEEDS)
+def test_every_finding_of_a_seed_becomes_text(name: str) -> None:
+    for one in findings_of(seed_text(name), Declared(unit="ms", steps=10, batch_size=4, gpu="h100", precision="fp32")):
+        texts = (sentence(one, TEXTS), *ruled_out(one, TEXTS), advice(one, TEXTS) or "")
+        assert not any(re.search(r"[{}]", text) for text in texts)
+
+
+def test_no_text_asserts_a_cause() -> None:
+    """A cause needs its own measurement, which no published table holds."""
+    words = r"\b(because|due to|caused by|owing to|thanks to|leads to|explains why)\b"
+
+    assert not [text for kind in TEXTS.values() for text in kind.values() if re.search(words, text)]
+
+
+def test_an_unknown_language_is_refused() -> None:
+    with pytest.raises(SpecError, match="unknown language 'fr'; known: en"):
+        texts_of("fr")
