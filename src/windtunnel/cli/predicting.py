@@ -174,14 +174,13 @@ def _outcome(one: Prediction) -> tuple[str, ...]:
         least = f"> {units.memory(one.cost.floor_bytes)}" if one.cost else units.NOT_KNOWN
         return (units.NOT_KNOWN, least, "", *[units.NOT_KNOWN] * 3)
     moved = sum(phase.bytes_moved for phase in one.time.phases.values())
-    slowest = max(one.time.phases.values(), key=lambda phase: phase.seconds or 0.0)
     return (
         units.memory(moved),
         units.memory(one.memory.peak_bytes),
         one.memory.peak_phase,
         one.fit.value if one.fit else units.NOT_KNOWN,
         units.duration(one.time.seconds),
-        slowest.bound.value if slowest.bound else units.NOT_KNOWN,
+        one.time.bound.value if one.time.bound else units.NOT_KNOWN,
     )
 
 

@@ -28,6 +28,7 @@ from windtunnel.report.sections.method import method
 from windtunnel.report.sections.noise import noise
 from windtunnel.report.sections.overview import overview
 from windtunnel.report.sections.phases import phases
+from windtunnel.report.sections.predictions import predictions, predictions_by_phase
 from windtunnel.report.sections.processes import processes
 from windtunnel.report.sections.ratio import ratio
 from windtunnel.report.sections.sizes import sizes
@@ -42,12 +43,14 @@ SECTIONS: tuple[Callable[[Scope], Section | None], ...] = (
     ratio,
     phases,
     ledger,
+    predictions,
     memory_ledger,
     cold,
     sizes,
     failures,
     warnings,
     noise,
+    predictions_by_phase,
     conditions,
     method,
     machine,
@@ -62,6 +65,7 @@ ATTENTION_SECTIONS: tuple[Callable[[Scope], Section | None], ...] = (
     attention_results,
     rates,
     memory,
+    predictions,
     frontier,
     errors,
     kernels,
@@ -72,6 +76,7 @@ ATTENTION_SECTIONS: tuple[Callable[[Scope], Section | None], ...] = (
     noise,
     backends_by_phase,
     every_error,
+    predictions_by_phase,
     conditions,
     method,
     machine,
