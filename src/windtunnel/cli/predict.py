@@ -1,21 +1,24 @@
 """`windtunnel predict`: what a cell must cost, hold and take, without a GPU and without torch."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.console import Console
+from rich.markup import escape
 
 from windtunnel.cli.console import make_console
 from windtunnel.cli.flags import CELL_FLAGS, COUNT_FLAGS, takes_flags
-from windtunnel.cli.predicting import as_json, print_many, print_one
+from windtunnel.cli.predicting import as_json, print_many, print_one, words_of
 from windtunnel.cost.devices import ALIASES, peaks_of
 from windtunnel.cost.layout import LAYOUTS, make_layout
-from windtunnel.cost.prediction import Target, predict, target_named
+from windtunnel.cost.prediction import Prediction, Target, predict, target_named
 from windtunnel.cost.program import OPTIMIZER_STATES
 from windtunnel.errors import SpecError, unknown_name
+from windtunnel.spec.own_model import OwnModel
 from windtunnel.spec.quantities import parse_memory
 from windtunnel.spec.sweep import make_sweep
 
@@ -86,6 +89,8 @@ def command(
     windtunnel predict --size small,medium,large --attention eager,flash-triton --context 512,2048 --memory 24GiB
 
     windtunnel predict --size 8B --precision bf16-pure --mode train_step --parallel fsdp --world-size 8
+
+    windtunnel predict --model my_package.my_module:make_model --vocab 50257 --context 1024 --memory 24GiB
     """
     if optimizer not in OPTIMIZER_STATES:
         raise SpecError(unknown_name("optimizer", optimizer, OPTIMIZER_STATES))
@@ -94,12 +99,39 @@ def command(
     sweep = make_sweep({"mode": ["train_step"], **fields})
     tasks = sweep.expand("cuda:0")
     predictions = [predict(task.cell, target, layout=layout, optimizer=optimizer) for task in tasks]
+    if any(isinstance(one.cell.model, OwnModel) for one in predictions):
+        predictions = _counted(predictions, target, optimizer)
     if json_:
         typer.echo(json.dumps([as_json(one, target) for one in predictions], indent=2))
     elif len(predictions) == 1:
         print_one(predictions[0], target, make_console())
     else:
         print_many(predictions, target, make_console())
+
+
+def _counted(predictions: Sequence[Prediction], target: Target, optimizer: str) -> list[Prediction]:
+    """Have models of the user's own counted, each cell in a process of its own.
+
+    Raises:
+        SpecError: Such a model cannot be made, or not with what was asked for.
+    """
+    from windtunnel.bench.counting import count_step  # only now: most predictions start no process
+    from windtunnel.cost.counted import predict_counted
+
+    if optimizer != "adamw":
+        raise SpecError(f"optimizer {optimizer!r} is not counted of a model of your own; leave --optimizer out")
+    found: list[Prediction] = []
+    with Console(stderr=True).status("counting") as status:
+        for one in predictions:
+            if not isinstance(one.cell.model, OwnModel):
+                found.append(one)
+                continue
+            status.update(escape(f"counting {' · '.join(filter(None, words_of(one.cell)))}"))
+            counted = count_step(one.cell)
+            if counted.fault:
+                raise SpecError(counted.fault)
+            found.append(predict_counted(one, target, counted))
+    return found
 
 
 def _target(device_name: str | None, memory: str | None, calibration: Path | None) -> Target:
