@@ -15,6 +15,7 @@ from windtunnel.report.sections.attention.memory import memory
 from windtunnel.report.sections.attention.rates import rates
 from windtunnel.report.sections.attention.results import results as attention_results
 from windtunnel.report.sections.charts import charts
+from windtunnel.report.sections.checkpoints import checkpoints
 from windtunnel.report.sections.cold import cold
 from windtunnel.report.sections.compare import compare
 from windtunnel.report.sections.conditions import conditions
@@ -38,6 +39,7 @@ SECTIONS: tuple[Callable[[Scope], Section | None], ...] = (
     overview,
     charts,
     compare,
+    checkpoints,
     grid,
     processes,
     ratio,

@@ -97,7 +97,7 @@ def search_checkpoints(
     Raises:
         SpecError: The cell is attention alone, or has no backward.
     """
-    model = _model_of(cell)
+    model = searchable_model(cell)
     search = _Search(cell, model, predict, measure)
     predicted_best = search.begin()
     search.descend()
@@ -189,7 +189,12 @@ class _Search:
             self._measured.update(self._measure(missing))
 
 
-def _model_of(cell: Cell) -> ModelSpec:
+def searchable_model(cell: Cell) -> ModelSpec:
+    """Return the model of a cell whose checkpointing can be searched.
+
+    Raises:
+        SpecError: The cell is attention alone or of the user's own code, or has no backward.
+    """
     if not isinstance(cell.model, ModelSpec):
         raise SpecError("attention alone has no blocks to compute again: search the checkpointing of a whole model")
     if cell.workload == "forward":
