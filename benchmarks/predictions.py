@@ -49,7 +49,7 @@ def main(stores: Sequence[Path]) -> None:
 def _of_store(store: Path) -> Sequence[Beside]:
     rows = [row for row in load_results(store) if row.cell.device != "cpu" and row.plan.purpose != "fit"]
     found = predictions_of(rows, most_cells=ALL_CELLS)
-    print(f"{store}: rates from the {found.source}")
+    print(f"{store}: rates from the {found.source}" if found.source else f"{store}: no cell, or rates not known")
     return found.beside
 
 

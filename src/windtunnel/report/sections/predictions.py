@@ -63,9 +63,11 @@ def _between(errors: Sequence[float]) -> str:
 def _time_text(scope: Scope, beside: Sequence[Beside]) -> str:
     """Say how near the times are, apart for steps that the device bounds: those that the host bounds vary with it."""
     known = [one for one in beside if one.step.ratio is not None]
+    if any(one.row.cell.device == "cpu" for one in known):
+        return _kind_text(scope, "on a CPU, where launches and work do not overlap as predicted,", known)
     kinds = {
-        "the device bounds": [one for one in known if one.is_device_bound],
-        "the host bounds, in part or whole": [one for one in known if not one.is_device_bound],
+        "that by prediction the device bounds,": [one for one in known if one.is_device_bound],
+        "that by prediction the host bounds, in part or whole,": [one for one in known if not one.is_device_bound],
     }
     return " ".join(_kind_text(scope, name, these) for name, these in kinds.items() if these)
 
@@ -77,7 +79,7 @@ def _kind_text(scope: Scope, name: str, beside: Sequence[Beside]) -> str:
     taken = span(ends) if ratio(ends[0]) != ratio(ends[1]) else ratio(ends[0])
     where = counted(len(beside), "step")
     return (
-        f"Of {where} that by prediction {name}, the predicted time is {taken} of the measured one; the worst is "
+        f"Of {where} {name} the predicted time is {taken} of the measured one; the worst is "
         f"{ratio(ratios[worst])}: {scope.label(worst.row)}."
     )
 
