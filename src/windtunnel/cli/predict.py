@@ -11,11 +11,12 @@ from rich.console import Console
 from rich.markup import escape
 
 from windtunnel.cli.console import make_console
-from windtunnel.cli.flags import CELL_FLAGS, COUNT_FLAGS, takes_flags
+from windtunnel.cli.flags import COUNT_FLAGS, TRAINING_FLAGS, takes_flags
 from windtunnel.cli.predicting import as_json, print_many, print_one, words_of
+from windtunnel.cost.alternatives import alternatives
 from windtunnel.cost.devices import ALIASES, peaks_of
 from windtunnel.cost.layout import LAYOUTS, make_layout
-from windtunnel.cost.prediction import Prediction, Target, predict, target_named
+from windtunnel.cost.prediction import Fit, Prediction, Target, predict, target_named
 from windtunnel.cost.program import OPTIMIZER_STATES
 from windtunnel.errors import SpecError, unknown_name
 from windtunnel.spec.own_model import OwnModel
@@ -28,7 +29,7 @@ _IDLE = (*COUNT_FLAGS, "warmup", "seed")
 _WHERE = "On what"
 
 
-@takes_flags({name: flag for name, flag in CELL_FLAGS.items() if name not in _IDLE})
+@takes_flags({name: flag for name, flag in TRAINING_FLAGS.items() if name not in _IDLE})
 def command(
     fields: dict[str, Any],
     device_name: Annotated[
@@ -45,7 +46,7 @@ def command(
         str | None,
         typer.Option(
             "--memory",
-            metavar="SIZE",
+            metavar="BYTES",
             rich_help_panel=_WHERE,
             help="Its capacity, as 80GiB or 24GB. [dim]default: by its name[/]",
         ),
@@ -104,7 +105,11 @@ def command(
     if json_:
         typer.echo(json.dumps([as_json(one, target) for one in predictions], indent=2))
     elif len(predictions) == 1:
-        print_one(predictions[0], target, make_console())
+        (one,) = predictions
+        others = None
+        if one.fit in {Fit.NO, Fit.CLOSE}:
+            others = alternatives(one.cell, target, layout=layout, optimizer=optimizer)
+        print_one(one, target, make_console(), others=others)
     else:
         print_many(predictions, target, make_console())
 

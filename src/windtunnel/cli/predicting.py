@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from windtunnel import units
+from windtunnel.cost.alternatives import Alternative
 from windtunnel.cost.counted import EVERYTHING_ELSE
 from windtunnel.cost.prediction import CONTEXT_BYTES, Fit, Prediction, Target
 from windtunnel.cost.step import Cost
@@ -23,8 +24,10 @@ _FITS = {
 }
 
 
-def print_one(prediction: Prediction, target: Target, console: Console) -> None:
-    """Print everything that is predicted of one cell."""
+def print_one(
+    prediction: Prediction, target: Target, console: Console, *, others: Sequence[Alternative] | None = None
+) -> None:
+    """Print everything that is predicted of one cell, with what would fit in its place where that was looked for."""
     cell, parts = prediction.cell, words_of(prediction.cell)
     console.print(
         f"[bold]{escape(' · '.join(filter(None, parts)))}[/] on {_target_text(target)}", highlight=False, soft_wrap=True
@@ -40,6 +43,8 @@ def print_one(prediction: Prediction, target: Target, console: Console) -> None:
     if prediction.unknown:
         console.print(escape(prediction.unknown), highlight=False, soft_wrap=True)
     console.print(_fit_text(prediction, target), highlight=False, soft_wrap=True)
+    if others is not None:
+        console.print(_alternatives_text(others), highlight=False, soft_wrap=True)
     if text := _saved_text(prediction):
         console.print(text, highlight=False, soft_wrap=True)
     if prediction.wire:
@@ -50,8 +55,8 @@ def print_one(prediction: Prediction, target: Target, console: Console) -> None:
             highlight=False,
             soft_wrap=True,
         )
-    if target.ceilings and prediction.time is not None:
-        console.print(f"Rates: {target.ceilings.source}.", style="dim", highlight=False, soft_wrap=True)
+    if prediction.time is not None:
+        _print_rates(target, console)
 
 
 def words_of(cell: Cell) -> tuple[str, ...]:
@@ -134,6 +139,33 @@ def _fit_text(prediction: Prediction, target: Target) -> str:
         return f"{peak}. Whether it fits is not known: name a device of the table, or give --memory."
     capacity = units.memory(target.memory_bytes)
     return f"{peak}; with {units.memory(CONTEXT_BYTES)} of the driver it {_FITS[prediction.fit]} in {capacity}."
+
+
+_FLAGS = {"attention": "--attention", "checkpoint": "--checkpoint", "batch_size": "--batch"}
+
+
+def _alternatives_text(others: Sequence[Alternative]) -> str:
+    if not others:
+        return (
+            "Neither fused attention nor checkpointing nor a smaller batch would make it fit: try a smaller --size or "
+            "--context, or spread it with --parallel fsdp --world-size N."
+        )
+    said = [
+        f"{' '.join(f'{_FLAGS[field]} {value}' for field, value in other.changes.items())} "
+        f"(peak {units.memory(other.peak_bytes)})"
+        for other in others
+    ]
+    return f"It would fit with {', or '.join(said)}."
+
+
+def _print_rates(target: Target, console: Console) -> None:
+    said = (
+        f"Rates: {target.ceilings.source}."
+        if target.ceilings
+        else "No time is predicted: the rates of this device are not known here; give --calibration STORE of one that "
+        "windtunnel calibrate measured, or --device-name of a GPU of the table."
+    )
+    console.print(said, style="dim", highlight=False, soft_wrap=True)
 
 
 def _saved_text(prediction: Prediction) -> str:
@@ -254,8 +286,8 @@ def print_many(predictions: Sequence[Prediction], target: Target, console: Conso
         is_counted = any(one.unknown == reason and one.memory is not None for one in predictions)
         said = escape(reason) if is_counted else f"not predicted: {escape(reason)}"
         console.print(said, style="dim", highlight=False, soft_wrap=True)
-    if target.ceilings and any(one.time is not None for one in predictions):
-        console.print(f"Rates: {target.ceilings.source}.", style="dim", highlight=False, soft_wrap=True)
+    if any(one.time is not None for one in predictions):
+        _print_rates(target, console)
 
 
 def _table(title: str, first: str) -> Table:
