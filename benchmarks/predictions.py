@@ -1,100 +1,78 @@
 """How near predictions come: each cell of a store beside what was predicted of it, memory and time with signed errors.
 
-Run with `python benchmarks/predictions.py STORE`, of a CUDA machine; prints two tables and the worst cases. Times are
-predicted from the latest calibration of the machine in the store, or from its datasheet where there is none.
+Run with `python benchmarks/predictions.py STORE [STORE ...]`, of one CUDA machine; prints tables and the worst cases.
+Times are predicted from the latest calibration of the machine in each store, or from its datasheet where there is none.
 """
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from windtunnel import units
-from windtunnel.analysis.results import Row, load_results
-from windtunnel.cost.devices import peaks_of
-from windtunnel.cost.prediction import Prediction, Target, predict, target_named
-from windtunnel.records.ceilings import calibrated_ceilings
-from windtunnel.statistics.summary import summarize
+from windtunnel.analysis.predictions import Beside, Compared, predictions_of
+from windtunnel.analysis.results import load_results
 
 MEMORY_GOAL = 0.05
 TIME_GOAL = 0.25
-
-DEVICE_SHARE = 1.5
-"""A step counts as GPU-bound where its device is predicted to work so much longer than its host launches."""
+ALL_CELLS = 1_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
-    """One quantity of one cell: what was predicted, and what was measured."""
+    """One quantity of one cell."""
 
     label: str
-    predicted: float
-    measured: float
+    pair: Compared
+    error: float
     note: str = ""
 
-    @property
-    def error(self) -> float:
-        """By how much the prediction is too high, as a share of the measured."""
-        return self.predicted / self.measured - 1
 
-
-def main(store: Path) -> None:
+def main(stores: Sequence[Path]) -> None:
     """Print the tables."""
-    rows = [row for row in load_results(store) if row.is_ok and row.cell.device != "cpu"]
-    predicted = [(row, predict(row.cell, _target(row))) for row in rows]
-    known = [(row, one) for row, one in predicted if one.memory is not None]
-    left = len(predicted) - len(known)
-    print(f"{len(known)} cells of {store}; {left} without a closed form; those of a CPU and failures are left out")
-    _print("Peak memory", [_memory(*pair) for pair in known], units.memory, MEMORY_GOAL)
-    times = [line for pair in known for line in _times(*pair)]
-    bound_by_gpu = [line for line in times if not line.note]
-    _print("Time of a step that the GPU bounds", bound_by_gpu, units.duration, TIME_GOAL)
-    _print("Time of a step that the host bounds, in part or whole", [x for x in times if x.note], units.duration, None)
-
-
-def _target(row: Row) -> Target:
-    environment = row.environment
-    peaks = peaks_of(environment.device_name)
-    ceilings = calibrated_ceilings(row.calibration, peaks) if row.calibration else None
-    return target_named(environment.device_name, memory_bytes=environment.device_memory_bytes, ceilings=ceilings)
-
-
-def _memory(row: Row, one: Prediction) -> Line:
-    assert one.memory is not None
-    memory = row.record.memory
-    assert memory is not None
-    assert memory.peak_bytes is not None
-    return Line(
-        label=row.record.task.cell_label(),
-        predicted=one.memory.peak_bytes,
-        measured=memory.peak_bytes,
-        note=one.memory.peak_phase,
+    beside = [one for store in stores for one in _of_store(store)]
+    known = [one for one in beside if not one.unknown]
+    print(
+        f"{len(known)} cells; {len(beside) - len(known)} without a closed form; those of a CPU and failures but for "
+        "memory are left out"
     )
+    _print("Peak memory", _lines(known, lambda one: one.peak, lambda one: ""), units.memory, MEMORY_GOAL)
+    for title, is_bound, goal in (
+        ("Time of a step that the GPU bounds", True, TIME_GOAL),
+        ("Time of a step that the host bounds, in part or whole", False, None),
+    ):
+        these = [one for one in known if one.is_device_bound is is_bound]
+        _print(title, _lines(these, lambda one: one.step, _bound), units.duration, goal)
+    _print_fits(known)
 
 
-def _times(row: Row, one: Prediction) -> Iterable[Line]:
-    """Yield the time of the whole step, if it is known and the cell was not cold."""
-    assert one.time is not None
-    if one.time.seconds is None or row.record.task.plan.is_cold:
-        return
-    series = row.record.whole_series()
-    assert series is not None
-    device = sum(phase.device_seconds or 0.0 for phase in one.time.phases.values())
-    launch = sum(phase.launch_seconds or 0.0 for phase in one.time.phases.values())
-    yield Line(
-        label=row.record.task.cell_label(),
-        predicted=one.time.seconds,
-        measured=summarize(series.nanoseconds).median,
-        note="" if device >= DEVICE_SHARE * launch else f"device {device / launch:.2f} of host",
-    )
+def _of_store(store: Path) -> Sequence[Beside]:
+    rows = [row for row in load_results(store) if row.cell.device != "cpu" and row.plan.purpose != "fit"]
+    found = predictions_of(rows, most_cells=ALL_CELLS)
+    print(f"{store}: rates from the {found.source}" if found.source else f"{store}: no cell, or rates not known")
+    return found.beside
 
 
-def _print(title: str, lines: Sequence[Line], text: object, goal: float | None) -> None:
-    assert callable(text)
+def _bound(one: Beside) -> str:
+    return one.bound.value if one.bound else ""
+
+
+def _lines(
+    beside: Sequence[Beside], pair_of: Callable[[Beside], Compared], note_of: Callable[[Beside], str]
+) -> Sequence[Line]:
+    found: list[Line] = []
+    for one in beside:
+        pair = pair_of(one)
+        if pair.error is not None:
+            found.append(Line(label=one.row.record.task.cell_label(), pair=pair, error=pair.error, note=note_of(one)))
+    return found
+
+
+def _print(title: str, lines: Sequence[Line], text: Callable[[float | None], str], goal: float | None) -> None:
     print(f"\n{title}")
     for line in lines:
         print(
-            f"  {line.label:90} measured {text(line.measured):>10}  predicted {text(line.predicted):>10}  "
+            f"  {line.label:90} measured {text(line.pair.measured):>10}  predicted {text(line.pair.predicted):>10}  "
             f"{units.change(line.error):>8}  {line.note}"
         )
     if not lines:
@@ -109,5 +87,16 @@ def _print(title: str, lines: Sequence[Line], text: object, goal: float | None) 
         )
 
 
+def _print_fits(beside: Sequence[Beside]) -> None:
+    """Print each cell of which it was predicted wrongly whether it fits."""
+    wrong = [one for one in beside if one.fit is not None and one.fit.value != ("yes" if one.row.is_ok else "no")]
+    ended = sum(not one.row.is_ok for one in beside)
+    print(f"\nOut of memory: {ended} of {len(beside)} cells; predicted otherwise, or too near to tell: {len(wrong)}")
+    for one in wrong:
+        print(f"  {one.row.record.task.cell_label():90} {one.row.record.status.value}, predicted to fit: {one.fit}")
+
+
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    if len(sys.argv) < 2:
+        sys.exit(__doc__)
+    main([Path(name) for name in sys.argv[1:]])

@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 
 from factory import make_task
-from windtunnel.bench.counting import Counted, count_flops
+from windtunnel.bench.counting import count_step
+from windtunnel.cost.memory import predict_memory
+from windtunnel.cost.parameters import parameter_count
 from windtunnel.cost.step import cost_of
 from windtunnel.spec.cell import Cell
 from windtunnel.spec.model import ModelSpec
@@ -90,14 +92,26 @@ def cell_of(name: str, workload: str) -> Cell:
     ],
 )
 def test_the_products_of_each_phase_are_counted_as_in_the_closed_forms(name: str, workload: str, flops: dict[str, int]):
-    assert count_flops(cell_of(name, workload)) == Counted(flops=flops)
+    assert count_step(cell_of(name, workload)).flops == flops
 
 
 def test_of_the_reference_model_the_counter_finds_what_the_closed_form_says():
     own = cell_of("reference", "train_step")
     cell = own.model_copy(update={"model": ModelSpec(vocab_size=7, **SHAPE)})
 
-    assert count_flops(own).flops == cost_of(cell).flops
+    assert count_step(own).flops == cost_of(cell).flops
+
+
+def test_the_memory_of_the_reference_model_is_that_of_the_closed_form_but_for_its_norms():
+    own = cell_of("reference", "train_step").model_copy(update={"context_length": 64})
+    cell = own.model_copy(update={"model": ModelSpec(vocab_size=7, **SHAPE), "attention": "sdpa"})
+
+    counted, predicted = count_step(own), predict_memory(cell)
+
+    assert counted.parameters == parameter_count(cell.model)
+    assert list(counted.held) == list(predicted.phases)
+    assert counted.held["backward"] == pytest.approx(predicted.phases["backward"], rel=0.35)
+    assert counted.held["optimizer"] == pytest.approx(predicted.phases["optimizer"], rel=0.1)
 
 
 @pytest.mark.parametrize(
@@ -108,7 +122,7 @@ def test_of_the_reference_model_the_counter_finds_what_the_closed_form_says():
     ],
 )
 def test_where_they_cannot_be_counted_a_warning_says_why(name: str, reason: str):
-    counted = count_flops(cell_of(name, "forward"))
+    counted = count_step(cell_of(name, "forward"))
 
     assert counted.flops == {}
     assert counted.warning.startswith(f"the FLOPs of model 'own_flops:{name}' are not known: {reason}")

@@ -13,7 +13,7 @@ from factory import make_task
 from windtunnel.analysis.kernels import expected
 from windtunnel.bench import cell as cell_module
 from windtunnel.bench.cell import measure_cell
-from windtunnel.bench.counting import Counted
+from windtunnel.cost.counted import Counted
 from windtunnel.records.record import Record, Status, record_from_json, record_to_json
 from windtunnel.spec.own_model import OwnModel
 from windtunnel.spec.tables import STEP_WORKLOADS
@@ -47,7 +47,7 @@ def measure(monkeypatch: pytest.MonkeyPatch) -> Measure:
         module = ModuleType("own_models")
         module.make = factory
         monkeypatch.setitem(sys.modules, "own_models", module)
-        monkeypatch.setattr(cell_module, "count_flops", lambda cell: COUNTED)
+        monkeypatch.setattr(cell_module, "count_step", lambda cell: COUNTED)
         size = OwnModel(factory="own_models:make", vocab_size=7)
         task = make_task(**{"size": size, "context_length": 5, "warmup": 1, "steps": 2} | fields)
         record, _ = measure_cell(task, process=1, is_first_in_process=True, on_stage=lambda stage: None)

@@ -140,14 +140,57 @@ def test_what_has_no_closed_form_says_so(cli: CallCli) -> None:
     assert (one.code, many.code) == (0, 0)
 
 
-def test_a_model_of_ones_own_says_that_nothing_is_known_of_it(cli: CallCli) -> None:
-    one = cli("predict", "--model", "mine:make", "--mode", "train_step")
-    laid_out = cli("predict", "--model", "mine:make", "--mode", "train_step", "--parallel", "fsdp", "--world-size", "2")
+OWN = """
+from torch import nn
 
-    assert one.code == 0, one.err
-    assert "model 'mine:make' has no closed form" in one.out
-    assert laid_out.code == 2
-    assert "not known of one of your own" in laid_out.err
+
+class Lines(nn.Module):
+    def __init__(self, vocab_size):
+        super().__init__()
+        self.embedding = nn.Embedding(vocab_size, 4)
+        self.head = nn.Linear(4, vocab_size)
+
+    def forward(self, tokens):
+        return self.head(self.embedding(tokens))
+"""
+
+
+@pytest.fixture
+def own_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "own_predicted.py").write_text(OWN)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=":")
+
+
+@pytest.mark.usefixtures("own_code")
+def test_a_model_of_ones_own_is_counted_and_says_so(cli: CallCli) -> None:
+    outcome = cli("predict", "--model", "own_predicted:Lines", "--vocab", "7", "--context", "5", "--json")
+
+    (found,) = json.loads(outcome.out)
+    assert outcome.code == 0, outcome.err
+    assert found["by"] == "counter"
+    assert found["parameters"] == 7 * 4 + 4 * 7 + 7
+    assert found["flops"]["forward"] == 2 * (4 * 5) * (4 * 7)
+    assert found["memory"]["phases"]["backward"] > 4 * 4 * found["parameters"]
+    assert found["seconds"] is None
+    assert "is counted, not by formula" in found["unknown"]
+
+
+@pytest.mark.usefixtures("own_code")
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (("--model", "own_predicted:nothing"), "module 'own_predicted' has no attribute 'nothing'"),
+        (("--model", "own_predicted:Lines", "--optimizer", "sgd"), "optimizer 'sgd' is not counted"),
+        (("--model", "mine:make", "--parallel", "fsdp", "--world-size", "2"), "not known of one of your own"),
+    ],
+)
+def test_what_cannot_be_counted_of_a_model_of_ones_own_is_refused(
+    cli: CallCli, flags: tuple[str, ...], said: str
+) -> None:
+    outcome = cli("predict", *flags)
+
+    assert outcome.code == 2
+    assert said in outcome.err
 
 
 @pytest.mark.parametrize("flags", [("--checkpoint", "every:4"), ("--activation", "gelu"), ("--tied",)])

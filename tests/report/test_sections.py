@@ -34,7 +34,14 @@ def test_a_title_of_the_users_own_is_kept(grid: Results):
 def test_a_section_with_nothing_to_say_is_left_out(report_of: Build):
     document = report_of(make_record(make_task(device="cuda:0")))
 
-    assert headings_of(document) == ["Overview", "Charts", "Complete results", "Method", "Machine"]
+    assert headings_of(document) == [
+        "Overview",
+        "Charts",
+        "Complete results",
+        "Predicted beside measured",
+        "Method",
+        "Machine",
+    ]
 
 
 def test_the_overview_says_what_was_asked_in_the_sweeps_own_words(document: Document):

@@ -82,6 +82,12 @@ class Row:
         """A number to order sizes by: the parameters; 0 where nobody could count them."""
         return self.record.parameters or 0
 
+    @property
+    def peak_bytes(self) -> int | None:
+        """The most bytes that a process held at any one time; None where that is not known."""
+        memories = [stored.record.memory for stored in self.processes]
+        return max((one.peak_bytes for one in memories if one and one.peak_bytes is not None), default=None)
+
     @cached_property
     def conditions(self) -> tuple[Conditions, ...]:
         """What the sensors said of each process that has telemetry of its timed steps."""

@@ -12,7 +12,7 @@ from windtunnel.bench.batching import LOOK_STEPS, NOT_BATCHED, runs_needed, warn
 from windtunnel.bench.build import build_workload
 from windtunnel.bench.cache import CacheFlush
 from windtunnel.bench.clock import Clock, StepTimes, make_clock
-from windtunnel.bench.counting import count_flops
+from windtunnel.bench.counting import count_step
 from windtunnel.bench.failing import explain_error
 from windtunnel.bench.inspection import Findings, Inspection, Look, Sampled
 from windtunnel.bench.loop import StepError, no_garbage_collection, run_steps, to_samples
@@ -199,13 +199,13 @@ class _Attempt:
         if self.with_probes:
             self._inspect(workload, clock)
             if isinstance(cell.model, OwnModel):
-                self._count_flops(cell)
+                self._count_step(cell)
         return Status.OK, None
 
-    def _count_flops(self, cell: Cell) -> None:
+    def _count_step(self, cell: Cell) -> None:
         """Count what no formula knows; after the samples, as it takes the host's time."""
         with self.stage("probe"):
-            counted = count_flops(cell)
+            counted = count_step(cell)
         self.flops = counted.flops
         if counted.warning:
             self.warnings.append(counted.warning)

@@ -1,19 +1,20 @@
 """`windtunnel memory --checkpoint-search`: which checkpointing holds the least, and which is the fastest that fits."""
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import typer
 
-from windtunnel.analysis.memory_ledger import LedgerView
-from windtunnel.analysis.results import Row, load_results
+from windtunnel.analysis.checkpoints import AskedSearch, measured_of, peak_of_ledger
+from windtunnel.analysis.results import load_results
 from windtunnel.cli import EXIT_INTERRUPTED, EXIT_NO
 from windtunnel.cli.console import make_console
 from windtunnel.cli.progress import Display
 from windtunnel.errors import SpecError
 from windtunnel.records.environment import Environment
-from windtunnel.records.store import open_store
+from windtunnel.records.store import Run, open_store
 from windtunnel.report.document import Document
 from windtunnel.report.sections.checkpoints import checkpoints_section
 from windtunnel.report.terminal import render_terminal
@@ -21,7 +22,7 @@ from windtunnel.report.write import write_report
 from windtunnel.spec.cell import Cell
 from windtunnel.spec.quantities import parse_memory_limit
 from windtunnel.spec.sweep import Sweep, make_sweep
-from windtunnel.sweep.checkpoint_search import Measured, search_checkpoints
+from windtunnel.sweep.checkpoint_search import Measured, search_checkpoints, searchable_model
 from windtunnel.sweep.engine import measure_sweep
 from windtunnel.sweep.launch import describe_device
 from windtunnel.sweep.ledgers import look_at_cells
@@ -50,16 +51,26 @@ def search_and_report(
         rows = {keys[row.key]: row for row in load_results(store) if row.key in keys and row.machine == machine}
         running = [name for name, row in rows.items() if row.is_ok]
         peaks = _ledger_peaks(_sweep_of(fields, running)) if environment.device == "cpu" and running else {}
-        return {name: _measured(row, peaks.get(name)) for name, row in rows.items()}
+        return {name: measured_of(row, peaks.get(name)) for name, row in rows.items()}
 
     def _ledger_peaks(sweep: Sweep) -> dict[str, int]:
         """Return the peaks on a CPU, whose resident set is not what its allocator has given out."""
         with open_store(store) as opened:
             made = look_at_cells(sweep, store=opened, timeout=timeout, on_stage=lambda cell, stage: None)
-        views = [(one.look.cell, LedgerView(one.look).peak) for one in made]
-        return {cell.checkpoint: peak.total for cell, peak in views if cell is not None and peak is not None}
+        peaks = [(one.look.cell, peak_of_ledger(one)) for one in made]
+        return {cell.checkpoint: peak for cell, peak in peaks if cell is not None and peak is not None}
 
     machine = environment.machine()
+    task = _sweep_of(fields, ["none"]).expand(environment.device)[0]
+    asked = AskedSearch(cell=cell, plan=task.plan, budget_bytes=budget_bytes)
+    run = Run(
+        started_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
+        sweep=asked.to_json(),
+        machine=machine,
+        summary=None,
+    )
+    with open_store(store) as opened:
+        opened.begin_run(run)
     try:
         found = search_checkpoints(cell, predict=predicted_peak, measure=measure, budget_bytes=budget_bytes)
     except KeyboardInterrupt:
@@ -76,17 +87,6 @@ def search_and_report(
         raise typer.Exit(EXIT_NO)
 
 
-def _measured(row: Row, ledger_peak: int | None) -> Measured:
-    """Return what a row says; its peak is that of the device's allocator, or of a ledger."""
-    estimate = row.estimate() if row.is_ok else None
-    allocated = row.record.memory.peak_bytes if row.record.memory and row.cell.device != "cpu" else ledger_peak
-    return Measured(
-        peak_bytes=allocated if row.is_ok else None,
-        seconds=estimate.value if estimate else None,
-        outcome=row.record.status.value,
-    )
-
-
 def _sweep_of(fields: Mapping[str, Any], names: Sequence[str]) -> Sweep:
     sweep = make_sweep({**fields, "checkpoint": list(names)})
     assert isinstance(sweep, Sweep)
@@ -101,6 +101,7 @@ def _cell_of(fields: Mapping[str, Any], environment: Environment) -> Cell:
         raise SpecError(
             f"--checkpoint-search is of one cell, and these flags make {len(cells)}: leave one value for each axis"
         )
+    searchable_model(cells[0])  # before anything of the search is stored
     return cells[0]
 
 

@@ -109,6 +109,11 @@ CELL_FLAGS = {
 }
 """The flags of a cell with a whole model, or a grid of them."""
 
+TRAINING_FLAGS = CELL_FLAGS | {
+    "mode": Flag(is_list=True, help=f"Workloads: {_names(STEP_WORKLOADS)}. [dim]default: train_step[/]")
+}
+"""The same of commands that look at a training step unless told otherwise."""
+
 ATTENTION_FLAGS = {
     "backend": Flag(
         is_list=True, help=f"{_names(ATTENTION_BACKENDS)}, or module:attr of your own. [dim]default: eager,sdpa[/]"

@@ -16,7 +16,7 @@ from windtunnel.analysis.results import Results, load_results
 from windtunnel.cli import EXIT_INTERRUPTED, EXIT_NO
 from windtunnel.cli.checkpoints import search_and_report
 from windtunnel.cli.console import make_console
-from windtunnel.cli.flags import CELL_FLAGS, COUNT_FLAGS, DeviceOption, takes_flags
+from windtunnel.cli.flags import COUNT_FLAGS, TRAINING_FLAGS, DeviceOption, takes_flags
 from windtunnel.cli.measuring import DEFAULT_TIMEOUT, ReportOption, StoreOption, TimeoutOption, parse_timeout
 from windtunnel.errors import SpecError
 from windtunnel.records.looks import StoredLook
@@ -33,7 +33,7 @@ from windtunnel.spec.cell import Cell
 from windtunnel.spec.sweep import Sweep, make_sweep
 from windtunnel.sweep.ledgers import cells_of, look_at_cells
 
-_FLAGS = {name: flag for name, flag in CELL_FLAGS.items() if name not in {*COUNT_FLAGS, "warmup"}}
+_FLAGS = {name: flag for name, flag in TRAINING_FLAGS.items() if name not in {*COUNT_FLAGS, "warmup"}}
 """How many steps are run has no effect on what one holds."""
 
 
@@ -53,7 +53,10 @@ def command(
     imported: Annotated[
         Path | None,
         typer.Option(
-            "--import", metavar="FILE", help="Show a snapshot of another program instead, as JSON; nothing is stored."
+            "--import",
+            metavar="FILE",
+            help="Show a snapshot of another program instead; nothing is stored. As JSON: json.dump of what "
+            "torch.cuda.memory._snapshot() returns.",
         ),
     ] = None,
     checkpoint_search: Annotated[

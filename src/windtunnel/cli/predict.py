@@ -1,21 +1,25 @@
 """`windtunnel predict`: what a cell must cost, hold and take, without a GPU and without torch."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.console import Console
+from rich.markup import escape
 
 from windtunnel.cli.console import make_console
-from windtunnel.cli.flags import CELL_FLAGS, COUNT_FLAGS, takes_flags
-from windtunnel.cli.predicting import as_json, print_many, print_one
+from windtunnel.cli.flags import COUNT_FLAGS, TRAINING_FLAGS, takes_flags
+from windtunnel.cli.predicting import as_json, print_many, print_one, words_of
+from windtunnel.cost.alternatives import alternatives
 from windtunnel.cost.devices import ALIASES, peaks_of
 from windtunnel.cost.layout import LAYOUTS, make_layout
-from windtunnel.cost.prediction import Target, predict, target_named
+from windtunnel.cost.prediction import Fit, Prediction, Target, predict, target_named
 from windtunnel.cost.program import OPTIMIZER_STATES
 from windtunnel.errors import SpecError, unknown_name
+from windtunnel.spec.own_model import OwnModel
 from windtunnel.spec.quantities import parse_memory
 from windtunnel.spec.sweep import make_sweep
 
@@ -25,7 +29,7 @@ _IDLE = (*COUNT_FLAGS, "warmup", "seed")
 _WHERE = "On what"
 
 
-@takes_flags({name: flag for name, flag in CELL_FLAGS.items() if name not in _IDLE})
+@takes_flags({name: flag for name, flag in TRAINING_FLAGS.items() if name not in _IDLE})
 def command(
     fields: dict[str, Any],
     device_name: Annotated[
@@ -42,7 +46,7 @@ def command(
         str | None,
         typer.Option(
             "--memory",
-            metavar="SIZE",
+            metavar="BYTES",
             rich_help_panel=_WHERE,
             help="Its capacity, as 80GiB or 24GB. [dim]default: by its name[/]",
         ),
@@ -86,6 +90,8 @@ def command(
     windtunnel predict --size small,medium,large --attention eager,flash-triton --context 512,2048 --memory 24GiB
 
     windtunnel predict --size 8B --precision bf16-pure --mode train_step --parallel fsdp --world-size 8
+
+    windtunnel predict --model my_package.my_module:make_model --vocab 50257 --context 1024 --memory 24GiB
     """
     if optimizer not in OPTIMIZER_STATES:
         raise SpecError(unknown_name("optimizer", optimizer, OPTIMIZER_STATES))
@@ -94,12 +100,43 @@ def command(
     sweep = make_sweep({"mode": ["train_step"], **fields})
     tasks = sweep.expand("cuda:0")
     predictions = [predict(task.cell, target, layout=layout, optimizer=optimizer) for task in tasks]
+    if any(isinstance(one.cell.model, OwnModel) for one in predictions):
+        predictions = _counted(predictions, target, optimizer)
     if json_:
         typer.echo(json.dumps([as_json(one, target) for one in predictions], indent=2))
     elif len(predictions) == 1:
-        print_one(predictions[0], target, make_console())
+        (one,) = predictions
+        others = None
+        if one.fit in {Fit.NO, Fit.CLOSE}:
+            others = alternatives(one.cell, target, layout=layout, optimizer=optimizer)
+        print_one(one, target, make_console(), others=others)
     else:
         print_many(predictions, target, make_console())
+
+
+def _counted(predictions: Sequence[Prediction], target: Target, optimizer: str) -> list[Prediction]:
+    """Have models of the user's own counted, each cell in a process of its own.
+
+    Raises:
+        SpecError: Such a model cannot be made, or not with what was asked for.
+    """
+    from windtunnel.bench.counting import count_step  # only now: most predictions start no process
+    from windtunnel.cost.counted import predict_counted
+
+    if optimizer != "adamw":
+        raise SpecError(f"optimizer {optimizer!r} is not counted of a model of your own; leave --optimizer out")
+    found: list[Prediction] = []
+    with Console(stderr=True).status("counting") as status:
+        for one in predictions:
+            if not isinstance(one.cell.model, OwnModel):
+                found.append(one)
+                continue
+            status.update(escape(f"counting {' · '.join(filter(None, words_of(one.cell)))}"))
+            counted = count_step(one.cell)
+            if counted.fault:
+                raise SpecError(counted.fault)
+            found.append(predict_counted(one, target, counted))
+    return found
 
 
 def _target(device_name: str | None, memory: str | None, calibration: Path | None) -> Target:

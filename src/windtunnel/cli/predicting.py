@@ -9,11 +9,13 @@ from rich.markup import escape
 from rich.table import Table
 
 from windtunnel import units
+from windtunnel.cost.alternatives import Alternative
+from windtunnel.cost.counted import EVERYTHING_ELSE
 from windtunnel.cost.prediction import CONTEXT_BYTES, Fit, Prediction, Target
 from windtunnel.cost.step import Cost
 from windtunnel.cost.tape import Component
 from windtunnel.spec.cell import Cell
-from windtunnel.spec.model import ModelSpec
+from windtunnel.spec.own_model import OwnModel
 
 _FITS = {
     Fit.YES: "fits",
@@ -22,20 +24,27 @@ _FITS = {
 }
 
 
-def print_one(prediction: Prediction, target: Target, console: Console) -> None:
-    """Print everything that is predicted of one cell."""
+def print_one(
+    prediction: Prediction, target: Target, console: Console, *, others: Sequence[Alternative] | None = None
+) -> None:
+    """Print everything that is predicted of one cell, with what would fit in its place where that was looked for."""
     cell, parts = prediction.cell, words_of(prediction.cell)
     console.print(
         f"[bold]{escape(' · '.join(filter(None, parts)))}[/] on {_target_text(target)}", highlight=False, soft_wrap=True
     )
     if prediction.cost is not None:
         console.print(_work_text(cell, prediction.cost), highlight=False)
-    if prediction.unknown:
+    if prediction.memory is None:
         console.print(f"memory and time are not predicted: {escape(prediction.unknown)}", soft_wrap=True)
         return
-    console.print(_time_table(prediction))
+    if prediction.time is not None:
+        console.print(_time_table(prediction))
     console.print(_memory_table(prediction))
+    if prediction.unknown:
+        console.print(escape(prediction.unknown), highlight=False, soft_wrap=True)
     console.print(_fit_text(prediction, target), highlight=False, soft_wrap=True)
+    if others is not None:
+        console.print(_alternatives_text(others), highlight=False, soft_wrap=True)
     if text := _saved_text(prediction):
         console.print(text, highlight=False, soft_wrap=True)
     if prediction.wire:
@@ -46,8 +55,8 @@ def print_one(prediction: Prediction, target: Target, console: Console) -> None:
             highlight=False,
             soft_wrap=True,
         )
-    if target.ceilings:
-        console.print(f"Rates: {target.ceilings.source}.", style="dim", highlight=False, soft_wrap=True)
+    if prediction.time is not None:
+        _print_rates(target, console)
 
 
 def words_of(cell: Cell) -> tuple[str, ...]:
@@ -59,7 +68,7 @@ def words_of(cell: Cell) -> tuple[str, ...]:
         cell.model.name,
         cell.workload,
         cell.precision,
-        cell.attention,
+        cell.attention_name,
         compiled,
         again,
         f"batch {cell.batch_size}",
@@ -74,7 +83,9 @@ def _target_text(target: Target) -> str:
 
 
 def _work_text(cell: Cell, cost: Cost) -> str:
-    parameters = f"{units.count(cost.parameters)} parameters, " if isinstance(cell.model, ModelSpec) else ""
+    parameters = "" if cell.is_attention else f"{units.count(cost.parameters)} parameters, "
+    if not cost.flops:
+        return f"{parameters}FLOPs not known"
     again = cost.recomputed_flops
     more = f" and {units.count(again, 'FLOP')} computed again by checkpointing" if again else ""
     return f"{parameters}{units.count(cost.step_flops, 'FLOP')} a step{more}"
@@ -109,10 +120,10 @@ def _memory_table(prediction: Prediction) -> Table:
     table = _table("Predicted memory at the peak of each phase", "what")
     for name in phases:
         table.add_column(name, justify="right", no_wrap=True)
-    for part in Component:
-        if any(part.value in parts for parts in phases.values()):
-            sizes = (units.memory(parts[part.value]) if part.value in parts else "" for parts in phases.values())
-            table.add_row(part.value.replace("_", " "), *sizes)
+    for part in (*(part.value for part in Component), EVERYTHING_ELSE):
+        if any(part in parts for parts in phases.values()):
+            sizes = (units.memory(parts[part]) if part in parts else "" for parts in phases.values())
+            table.add_row(part.replace("_", " "), *sizes)
     totals = (units.memory(total) for total in prediction.memory.phases.values())
     table.add_row("[bold]all[/]", *(f"[bold]{total}[/]" for total in totals))
     return table
@@ -128,6 +139,33 @@ def _fit_text(prediction: Prediction, target: Target) -> str:
         return f"{peak}. Whether it fits is not known: name a device of the table, or give --memory."
     capacity = units.memory(target.memory_bytes)
     return f"{peak}; with {units.memory(CONTEXT_BYTES)} of the driver it {_FITS[prediction.fit]} in {capacity}."
+
+
+_FLAGS = {"attention": "--attention", "checkpoint": "--checkpoint", "batch_size": "--batch"}
+
+
+def _alternatives_text(others: Sequence[Alternative]) -> str:
+    if not others:
+        return (
+            "Neither fused attention nor checkpointing nor a smaller batch would make it fit: try a smaller --size or "
+            "--context, or spread it with --parallel fsdp --world-size N."
+        )
+    said = [
+        f"{' '.join(f'{_FLAGS[field]} {value}' for field, value in other.changes.items())} "
+        f"(peak {units.memory(other.peak_bytes)})"
+        for other in others
+    ]
+    return f"It would fit with {', or '.join(said)}."
+
+
+def _print_rates(target: Target, console: Console) -> None:
+    said = (
+        f"Rates: {target.ceilings.source}."
+        if target.ceilings
+        else "No time is predicted: the rates of this device are not known here; give --calibration STORE of one that "
+        "windtunnel calibrate measured, or --device-name of a GPU of the table."
+    )
+    console.print(said, style="dim", highlight=False, soft_wrap=True)
 
 
 def _saved_text(prediction: Prediction) -> str:
@@ -148,7 +186,7 @@ _LARGEST = 5
 def rows_table(title: str, labelled: Iterable[tuple[str, Prediction]]) -> Table:
     """Return a table with one row for each cell."""
     labelled = tuple(labelled)
-    has_parameters = any(isinstance(one.cell.model, ModelSpec) for _, one in labelled)
+    has_parameters = not all(one.cell.is_attention for _, one in labelled)
     table = _table(title, "cell")
     for name in (
         "parameters",
@@ -164,24 +202,23 @@ def rows_table(title: str, labelled: Iterable[tuple[str, Prediction]]) -> Table:
             table.add_column(name, justify="left" if name in {"in", "fits", "bound by"} else "right", no_wrap=True)
     for label, one in labelled:
         parameters = [units.count(one.cost.parameters if one.cost else None)] if has_parameters else []
-        work = units.count(one.cost.step_flops if one.cost else None, "FLOP")
+        work = units.count(one.cost.step_flops if one.cost and one.cost.flops else None, "FLOP")
         table.add_row(escape(label), *parameters, work, *_outcome(one))
     return table
 
 
 def _outcome(one: Prediction) -> tuple[str, ...]:
-    if one.memory is None or one.time is None:
+    if one.memory is None:
         least = f"> {units.memory(one.cost.floor_bytes)}" if one.cost else units.NOT_KNOWN
         return (units.NOT_KNOWN, least, "", *[units.NOT_KNOWN] * 3)
-    moved = sum(phase.bytes_moved for phase in one.time.phases.values())
-    slowest = max(one.time.phases.values(), key=lambda phase: phase.seconds or 0.0)
+    moved = sum(phase.bytes_moved for phase in one.time.phases.values()) if one.time else None
     return (
         units.memory(moved),
         units.memory(one.memory.peak_bytes),
         one.memory.peak_phase,
         one.fit.value if one.fit else units.NOT_KNOWN,
-        units.duration(one.time.seconds),
-        slowest.bound.value if slowest.bound else units.NOT_KNOWN,
+        units.duration(one.time.seconds if one.time else None),
+        one.time.bound.value if one.time and one.time.bound else units.NOT_KNOWN,
     )
 
 
@@ -197,6 +234,7 @@ def as_json(prediction: Prediction, target: Target) -> Mapping[str, Any]:
         "cell": prediction.cell.model_dump(mode="json"),
         "device": {"name": target.name, "memory_bytes": target.memory_bytes},
         "rates": target.ceilings.source if target.ceilings else None,
+        "by": "counter" if isinstance(prediction.cell.model, OwnModel) else "formula",
         "parameters": cost.parameters if cost else None,
         "flops": dict(cost.flops) if cost else None,
         "recomputed_flops": cost.recomputed_flops if cost else None,
@@ -245,9 +283,11 @@ def print_many(predictions: Sequence[Prediction], target: Target, console: Conso
     if any(shared):
         console.print(f"The same in all: {escape(' · '.join(filter(None, shared)))}.", highlight=False, soft_wrap=True)
     for reason in unknown_texts(predictions):
-        console.print(f"not predicted: {escape(reason)}", style="dim", highlight=False, soft_wrap=True)
-    if target.ceilings:
-        console.print(f"Rates: {target.ceilings.source}.", style="dim", highlight=False, soft_wrap=True)
+        is_counted = any(one.unknown == reason and one.memory is not None for one in predictions)
+        said = escape(reason) if is_counted else f"not predicted: {escape(reason)}"
+        console.print(said, style="dim", highlight=False, soft_wrap=True)
+    if any(one.time is not None for one in predictions):
+        _print_rates(target, console)
 
 
 def _table(title: str, first: str) -> Table:

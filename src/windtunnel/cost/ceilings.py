@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from windtunnel.cost.devices import DevicePeaks
+from windtunnel.units import percent
 
 SUSTAINED_PRODUCTS = 0.72
 """Of a datasheet's rate, what large products reach: 0.76 in fp32, 0.71 in tf32 and 0.68 in bf16 on an H200."""
@@ -43,5 +44,6 @@ def datasheet_ceilings(peaks: DevicePeaks) -> Ceilings:
         flops_per_second={column: sustained(column) for column in ("fp32", "tf32", "bf16", "fp16")},
         memory_bytes_per_second=SUSTAINED_COPY * peaks.memory_bytes_per_second,
         num_processors=peaks.num_processors,
-        source=f"datasheet: {SUSTAINED_PRODUCTS:.0%} of its rates, {SUSTAINED_COPY:.0%} of its bandwidth",
+        source=f"datasheet: {percent(SUSTAINED_PRODUCTS, 0)} of its rates, "
+        f"{percent(SUSTAINED_COPY, 0)} of its bandwidth",
     )

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from windtunnel.cost.allocator import handed_out
-from windtunnel.cost.attention_program import attention_program_of
+from windtunnel.cost.cell_program import cell_program
 from windtunnel.cost.parameters import tensor_sizes
-from windtunnel.cost.program import Program, program_of
+from windtunnel.cost.program import Program
 from windtunnel.cost.tape import Component, add
 from windtunnel.spec.cell import Cell
 from windtunnel.spec.model import ModelSpec
@@ -64,10 +64,8 @@ def predict_memory(
     Raises:
         UnsupportedError: The attention backend or torch.compile leaves what is kept to a compiler: no closed form.
     """
-    if cell.is_attention:
-        program, rounding = attention_program_of(cell), 0
-    else:
-        program, rounding = program_of(cell, optimizer=optimizer), _rounding(cell)
+    program = cell_program(cell, optimizer)
+    rounding = 0 if cell.is_attention else _rounding(cell)
     on_cuda = cell.device != "cpu"
     return _played(program, workspace_bytes=workspace_bytes * on_cuda, rounding=rounding * on_cuda)
 

@@ -100,11 +100,12 @@ def predict(cell: Cell, target: Target, *, layout: Layout | None = None, optimiz
         time=time,
         wire=wire,
         unknown=unknown,
-        fit=_fit(memory, target.memory_bytes),
+        fit=fit_of(memory, target.memory_bytes),
     )
 
 
-def _fit(memory: MemoryPrediction | None, capacity: int | None) -> Fit | None:
+def fit_of(memory: MemoryPrediction | None, capacity: int | None) -> Fit | None:
+    """Return whether a step fits into a device with so many bytes; None where one of both is not known."""
     if memory is None or capacity is None:
         return None
     share = (memory.peak_bytes + CONTEXT_BYTES) / capacity

@@ -47,7 +47,7 @@ def program_of(cell: Cell, *, optimizer: str = "adamw") -> Program:
     if isinstance(cell.model, OwnModel):
         raise UnsupportedError(
             f"model {cell.model.name!r} has no closed form, as nothing is known of it before it is built: "
-            "measure it, and its FLOPs are counted"
+            "windtunnel predict --model counts it"
         )
     sizes, attends = sizes_of(cell), attending_of(cell)
     middle = _blocks(sizes, attends, cell)

@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from math import ceil, prod
 
-from windtunnel.cost.attention_program import attention_program_of
 from windtunnel.cost.ceilings import Ceilings
-from windtunnel.cost.program import program_of
+from windtunnel.cost.cell_program import cell_program
 from windtunnel.cost.tape import Operation, Shape
 from windtunnel.spec.cell import Cell
 from windtunnel.spec.tables import PRECISIONS
@@ -77,6 +76,11 @@ class TimePrediction:
         known = [phase.seconds for phase in self.phases.values() if phase.seconds is not None]
         return sum(known) if len(known) == len(self.phases) else None
 
+    @property
+    def bound(self) -> Bound | None:
+        """What the longest phase waits for most; None where that is not known."""
+        return max(self.phases.values(), key=lambda phase: phase.seconds or 0.0).bound
+
 
 def predict_time(cell: Cell, ceilings: Ceilings | None, *, optimizer: str = "adamw") -> TimePrediction:
     """Return how long each phase of `cell` will take.
@@ -96,7 +100,7 @@ def predict_time(cell: Cell, ceilings: Ceilings | None, *, optimizer: str = "ada
     Raises:
         UnsupportedError: The attention backend or torch.compile has no closed form.
     """
-    program = attention_program_of(cell) if cell.is_attention else program_of(cell, optimizer=optimizer)
+    program = cell_program(cell, optimizer)
     column = PRECISIONS[cell.precision].peak
     return TimePrediction(
         phases={

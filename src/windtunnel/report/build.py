@@ -15,6 +15,7 @@ from windtunnel.report.sections.attention.memory import memory
 from windtunnel.report.sections.attention.rates import rates
 from windtunnel.report.sections.attention.results import results as attention_results
 from windtunnel.report.sections.charts import charts
+from windtunnel.report.sections.checkpoints import checkpoints
 from windtunnel.report.sections.cold import cold
 from windtunnel.report.sections.compare import compare
 from windtunnel.report.sections.conditions import conditions
@@ -29,6 +30,7 @@ from windtunnel.report.sections.noise import noise
 from windtunnel.report.sections.overview import overview
 from windtunnel.report.sections.phases import phases
 from windtunnel.report.sections.precision.section import precision, precision_operations
+from windtunnel.report.sections.predictions import predictions, predictions_by_phase
 from windtunnel.report.sections.processes import processes
 from windtunnel.report.sections.ratio import ratio
 from windtunnel.report.sections.sizes import sizes
@@ -38,11 +40,13 @@ SECTIONS: tuple[Callable[[Scope], Section | None], ...] = (
     overview,
     charts,
     compare,
+    checkpoints,
     grid,
     processes,
     ratio,
     phases,
     ledger,
+    predictions,
     memory_ledger,
     precision,
     precision_operations,
@@ -51,6 +55,7 @@ SECTIONS: tuple[Callable[[Scope], Section | None], ...] = (
     failures,
     warnings,
     noise,
+    predictions_by_phase,
     conditions,
     method,
     machine,
@@ -65,6 +70,7 @@ ATTENTION_SECTIONS: tuple[Callable[[Scope], Section | None], ...] = (
     attention_results,
     rates,
     memory,
+    predictions,
     frontier,
     errors,
     kernels,
@@ -75,6 +81,7 @@ ATTENTION_SECTIONS: tuple[Callable[[Scope], Section | None], ...] = (
     noise,
     backends_by_phase,
     every_error,
+    predictions_by_phase,
     conditions,
     method,
     machine,

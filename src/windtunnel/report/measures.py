@@ -215,7 +215,7 @@ def _rates(rows: Sequence[Row]) -> tuple[Measure, ...]:
 
 
 def _memory(rows: Sequence[Row]) -> tuple[Measure, ...]:
-    peaks = {row: peak_bytes(row) for row in rows}
+    peaks = {row: row.peak_bytes for row in rows}
     if not any(peaks.values()):
         return ()
     memory = memory_scale(peaks.values())
@@ -237,13 +237,6 @@ def _spreads(time: Scale) -> tuple[Measure, ...]:
             cell=lambda row: Cell(text=PERCENT.text(spread.cv if (spread := row.spread()) else None)),
         ),
     )
-
-
-def peak_bytes(row: Row) -> int | None:
-    """Return the most bytes that a process of a row held at any one time; None where that is not known."""
-    memories = [stored.record.memory for stored in row.processes]
-    peaks = [memory.peak_bytes for memory in memories if memory and memory.peak_bytes is not None]
-    return max(peaks, default=None)
 
 
 def samples_text(row: Row) -> str:

@@ -8,6 +8,7 @@ from typing import TypeVar, cast
 
 from windtunnel.analysis.comparisons import StepRatio, step_ratios, varying
 from windtunnel.analysis.labels import Mark, marks_of
+from windtunnel.analysis.predictions import Predictions, predictions_of
 from windtunnel.analysis.results import Results, Row
 from windtunnel.records.environment import Environment
 from windtunnel.records.looks import StoredLook
@@ -125,6 +126,7 @@ class Scope:
         marks: What a reader must know of each row before using its number.
         entries: What each row shows under `axes`: made once, because every table asks for it.
         step_ratios: Each forward beside its forward + backward, for the sections that speak of them.
+        predictions: What was predicted of the rows; of probes nothing here, as their section does that.
         models: Each model with its name, which no other one of this machine has, smallest first.
         comparisons: The comparisons whose side A ran on this machine; a scope may have them only.
         ledgers: The memory ledgers of steps of models on this machine; a scope may have them only.
@@ -145,6 +147,7 @@ class Scope:
     marks: Mapping[Row, tuple[Mark, ...]]
     entries: Mapping[Row, tuple[Cell, ...]]
     step_ratios: tuple[StepRatio, ...]
+    predictions: Predictions
     models: tuple[NamedModel, ...]
     comparisons: tuple[StoredComparison, ...] = ()
     ledgers: tuple[StoredLook[MemoryLedger], ...] = ()
@@ -309,6 +312,7 @@ def _scope(rows: tuple[Row, ...], kind: Kind) -> Scope:
         marks={} if is_fit else {row: marks_of(row) for row in rows},
         entries=dict(zip(rows, zip(*columns, strict=True), strict=True)),
         step_ratios=() if is_fit else step_ratios(rows),
+        predictions=predictions_of(() if is_fit else rows),
         models=models,
     )
 

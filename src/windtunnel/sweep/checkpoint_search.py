@@ -9,6 +9,7 @@ from windtunnel.cost.parameters import parameter_count
 from windtunnel.errors import SpecError
 from windtunnel.spec.cell import Cell
 from windtunnel.spec.model import ModelSpec
+from windtunnel.spec.own_model import OwnModel
 from windtunnel.spec.tables import DTYPE_BYTES, PRECISIONS
 from windtunnel.sweep.lines import Predict
 
@@ -97,7 +98,7 @@ def search_checkpoints(
     Raises:
         SpecError: The cell is attention alone, or has no backward.
     """
-    model = _model_of(cell)
+    model = searchable_model(cell)
     search = _Search(cell, model, predict, measure)
     predicted_best = search.begin()
     search.descend()
@@ -189,7 +190,17 @@ class _Search:
             self._measured.update(self._measure(missing))
 
 
-def _model_of(cell: Cell) -> ModelSpec:
+def searchable_model(cell: Cell) -> ModelSpec:
+    """Return the model of a cell whose checkpointing can be searched.
+
+    Raises:
+        SpecError: The cell is attention alone or of the user's own code, or has no backward.
+    """
+    if isinstance(cell.model, OwnModel):
+        raise SpecError(
+            f"which blocks model {cell.model.name!r} has is not known here: search the checkpointing of a size or "
+            "shape, or measure variants of your own, each as a model"
+        )
     if not isinstance(cell.model, ModelSpec):
         raise SpecError("attention alone has no blocks to compute again: search the checkpointing of a whole model")
     if cell.workload == "forward":

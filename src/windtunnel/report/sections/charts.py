@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from windtunnel.analysis.results import Row
 from windtunnel.report import figures
 from windtunnel.report.document import Figure, Section
-from windtunnel.report.measures import peak_bytes
 from windtunnel.report.scope import ATTENTION, BATCH, COMPILE, CONTEXT, PRECISION, SIZE, WARMUP, WORKLOAD, Axis, Scope
 from windtunnel.report.series import Panel, panels_of
 from windtunnel.statistics.interval import Estimate
@@ -111,14 +110,14 @@ def _times_in_words(scope: Scope, panel: Panel) -> str:
 
 def _memory(scope: Scope, rows: tuple[Row, ...]) -> list[Figure]:
     axis = _named_axis(scope)
-    known = tuple(row for row in rows if peak_bytes(row))
+    known = tuple(row for row in rows if row.peak_bytes)
     if axis is None or not known:
         return []
     return [_memory_of(scope, panel, axis) for panel in panels_of(scope, known, x=axis)]
 
 
 def _memory_of(scope: Scope, panel: Panel, axis: Axis) -> Figure:
-    peaks = {row: float(peak_bytes(row) or 0) for row in panel.rows}
+    peaks = {row: float(row.peak_bytes or 0) for row in panel.rows}
     scale = memory_scale(peaks.values())
     traces: list[figures.Json] = []
     for series in panel.series:

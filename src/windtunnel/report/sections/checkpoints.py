@@ -1,19 +1,40 @@
 """What a search of checkpointings found: the groups that hold the least, and the fastest that fits a budget."""
 
-from windtunnel.report.document import Cell, Column, Paragraph, Section, Table
+from windtunnel.analysis.checkpoints import checkpoint_searches
+from windtunnel.report.document import Block, Cell, Column, Paragraph, Section, Table
 from windtunnel.report.measures import GAP, number_column
+from windtunnel.report.scope import Scope
 from windtunnel.sweep.checkpoint_search import CheckpointSearch, Measured
 from windtunnel.units import change, duration, memory, ratio
 
 
-def checkpoints_section(found: CheckpointSearch) -> Section:
-    """Return the answers, and the table of what was measured."""
-    answers = (
+def checkpoints(scope: Scope) -> Section | None:
+    """Return what each search that the store has the records of has found; None where there was none."""
+    found = checkpoint_searches(scope.runs, scope.rows, scope.ledgers)
+    return checkpoints_section(*found) if found else None
+
+
+def checkpoints_section(*found: CheckpointSearch) -> Section:
+    """Return for each search what was asked, the answers, and the table of what was measured."""
+    return Section(heading="Checkpointing", blocks=tuple(block for one in found for block in _blocks(one)))
+
+
+def _blocks(found: CheckpointSearch) -> tuple[Block, ...]:
+    return (
+        Paragraph(lead="Searched", text=_searched(found)),
         Paragraph(lead="Lowest peak", text=_lowest(found)),
         Paragraph(lead="Fastest", text=_fastest(found)),
         *((Paragraph(lead="Law of groups", text=_law(found)),) if found.law is not None else ()),
+        _table(found),
     )
-    return Section(heading="Checkpointing", blocks=(*answers, _table(found)))
+
+
+def _searched(found: CheckpointSearch) -> str:
+    cell = found.cell
+    return (
+        f"{cell.model.name}, {cell.workload}, {cell.precision}, attention {cell.attention}, batch {cell.batch_size}, "
+        f"context {cell.context_length}: which groups of blocks hold the least, and what is fastest."
+    )
 
 
 def _lowest(found: CheckpointSearch) -> str:

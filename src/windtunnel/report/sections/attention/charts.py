@@ -7,7 +7,6 @@ from windtunnel.analysis.results import Row
 from windtunnel.records.record import Status
 from windtunnel.report import figures
 from windtunnel.report.document import Figure, Section
-from windtunnel.report.measures import peak_bytes
 from windtunnel.report.scope import SEQ, Scope
 from windtunnel.report.sections.charts import hover, most_warmed, samples_of_cells, scaled
 from windtunnel.report.series import Panel, Series, panels_of
@@ -44,7 +43,7 @@ def _is_out(row: Row) -> bool:
 def _peak(row: Row) -> int | None:
     """Return the peak of the cell, the same as in the table of memory where that has one."""
     use = memory_use(row)
-    return use.peak if use and use.peak else peak_bytes(row)
+    return use.peak if use and use.peak else row.peak_bytes
 
 
 def _times(scope: Scope, panel: Panel) -> Figure:

@@ -13,7 +13,6 @@ from windtunnel.report.measures import (
     half_width_cell,
     median_cell,
     number_column,
-    peak_bytes,
     samples_text,
     spread_cell,
 )
@@ -77,7 +76,7 @@ def _table(scope: Scope, rows: Sequence[Row], apart: tuple[Axis, ...]) -> Table:
     phases = rows[0].phases
     estimates = [estimate.value for row in measured for phase in phases if (estimate := row.estimate(phase))]
     time = milliseconds_scale(estimates)
-    peaks = {row: peak_bytes(row) for row in rows}
+    peaks = {row: row.peak_bytes for row in rows}
     use = mebibytes_scale(peaks.values())
     has_remarks = any(not row.is_ok or scope.marks[row] for row in rows)
     columns = [

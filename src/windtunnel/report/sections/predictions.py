@@ -1,0 +1,207 @@
+"""What was predicted of each cell before it ran, beside what was measured: peak memory, the step, and its phases."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+from windtunnel.analysis.predictions import Beside, Compared, Predictions
+from windtunnel.cost.prediction import Fit
+from windtunnel.cost.time import Bound
+from windtunnel.report.document import Block, Cell, Column, Paragraph, Section, Table
+from windtunnel.report.measures import GAP, number_column
+from windtunnel.report.scope import Scope
+from windtunnel.units import Scale, change, counted, mebibytes_scale, ratio, span, time_scale
+
+_HEADING = "Predicted beside measured"
+_PEAK, _STEP = "peak memory", "whole step"
+
+
+def predictions(scope: Scope) -> Section | None:
+    """Return peak memory and whole steps; None where nothing can be compared."""
+    found = scope.predictions
+    if not _is_comparable(found.beside):
+        return None
+    said = {
+        "Peak memory": _memory_text(scope, found.beside),
+        "Time": _time_text(scope, found.beside),
+        "Out of memory": _fit_text(found.beside),
+        "Rates": _source_text(found),
+        "No prediction": _unknown_text(found.beside),
+    }
+    blocks: list[Block] = [Paragraph(lead=lead, text=text) for lead, text in said.items() if text]
+    return Section(heading=_HEADING, blocks=(*blocks, _table(scope, found.beside)))
+
+
+def predictions_by_phase(scope: Scope) -> Section | None:
+    """Return the time of each phase inside the steps; None where there is none to compare."""
+    found = scope.predictions.beside
+    inside = [one for one in found if any(phase.ratio is not None for phase in one.phases.values())]
+    if not inside:
+        return None
+    return Section(heading=f"{_HEADING}, by phase", blocks=(_phase_table(scope, inside),), is_detail=True)
+
+
+def _is_comparable(beside: Iterable[Beside]) -> bool:
+    return any(one.peak.ratio is not None or one.step.ratio is not None for one in beside)
+
+
+def _memory_text(scope: Scope, beside: Sequence[Beside]) -> str:
+    known = [(one, error) for one in beside if (error := one.peak.error) is not None]
+    if not known:
+        return ""
+    worst, error = max(known, key=lambda pair: abs(pair[1]))
+    errors = [error for _, error in known]
+    return (
+        f"Predicted peaks of {counted(len(known), 'cell')} are off by {_between(errors)} of the measured ones; "
+        f"the worst is {change(error)}: {scope.label(worst.row)}."
+    )
+
+
+def _between(errors: Sequence[float]) -> str:
+    low, high = change(min(errors)), change(max(errors))
+    return low if low == high else f"{low} to {high}"
+
+
+def _time_text(scope: Scope, beside: Sequence[Beside]) -> str:
+    """Say how near the times are, apart for steps that the device bounds: those that the host bounds vary with it."""
+    known = [one for one in beside if one.step.ratio is not None]
+    if any(one.row.cell.device == "cpu" for one in known):
+        return _kind_text(scope, "on a CPU, where launches and work do not overlap as predicted,", known)
+    kinds = {
+        "that by prediction the device bounds,": [one for one in known if one.is_device_bound],
+        "that by prediction the host bounds, in part or whole,": [one for one in known if not one.is_device_bound],
+    }
+    return " ".join(_kind_text(scope, name, these) for name, these in kinds.items() if these)
+
+
+def _kind_text(scope: Scope, name: str, beside: Sequence[Beside]) -> str:
+    ratios = {one: known for one in beside if (known := one.step.ratio) is not None}
+    worst = max(ratios, key=lambda one: abs(ratios[one] - 1))
+    ends = min(ratios.values()), max(ratios.values())
+    taken = span(ends) if ratio(ends[0]) != ratio(ends[1]) else ratio(ends[0])
+    where = counted(len(beside), "step")
+    return (
+        f"Of {where} {name} the predicted time is {taken} of the measured one; the worst is "
+        f"{ratio(ratios[worst])}: {scope.label(worst.row)}."
+    )
+
+
+def _fit_text(beside: Sequence[Beside]) -> str:
+    """Hold whether cells were predicted to fit against whether they did; empty where all that ran was to fit."""
+    known = [one for one in beside if one.fit is not None]
+    ran = [one.fit for one in known if one.row.is_ok]
+    ended = [one.fit for one in known if not one.row.is_ok]
+    if not ended and all(fit is Fit.YES for fit in ran):
+        return ""
+    said = f"Of {counted(len(ran), 'cell')} that ran, {_fits(ran)}."
+    return f"Of {counted(len(ended), 'cell')} that ran out of memory, {_fits(ended)}. {said}" if ended else said
+
+
+_FITS = {Fit.YES: "to fit", Fit.CLOSE: "to be too near to the capacity to tell", Fit.NO: "not to fit"}
+
+
+def _fits(found: Sequence[Fit | None]) -> str:
+    counts = [(name, found.count(fit)) for fit, name in _FITS.items() if fit in found]
+    return ", ".join(f"{number:,} {'was' if number == 1 else 'were'} predicted {name}" for name, number in counts)
+
+
+def _source_text(found: Predictions) -> str:
+    sentences: list[str] = []
+    if any(one.step.ratio is not None for one in found.beside):
+        sentences.append(f"Times are predicted from the {found.source}.")
+    if found.stride > 1:
+        sentences.append(
+            f"There are many cells, so 1 in {found.stride:,} of them was predicted; windtunnel predict does any other."
+        )
+    return " ".join(sentences)
+
+
+def _unknown_text(beside: Iterable[Beside]) -> str:
+    reasons = dict.fromkeys(one.unknown for one in beside if one.unknown)
+    return "; ".join(reasons) + "." if reasons else ""
+
+
+def _table(scope: Scope, beside: Sequence[Beside]) -> Table:
+    has_peak = any(one.peak.ratio is not None for one in beside)
+    has_step = any(one.step.ratio is not None for one in beside)
+    size = mebibytes_scale(_numbers(one.peak for one in beside))
+    time = time_scale(_numbers(one.step for one in beside))
+    columns = [*scope.columns()]
+    columns += [*_pair_columns(_PEAK, size), _error_column(_PEAK)] if has_peak else []
+    columns += [*_time_columns(_STEP, time)] if has_step else []
+
+    def cells(one: Beside) -> Iterator[Cell]:
+        yield from scope.cells(one.row)
+        if has_peak:
+            yield from _pair(one, one.peak, size.text)
+            yield GAP if one.peak.error is None else Cell(text=change(one.peak.error), sort=one.peak.error)
+        if has_step:
+            yield from _time_cells(one, one.step, time, one.bound)
+
+    return Table(
+        caption="Predicted and measured, of whole steps",
+        columns=tuple(columns),
+        rows=tuple(tuple(cells(one)) for one in beside),
+        note="Peaks are those of the device's allocator. Bound by: what the longest phase is predicted to wait for."
+        if has_peak
+        else "Bound by: what the longest phase is predicted to wait for.",
+    )
+
+
+def _phase_table(scope: Scope, beside: Sequence[Beside]) -> Table:
+    names = list(dict.fromkeys(name for one in beside for name in one.phases))
+    scales = {name: time_scale(_numbers(one.phases[name] for one in beside if name in one.phases)) for name in names}
+    nothing = Compared(predicted=None, measured=None)
+    return Table(
+        caption="Predicted and measured, by phase",
+        columns=(*scope.columns(), *(column for name in names for column in _time_columns(name, scales[name]))),
+        rows=tuple(
+            (
+                *scope.cells(one.row),
+                *(
+                    cell
+                    for name in names
+                    for cell in _time_cells(one, one.phases.get(name, nothing), scales[name], one.bounds.get(name))
+                ),
+            )
+            for one in beside
+        ),
+        note="A phase takes the longer of what its kernels and what their launches take; the host runs ahead, so a "
+        "phase can wait for launches of the one before it.",
+    )
+
+
+def _numbers(pairs: Iterable[Compared]) -> list[float | None]:
+    return [number for pair in pairs for number in (pair.predicted, pair.measured)]
+
+
+def _pair_columns(group: str, scale: Scale) -> tuple[Column, Column]:
+    return (
+        number_column("predicted", scale.unit, "Before it ran, by closed form.", group),
+        number_column("measured", scale.unit, "Of a time, the median; of memory, the most.", group),
+    )
+
+
+def _error_column(group: str) -> Column:
+    return number_column("error", "", "By how much the prediction is too high, of what was measured.", group)
+
+
+def _time_columns(group: str, scale: Scale) -> tuple[Column, ...]:
+    return (
+        *_pair_columns(group, scale),
+        number_column("ratio", "", "Predicted over measured time.", group),
+        Column(name="bound by", description="What it is predicted to wait for.", group=group),
+    )
+
+
+def _pair(one: Beside, pair: Compared, text: Callable[[float | None], str]) -> tuple[Cell, Cell]:
+    predicted = GAP if pair.predicted is None else Cell(text=text(pair.predicted))
+    if not one.row.is_ok:
+        return predicted, Cell(text=one.row.record.status.value, is_failure=True)
+    return predicted, GAP if pair.measured is None else Cell(text=text(pair.measured))
+
+
+def _time_cells(one: Beside, pair: Compared, time: Scale, bound: Bound | None) -> tuple[Cell, ...]:
+    return (
+        *_pair(one, pair, time.text),
+        GAP if pair.ratio is None else Cell(text=ratio(pair.ratio)),
+        Cell(text=bound.value) if bound else GAP,
+    )
