@@ -6,6 +6,7 @@ from functools import cache, cached_property
 from itertools import chain
 from operator import attrgetter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -285,6 +286,18 @@ class Results:
         for row in self.rows:
             groups.setdefault(row.machine, []).append(row)
         return {machine: tuple(rows) for machine, rows in groups.items()}
+
+    def to_pandas(self, *, samples: bool = False) -> Any:
+        """Return a pandas DataFrame: a row for each phase of each cell, or with `samples` for each raw sample.
+
+        Columns are those of `windtunnel export --format csv`; failures are rows too, what is not known is NA.
+
+        Raises:
+            UnsupportedError: pandas is not installed.
+        """
+        from windtunnel.analysis.data_frame import to_frame  # which needs this module
+
+        return to_frame(self, with_samples=samples)
 
 
 def load_results(store: Store | Path | str) -> Results:

@@ -41,6 +41,8 @@ _COMMANDS = {
     "report": _Entry(panel="Results", summary="Write the report of a store: terminal, Markdown and HTML."),
     "list": _Entry(panel="Results", summary="List what a store holds."),
     "show": _Entry(panel="Results", summary="Show one record with every sample."),
+    "export": _Entry(panel="Results", summary="Write results for other programs: CSV, Parquet, JSON, OpenMetrics."),
+    "explore": _Entry(panel="Results", summary="Browse a store's tables with datasette."),
     "schema": _Entry(panel="Results", summary="Print the JSON Schema of a sweep file, for editors."),
     "doctor": _Entry(panel="Machine", summary="Look for what would spoil a measurement on this machine."),
     "calibrate": _Entry(panel="Machine", summary="Measure what this machine can do at most, for reports to compare."),
