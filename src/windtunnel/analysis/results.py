@@ -1,6 +1,6 @@
 """Stored records as rows that know their statistics and their rates."""
 
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from itertools import chain
@@ -307,24 +307,32 @@ def load_results(store: Store | Path | str) -> Results:
         StoreError: There is no store, it is not ours, or a row is damaged.
     """
     if isinstance(store, Store):
-        rows = tuple(_rows(store))
-        batch = Batch(rows)
-        for row in rows:
-            row.batch = batch
+        rows = rows_of(store.records(), store.calibration)
         return Results(rows=rows, runs=store.runs(), comparisons=store.comparisons(), ledgers=store.ledgers())
     with read_store(Path(store)) as opened:
         return load_results(opened)
 
 
-def _rows(store: Store) -> Iterator[Row]:
-    """Yield the rows, each where its first record stands."""
+def rows_of(records: Iterable[StoredRecord], calibration: Callable[[str], Calibration | None]) -> tuple[Row, ...]:
+    """Join the records of each cell, of which there is one a process, to rows whose statistics are computed together.
+
+    Each row stands where its first record does; `calibration` gives that of a machine's hash.
+    """
+    rows = tuple(_rows(records, calibration))
+    batch = Batch(rows)
+    for row in rows:
+        row.batch = batch
+    return rows
+
+
+def _rows(records: Iterable[StoredRecord], calibration: Callable[[str], Calibration | None]) -> Iterator[Row]:
     machines: dict[int, str] = {}  # by environment, which a store reads once: hashing it for each record is slow
     cells: dict[Hashable, list[StoredRecord]] = {}
-    for stored in store.records():
+    for stored in records:
         if id(stored.environment) not in machines:
             machines[id(stored.environment)] = stored.environment.machine()
         cells.setdefault((machines[id(stored.environment)], _cell_of(stored)), []).append(stored)
-    calibrations = {machine: store.calibration(machine) for machine in set(machines.values())}
+    calibrations = {machine: calibration(machine) for machine in set(machines.values())}
     for processes in cells.values():
         processes.sort(key=_replica)
         machine = machines[id(processes[0].environment)]

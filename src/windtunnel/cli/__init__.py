@@ -41,6 +41,7 @@ _COMMANDS = {
     "report": _Entry(panel="Results", summary="Write the report of a store: terminal, Markdown and HTML."),
     "list": _Entry(panel="Results", summary="List what a store holds."),
     "show": _Entry(panel="Results", summary="Show one record with every sample."),
+    "gate": _Entry(panel="Results", summary="Did anything become slower? One store against another, for CI."),
     "export": _Entry(panel="Results", summary="Write results for other programs: CSV, Parquet, JSON, OpenMetrics."),
     "explore": _Entry(panel="Results", summary="Browse a store's tables with datasette."),
     "schema": _Entry(panel="Results", summary="Print the JSON Schema of a sweep file, for editors."),

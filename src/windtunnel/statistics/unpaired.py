@@ -1,0 +1,218 @@
+"""Two series that were measured at different times: what they can say without pairs, which is less than it seems.
+
+One series does not show how the next run of the same code would differ: clocks, memory layout and other users change
+between runs, so an interval from samples alone calls 40 to 100 % of equal series different on a machine that drifts.
+So three things stand in the way of a claim. The unit is the process where there are several, and where there is one
+its slow wander, not shrunk by the number of samples. The scatter of a whole grid is the least uncertainty of each of
+its cells. And a difference must exceed a margin by more than that, the margin being what may lie between two sessions
+without being seen in either.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from windtunnel.statistics.batches import Floats
+from windtunnel.statistics.interval import FEWEST_PROCESSES
+from windtunnel.statistics.paired import Verdict, benjamini_hochberg
+
+MARGIN_OF_PROCESSES = 0.02
+"""With several processes on both sides: what a cell may do between sessions beyond what all cells do together."""
+
+MARGIN_OF_ONE = 0.05
+"""With one process on a side: a drift of 2 % between sessions, and a clock state of 3 % that lasts for a whole run.
+Also the most that what all cells do together is taken for the machine: a change may move them all, too."""
+
+CONFIDENCE = 0.95
+
+FEWEST_SAMPLES = 6
+"""Three blocks of two: with fewer the wander of a series is not known at all."""
+
+FEWEST_CELLS = 5
+"""From so many cells on their scatter is worth knowing."""
+
+_NUM_BLOCKS = 8
+_LEAST_DEVIATION = 1e-6  # equal samples do not make a machine that is known to the nanosecond
+
+Processes = Sequence[Sequence[float] | Floats]
+"""The samples of each process, in order."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Level:
+    """Where one side lies: the logarithm of its time, with the variance of that and its degrees of freedom."""
+
+    centre: float
+    variance: float
+    degrees: float
+    is_by_process: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Difference:
+    """What is said of one cell: the change from the first side to the second, a fraction of the first one's time.
+
+    `low` and `high` hold it with 95 % confidence; all three are None where a side has too few samples, and `p_value`
+    is then 1. It is that of "the change lies within the margin".
+    """
+
+    value: float | None
+    low: float | None
+    high: float | None
+    p_value: float
+    margin: float
+    is_by_process: bool
+    verdict: Verdict
+    reason: str = ""
+
+    @property
+    def is_suspicious(self) -> bool:
+        """Whether it is worth measuring again: a claim, or no verdict on a change beyond the margin or besides 0."""
+        if self.verdict is Verdict.EQUIVALENT or self.value is None or self.low is None or self.high is None:
+            return False
+        return self.verdict is not Verdict.INCONCLUSIVE or abs(self.value) > self.margin or self.low * self.high > 0
+
+
+def level_of(processes: Processes) -> Level | None:
+    """Return where the samples of a side lie; None with fewer than six samples in fewer than three processes.
+
+    With at least three processes each median is one observation, and the variance is that of their mean. With fewer it
+    is the variance of single block medians: up to eight blocks in order, whose wander a run shows, and which the next
+    run may have anywhere within it. More samples make it better known, not smaller.
+    """
+    logs = [np.log(np.maximum(np.asarray(samples, dtype=np.float64), 1.0)) for samples in processes]
+    if len(logs) >= FEWEST_PROCESSES:
+        medians = np.array([np.median(each) for each in logs])
+        variance = float(medians.var(ddof=1)) / len(medians)
+        return _level(float(medians.mean()), variance, len(medians) - 1, is_by_process=True)
+    if not logs or sum(len(each) for each in logs) < FEWEST_SAMPLES:
+        return None
+    blocks = np.concatenate([_block_medians(each) for each in logs])
+    centre = float(np.mean([np.median(each) for each in logs]))
+    if len(blocks) < 3:
+        return None
+    return _level(centre, float(blocks.var(ddof=1)), len(blocks) - 1, is_by_process=False)
+
+
+def _level(centre: float, variance: float, degrees: float, *, is_by_process: bool) -> Level:
+    least = max(variance, _LEAST_DEVIATION**2)
+    return Level(centre=centre, variance=least, degrees=degrees, is_by_process=is_by_process)
+
+
+def _block_medians(logs: Floats) -> Floats:
+    """Return the medians of up to eight blocks of at least two; what is left over at the beginning is in none."""
+    size = max(2, len(logs) // _NUM_BLOCKS)
+    count = min(_NUM_BLOCKS, len(logs) // size)
+    return np.median(logs[len(logs) - count * size :].reshape(count, size), axis=1)
+
+
+def scatter_of(differences: Iterable[float]) -> float | None:
+    """Return the standard deviation of the logarithms of all changes of a grid about their middle, robustly.
+
+    Most cells of most changes do not change, and those that do mostly change alike, so it shows what two runs of a
+    cell differ by. Where half of the cells change, and unlike, it is too large: then nothing is claimed, and pairs
+    have to say. None for fewer than five.
+    """
+    values = np.array(list(differences))
+    if len(values) < FEWEST_CELLS:
+        return None
+    return 1.4826 * float(np.median(np.abs(values - np.median(values))))
+
+
+def judge_unpaired(
+    pairs: Sequence[tuple[Processes, Processes]], *, margin: float | None = None, rate: float = 0.05
+) -> tuple[Difference, ...]:
+    """Judge the second side of each pair of a grid against the first.
+
+    Slower and faster need an interval that lies beyond the margin, and a p-value that survives Benjamini and Hochberg's
+    correction over the grid: where nothing changed, the probability of any claim in the grid is at most `rate`, as
+    long as what happens between two runs stays within the margin. Equivalent means that the interval lies within the
+    margin: no more than that can be told.
+
+    Args:
+        pairs: Of each cell the samples of both sides, by process, in one unit.
+        margin: A fraction of 1; None: 5 %, or with several processes on both sides 2 % beyond the median change of
+            all cells, at most 5 %.
+        rate: Of the claims of a grid, the share that may be false.
+    """
+    levels = [(level_of(a), level_of(b)) for a, b in pairs]
+    single = [b.centre - a.centre for a, b in levels if a and b and not _is_by_process(a, b)]
+    scatter, common = scatter_of(single), abs(common_change(levels))
+    by_process = min(MARGIN_OF_PROCESSES + common, MARGIN_OF_ONE)
+    found = [
+        _difference(
+            a,
+            b,
+            margin=margin or (by_process if _is_by_process(a, b) else MARGIN_OF_ONE),
+            scatter=None if _is_by_process(a, b) else scatter,
+            num_cells=len(single),
+        )
+        for a, b in levels
+    ]
+    survive = benjamini_hochberg([one.p_value for one in found], rate=rate)
+    return tuple(_corrected(one, len(found), is_kept=kept) for one, kept in zip(found, survive, strict=True))
+
+
+def common_change(levels: Iterable[tuple[Level | None, Level | None]]) -> float:
+    """Return the median change of all cells, a fraction of 1; 0 where none is known."""
+    shifts = [b.centre - a.centre for a, b in levels if a and b]
+    return math.expm1(float(np.median(shifts))) if shifts else 0.0
+
+
+def _is_by_process(a: Level | None, b: Level | None) -> bool:
+    return a is not None and b is not None and a.is_by_process and b.is_by_process
+
+
+def _difference(
+    a: Level | None, b: Level | None, *, margin: float, scatter: float | None, num_cells: int
+) -> Difference:
+    if a is None or b is None:
+        return Difference(
+            value=None,
+            low=None,
+            high=None,
+            p_value=1.0,
+            margin=margin,
+            is_by_process=False,
+            verdict=Verdict.INCONCLUSIVE,
+            reason=f"fewer than {FEWEST_SAMPLES} samples on a side",
+        )
+    from scipy.special import stdtr, stdtrit
+
+    shift, variance = b.centre - a.centre, a.variance + b.variance
+    degrees = variance**2 / (a.variance**2 / a.degrees + b.variance**2 / b.degrees)
+    if scatter is not None and scatter**2 > variance:
+        variance, degrees = scatter**2, min(degrees, num_cells - 1)
+    deviation = math.sqrt(variance)
+    half = float(stdtrit(degrees, (1 + CONFIDENCE) / 2)) * deviation
+    ends = (-math.log1p(margin), math.log1p(margin))
+    beyond = max(shift - ends[1], ends[0] - shift)
+    low, high = shift - half, shift + half
+    verdict = Verdict.INCONCLUSIVE
+    if low > ends[1] or high < ends[0]:
+        verdict = Verdict.SLOWER if shift > 0 else Verdict.FASTER
+    elif ends[0] <= low and high <= ends[1]:
+        verdict = Verdict.EQUIVALENT
+    return Difference(
+        value=math.expm1(shift),
+        low=math.expm1(low),
+        high=_expm1(high),
+        p_value=2 * float(stdtr(degrees, -beyond / deviation)) if beyond > 0 else 1.0,
+        margin=margin,
+        is_by_process=_is_by_process(a, b),
+        verdict=verdict,
+        reason="the interval reaches over the margin" if verdict is Verdict.INCONCLUSIVE else "",
+    )
+
+
+def _corrected(found: Difference, num_cells: int, *, is_kept: bool) -> Difference:
+    if is_kept or found.verdict not in {Verdict.SLOWER, Verdict.FASTER}:
+        return found
+    reason = f"among {num_cells} cells such a difference turns up by accident (Benjamini and Hochberg)"
+    return replace(found, verdict=Verdict.INCONCLUSIVE, reason=reason)
+
+
+def _expm1(value: float) -> float:
+    return math.expm1(value) if value < 700 else math.inf
