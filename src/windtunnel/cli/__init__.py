@@ -42,6 +42,7 @@ _COMMANDS = {
     "list": _Entry(panel="Results", summary="List what a store holds."),
     "show": _Entry(panel="Results", summary="Show one record with every sample."),
     "gate": _Entry(panel="Results", summary="Did anything become slower? One store against another, for CI."),
+    "history": _Entry(panel="Results", summary="Show how each cell changed over many runs, and when."),
     "export": _Entry(panel="Results", summary="Write results for other programs: CSV, Parquet, JSON, OpenMetrics."),
     "explore": _Entry(panel="Results", summary="Browse a store's tables with datasette."),
     "schema": _Entry(panel="Results", summary="Print the JSON Schema of a sweep file, for editors."),
