@@ -47,6 +47,11 @@ def loaded(draw: np.random.Generator, _session: int, shape: tuple[int, int]) -> 
     return WILD_SPREAD * np.abs(draw.standard_normal(shape))
 
 
+def other_users(draw: np.random.Generator, _session: int, shape: tuple[int, int]) -> Series:
+    """Draw one level for a whole session, up to 15 % slower in all cells alike."""
+    return np.full(shape, WILD_SPREAD * draw.random())
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Null:
     """Noise inside a run, and what happens between runs."""
@@ -64,6 +69,7 @@ NULLS = (
     Null(title="two clock states 3 %", inside="two_states"),
     Null(title="a clock state of 3 % for each process", between=sticky_states),
     Null(title="drift of 2 % over both sessions", between=session_drift),
+    Null(title="a session slower by up to 15 %", between=other_users),
     Null(title="processes on a loaded machine, 15 %", between=loaded),
 )
 

@@ -90,7 +90,7 @@ def test_a_cell_that_is_faster_is_no_reason_to_stop(tmp_path: Path):
 
 def test_several_processes_on_both_sides_are_judged_between_processes(tmp_path: Path):
     draw = np.random.default_rng(5)
-    sides = [[list(ms * (1 + 0.003 * draw.standard_normal(10))) for _ in range(4)] for ms in (10.0, 11.0)]
+    sides = [[list(ms * (1 + 0.003 * draw.standard_normal(10))) for _ in range(4)] for ms in (10.0, 13.0)]
 
     gate = gate_of(tmp_path, make_processes(*sides[0]), make_processes(*sides[1]))
 
@@ -203,7 +203,7 @@ def test_kernels_that_changed_are_named_where_both_sides_have_them(tmp_path: Pat
         ]
         return make_attention_record(make_attention_task(), forward=ratio, kernels=kernels)
 
-    gate = gate_of(tmp_path, [record(1.0, "old_gemm")], [record(3.0, "new_gemm")], CPU)
+    gate = gate_of(tmp_path, [record(1.0, "old_gemm")], [record(9.0, "new_gemm")], CPU)
 
     (cell,) = gate.cells
     assert [(one.name, one.base_launches, one.new_launches) for one in cell.kernels[:2]] == [

@@ -55,7 +55,8 @@ def test_nothing_slower_ends_with_0_and_says_how_it_was_judged(cli: CallCli, sto
     assert outcome.code == 0, outcome.err
     assert "6 cells: 6 equivalent." in outcome.out
     assert "6 cells measured in fewer than 3 processes on a side" in outcome.out
-    assert "± 5.0 %" in outcome.out
+    assert "-5 %, +5 %" in outcome.out
+    assert "within ± 5 %" in outcome.out
 
 
 def test_something_slower_ends_with_1_and_says_which_phase(cli: CallCli, stores: MakeStores):

@@ -84,30 +84,53 @@ def test_a_cell_that_is_slower_is_found_and_no_other_one_blamed(
     assert not any(one.verdict is Verdict.SLOWER for grid in grids for one in grid[1:])
 
 
-def test_what_slows_every_cell_alike_is_found():
-    pairs = [([series(seed=place)], [series(1.2e7, seed=100 + place)]) for place in range(20)]
-
-    found = judge_unpaired(pairs)
-
-    assert {one.verdict for one in found} == {Verdict.SLOWER}
-    assert found[0].value == pytest.approx(0.2, abs=0.01)
-
-
-def test_a_whole_session_that_is_off_by_3_percent_is_not_called_slower_in_several_processes():
-    """Processes do not show what one session differs from the next by; the median change of all cells does."""
+@pytest.mark.parametrize(
+    ("factor", "processes", "verdict"),
+    [
+        (1.3, 1, Verdict.INCONCLUSIVE),
+        (2.2, 1, Verdict.SLOWER),
+        (1.1, 4, Verdict.INCONCLUSIVE),
+        (1.3, 4, Verdict.SLOWER),
+    ],
+)
+def test_what_slows_every_cell_alike_may_be_the_machine(factor: float, processes: int, verdict: Verdict):
+    """A session on a shared machine may be 30 % off, in all cells alike."""
     pairs = [
-        ([series(seed=10 * cell + p) for p in range(5)], [series(1.03e7, seed=500 + 10 * cell + p) for p in range(5)])
+        (
+            [series(seed=10 * cell + p) for p in range(processes)],
+            [series(1e7 * factor, seed=500 + 10 * cell + p) for p in range(processes)],
+        )
         for cell in range(20)
     ]
 
     found = judge_unpaired(pairs)
 
-    assert found[0].margin == pytest.approx(0.05, abs=0.003)
-    assert not any(one.verdict is Verdict.SLOWER for one in found)
+    assert {one.verdict for one in found} == {verdict}
+    assert all(one.is_suspicious for one in found)
+    if verdict is Verdict.INCONCLUSIVE:
+        assert f"all cells together changed by +{100 * (factor - 1):.0f} %" in found[0].reason
+
+
+def test_a_cell_that_stands_out_of_a_session_that_is_off_is_found():
+    pairs = [([series(seed=cell)], [series(1.2e7, seed=100 + cell)]) for cell in range(20)]
+    pairs[3] = (pairs[3][0], [series(1.8e7, seed=99)])
+
+    found = judge_unpaired(pairs)
+
+    assert [place for place, one in enumerate(found) if one.verdict is Verdict.SLOWER] == [3]
+
+
+def test_of_few_cells_only_a_factor_of_2_is_claimed_but_a_given_margin_counts():
+    base, twice, third = [series()], [series(2.5e7, seed=1)], [series(1.4e7, seed=1)]
+
+    assert judged(base, twice).verdict is Verdict.SLOWER
+    assert judged(base, third).verdict is Verdict.INCONCLUSIVE
+    assert "fewer than 5 cells" in judged(base, third).reason
+    assert judged(base, third, margin=0.05).verdict is Verdict.SLOWER
 
 
 def test_faster_is_slower_turned_around():
-    base, new = [series()], [series(2e7, seed=1)]
+    base, new = [series()], [series(2.5e7, seed=1)]
 
     slower, faster = judged(base, new), judged(new, base)
 
@@ -129,7 +152,7 @@ def test_several_processes_on_both_sides_have_the_smaller_margin():
     one = judged(*sides)
 
     assert one.is_by_process
-    assert MARGIN_OF_PROCESSES <= one.margin < 0.025
+    assert one.margin == MARGIN_OF_PROCESSES
     assert judged(sides[0], sides[1][:2]).margin == MARGIN_OF_ONE
 
 
@@ -164,13 +187,13 @@ def test_more_samples_of_one_process_do_not_shrink_its_wander():
 
 def test_equal_samples_do_not_divide_by_zero():
     assert judged([[1e6] * 10], [[1e6] * 10]).verdict is Verdict.EQUIVALENT
-    assert judged([[1e6] * 10], [[2e6] * 10]).verdict is Verdict.SLOWER
+    assert judged([[1e6] * 10], [[3e6] * 10]).verdict is Verdict.SLOWER
 
 
 def test_a_claim_that_the_grid_makes_likely_by_accident_is_taken_back():
     base = [series(spread=0.01, n=10, seed=4)]
     pairs = [(base, [series(1.13e7, spread=0.015, n=10, seed=5)])]
-    alone = judge_unpaired(pairs)[0]
+    alone = judge_unpaired(pairs, margin=MARGIN_OF_ONE)[0]
     others = [([series(spread=0.01, n=10, seed=s)], [series(spread=0.01, n=10, seed=s + 200)]) for s in range(60)]
 
     among = judge_unpaired([*pairs, *others])[0]

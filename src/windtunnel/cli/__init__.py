@@ -16,7 +16,7 @@ from windtunnel.errors import WindtunnelError
 
 EXIT_DONE = 0
 EXIT_NO = 1
-"""The answer is no: a cell failed, the doctor found a problem, or a comparison ended as --fail-if says."""
+"""The answer is no: a cell failed, the doctor found a problem, or a comparison or a gate ended as --fail-if says."""
 EXIT_WRONG = 2
 """The request was wrong."""
 EXIT_INTERRUPTED = 130

@@ -34,7 +34,7 @@ def command(
         typer.Option(
             "--margin",
             metavar="SHARE",
-            help="A difference counts beyond this. [dim]default: 5%; with 3 processes or more on both sides less[/]",
+            help="A difference counts beyond this. [dim]default: 5% beyond what all cells did; of processes 2%[/]",
             show_default=False,
         ),
     ] = None,
@@ -188,6 +188,7 @@ def _as_json(gate: Gate, verdicts: tuple[Verdict, ...]) -> dict[str, object]:
                         "low": one.difference.low,
                         "high": _finite(one.difference.high),
                         "margin": one.difference.margin,
+                        "claimed_beyond": [one.difference.faster_from, one.difference.slower_from],
                         "p_value": one.difference.p_value,
                         "verdict": one.difference.verdict.value,
                     }

@@ -136,7 +136,7 @@ def _number_columns(time: Scale) -> tuple[Column, ...]:
         number_column("NEW", time.unit),
         number_column("change", description="+2 % is 2 % more time for NEW."),
         number_column("interval"),
-        number_column("margin", description="A difference counts when its whole interval lies beyond this."),
+        number_column("claimed beyond", description="Faster below the first, slower above the second."),
     )
 
 
@@ -147,7 +147,7 @@ def _numbers(one: PhaseChange, time: Scale) -> tuple[Cell, ...]:
         Cell(text=time.text(one.new_seconds)),
         Cell(text=change(found.value), sort=found.value),
         Cell(text=_ends(one), sort=found.low),
-        Cell(text=f"± {percent(found.margin)}", sort=found.margin),
+        Cell(text=f"{change(found.faster_from, 0)}, {change(found.slower_from, 0)}", sort=found.slower_from),
     )
 
 
@@ -245,12 +245,18 @@ def _unmatched(gate: Gate) -> Iterator[Block]:
         )
 
 
+def _equivalent(gate: Gate) -> str:
+    margins = sorted({cell.whole.difference.margin for cell in gate.cells})
+    return f"Equivalent means within ± {' or '.join(percent(margin, 0) for margin in margins)}." if margins else ""
+
+
 def _method(gate: Gate) -> Iterator[Block]:
     apart = [cell for cell in gate.cells if not cell.whole.difference.is_by_process]
     yield Paragraph(
         text="BASE and NEW were measured one after the other, so whatever the machine did in between is in the "
-        "difference. A cell is slower or faster only if its whole interval lies beyond the margin and the difference "
-        "survives Benjamini and Hochberg's correction over all cells; equivalent, if the interval lies within it."
+        "difference. A cell is slower or faster only if its whole interval lies beyond what is claimed, which is "
+        "counted from what all cells did together, and survives Benjamini and Hochberg's correction over all cells. "
+        f"{_equivalent(gate)}"
     )
     if apart:
         yield Callout(

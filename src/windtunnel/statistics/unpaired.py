@@ -4,8 +4,8 @@ One series does not show how the next run of the same code would differ: clocks,
 between runs, so an interval from samples alone calls 40 to 100 % of equal series different on a machine that drifts.
 So three things stand in the way of a claim. The unit is the process where there are several, and where there is one
 its slow wander, not shrunk by the number of samples. The scatter of a whole grid is the least uncertainty of each of
-its cells. And a difference must exceed a margin by more than that, the margin being what may lie between two sessions
-without being seen in either.
+its cells. And a difference must exceed a margin by more than that, beyond what all cells did together: a whole session
+may be faster than the next one, which nothing within either shows.
 """
 
 import math
@@ -22,8 +22,14 @@ MARGIN_OF_PROCESSES = 0.02
 """With several processes on both sides: what a cell may do between sessions beyond what all cells do together."""
 
 MARGIN_OF_ONE = 0.05
-"""With one process on a side: a drift of 2 % between sessions, and a clock state of 3 % that lasts for a whole run.
-Also the most that what all cells do together is taken for the machine: a change may move them all, too."""
+"""With one process on a side: a drift of 2 %, and a clock state of 3 % that lasts for a whole run."""
+
+LARGEST_BY_PROCESS = 0.2
+"""With several processes a change of all cells alike is claimed beyond this: their spread shows a machine in use."""
+
+LARGEST_OF_ONE = 1.0
+"""With one process, a change of all cells alike, or of fewer than five, only beyond a factor of 2: on an overloaded
+machine 95 % of sequential trials of identical code differed by less than 80 %."""
 
 CONFIDENCE = 0.95
 
@@ -55,7 +61,8 @@ class Difference:
     """What is said of one cell: the change from the first side to the second, a fraction of the first one's time.
 
     `low` and `high` hold it with 95 % confidence; all three are None where a side has too few samples, and `p_value`
-    is then 1. It is that of "the change lies within the margin".
+    is then 1. An interval above `slower_from` or below `faster_from` is a claim, and `p_value` that of "the change lies
+    between these". `margin` is what equivalent means.
     """
 
     value: float | None
@@ -63,6 +70,8 @@ class Difference:
     high: float | None
     p_value: float
     margin: float
+    faster_from: float
+    slower_from: float
     is_by_process: bool
     verdict: Verdict
     reason: str = ""
@@ -126,59 +135,92 @@ def judge_unpaired(
 ) -> tuple[Difference, ...]:
     """Judge the second side of each pair of a grid against the first.
 
-    Slower and faster need an interval that lies beyond the margin, and a p-value that survives Benjamini and Hochberg's
-    correction over the grid: where nothing changed, the probability of any claim in the grid is at most `rate`, as
-    long as what happens between two runs stays within the margin. Equivalent means that the interval lies within the
-    margin: no more than that can be told.
+    Slower and faster need an interval that lies beyond the margin, counted from what all cells did together, and a
+    p-value that survives Benjamini and Hochberg's correction over the grid: where nothing changed, the probability of
+    any claim is at most `rate`, as long as what happens to single cells between two runs stays within the margin.
+    What all cells do alike is claimed beyond 20 % (several processes) or a factor of 2 (one). Equivalent means that
+    the interval lies within the margin of 0: no more than that can be told.
 
     Args:
         pairs: Of each cell the samples of both sides, by process, in one unit.
-        margin: A fraction of 1; None: 5 %, or with several processes on both sides 2 % beyond the median change of
-            all cells, at most 5 %.
+        margin: A fraction of 1, counted from 0 whatever the other cells do; None: 5 %, or 2 % with several processes
+            on both sides, counted as above.
         rate: Of the claims of a grid, the share that may be false.
     """
     levels = [(level_of(a), level_of(b)) for a, b in pairs]
     single = [b.centre - a.centre for a, b in levels if a and b and not _is_by_process(a, b)]
-    scatter, common = scatter_of(single), abs(common_change(levels))
-    by_process = min(MARGIN_OF_PROCESSES + common, MARGIN_OF_ONE)
-    found = [
-        _difference(
-            a,
-            b,
-            margin=margin or (by_process if _is_by_process(a, b) else MARGIN_OF_ONE),
-            scatter=None if _is_by_process(a, b) else scatter,
-            num_cells=len(single),
-        )
-        for a, b in levels
-    ]
+    every = [b.centre - a.centre for a, b in levels if a and b]
+    scatter = scatter_of(single)
+    found: list[Difference] = []
+    for a, b in levels:
+        is_by_process = _is_by_process(a, b)
+        bounds = _bounds(every, margin, is_by_process=is_by_process)
+        if a is None or b is None:
+            found.append(_too_few(bounds))
+        else:
+            found.append(_difference(a, b, bounds, None if is_by_process else scatter, len(single)))
     survive = benjamini_hochberg([one.p_value for one in found], rate=rate)
     return tuple(_corrected(one, len(found), is_kept=kept) for one, kept in zip(found, survive, strict=True))
 
 
-def common_change(levels: Iterable[tuple[Level | None, Level | None]]) -> float:
-    """Return the median change of all cells, a fraction of 1; 0 where none is known."""
-    shifts = [b.centre - a.centre for a, b in levels if a and b]
-    return math.expm1(float(np.median(shifts))) if shifts else 0.0
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Bounds:
+    """Between what no change is claimed, in logarithms, and why these are no narrower."""
+
+    margin: float
+    low: float
+    high: float
+    reason: str
+
+    @property
+    def log_margin(self) -> float:
+        return math.log1p(self.margin)
+
+
+def _bounds(shifts: Sequence[float], margin: float | None, *, is_by_process: bool) -> _Bounds:
+    if margin is not None:
+        return _Bounds(margin=margin, low=-math.log1p(margin), high=math.log1p(margin), reason="")
+    margin, largest = (MARGIN_OF_PROCESSES, LARGEST_BY_PROCESS) if is_by_process else (MARGIN_OF_ONE, LARGEST_OF_ONE)
+    near, far = math.log1p(margin), math.log1p(largest)
+    if len(shifts) < FEWEST_CELLS:
+        reason = (
+            f"of fewer than {FEWEST_CELLS} cells only a change beyond {100 * largest:.0f} % is claimed without pairs"
+        )
+        return _Bounds(margin=margin, low=-far, high=far, reason=reason)
+    common = float(np.median(shifts))
+    reason = (
+        f"all cells together changed by {100 * math.expm1(common):+.0f} %, which may be the machine; pairs can tell"
+        if abs(common) > near
+        else ""
+    )
+    return _Bounds(
+        margin=margin,
+        low=max(min(0.0, common) - near, -far),
+        high=min(max(0.0, common) + near, far),
+        reason=reason,
+    )
 
 
 def _is_by_process(a: Level | None, b: Level | None) -> bool:
     return a is not None and b is not None and a.is_by_process and b.is_by_process
 
 
-def _difference(
-    a: Level | None, b: Level | None, *, margin: float, scatter: float | None, num_cells: int
-) -> Difference:
-    if a is None or b is None:
-        return Difference(
-            value=None,
-            low=None,
-            high=None,
-            p_value=1.0,
-            margin=margin,
-            is_by_process=False,
-            verdict=Verdict.INCONCLUSIVE,
-            reason=f"fewer than {FEWEST_SAMPLES} samples on a side",
-        )
+def _too_few(bounds: _Bounds) -> Difference:
+    return Difference(
+        value=None,
+        low=None,
+        high=None,
+        p_value=1.0,
+        margin=bounds.margin,
+        faster_from=math.expm1(bounds.low),
+        slower_from=math.expm1(bounds.high),
+        is_by_process=False,
+        verdict=Verdict.INCONCLUSIVE,
+        reason=f"fewer than {FEWEST_SAMPLES} samples on a side",
+    )
+
+
+def _difference(a: Level, b: Level, bounds: _Bounds, scatter: float | None, num_cells: int) -> Difference:
     from scipy.special import stdtr, stdtrit
 
     shift, variance = b.centre - a.centre, a.variance + b.variance
@@ -187,23 +229,25 @@ def _difference(
         variance, degrees = scatter**2, min(degrees, num_cells - 1)
     deviation = math.sqrt(variance)
     half = float(stdtrit(degrees, (1 + CONFIDENCE) / 2)) * deviation
-    ends = (-math.log1p(margin), math.log1p(margin))
-    beyond = max(shift - ends[1], ends[0] - shift)
-    low, high = shift - half, shift + half
-    verdict = Verdict.INCONCLUSIVE
-    if low > ends[1] or high < ends[0]:
-        verdict = Verdict.SLOWER if shift > 0 else Verdict.FASTER
-    elif ends[0] <= low and high <= ends[1]:
-        verdict = Verdict.EQUIVALENT
+    beyond, low, high = max(shift - bounds.high, bounds.low - shift), shift - half, shift + half
+    verdict, reason = Verdict.INCONCLUSIVE, "the interval reaches over the margin"
+    if low > bounds.high or high < bounds.low:
+        verdict, reason = (Verdict.SLOWER if shift > 0 else Verdict.FASTER), ""
+    elif -bounds.log_margin <= low and high <= bounds.log_margin:
+        verdict, reason = Verdict.EQUIVALENT, ""
+    elif low > bounds.log_margin or high < -bounds.log_margin:
+        reason = bounds.reason
     return Difference(
         value=math.expm1(shift),
         low=math.expm1(low),
         high=_expm1(high),
         p_value=2 * float(stdtr(degrees, -beyond / deviation)) if beyond > 0 else 1.0,
-        margin=margin,
+        margin=bounds.margin,
+        faster_from=math.expm1(bounds.low),
+        slower_from=math.expm1(bounds.high),
         is_by_process=_is_by_process(a, b),
         verdict=verdict,
-        reason="the interval reaches over the margin" if verdict is Verdict.INCONCLUSIVE else "",
+        reason=reason,
     )
 
 
