@@ -91,15 +91,17 @@ def level_of(processes: Processes) -> Level | None:
     is the variance of single block medians: up to eight blocks in order, whose wander a run shows, and which the next
     run may have anywhere within it. More samples make it better known, not smaller.
     """
-    logs = [np.log(np.maximum(np.asarray(samples, dtype=np.float64), 1.0)) for samples in processes]
-    if len(logs) >= FEWEST_PROCESSES:
-        medians = np.array([np.median(each) for each in logs])
-        variance = float(medians.var(ddof=1)) / len(medians)
-        return _level(float(medians.mean()), variance, len(medians) - 1, is_by_process=True)
-    if not logs or sum(len(each) for each in logs) < FEWEST_SAMPLES:
+    series = [np.maximum(np.asarray(samples, dtype=np.float64), 1.0) for samples in processes]
+    if not series:
         return None
-    blocks = np.concatenate([_block_medians(each) for each in logs])
-    centre = float(np.mean([np.median(each) for each in logs]))
+    medians = np.log([np.median(each) for each in series])
+    centre = float(medians.mean())
+    if len(series) >= FEWEST_PROCESSES:
+        variance = float(medians.var(ddof=1)) / len(medians)
+        return _level(centre, variance, len(medians) - 1, is_by_process=True)
+    if sum(map(len, series)) < FEWEST_SAMPLES:
+        return None
+    blocks = np.log(np.concatenate([_block_medians(each) for each in series]))
     if len(blocks) < 3:
         return None
     return _level(centre, float(blocks.var(ddof=1)), len(blocks) - 1, is_by_process=False)
@@ -110,11 +112,11 @@ def _level(centre: float, variance: float, degrees: float, *, is_by_process: boo
     return Level(centre=centre, variance=least, degrees=degrees, is_by_process=is_by_process)
 
 
-def _block_medians(logs: Floats) -> Floats:
+def _block_medians(samples: Floats) -> Floats:
     """Return the medians of up to eight blocks of at least two; what is left over at the beginning is in none."""
-    size = max(2, len(logs) // _NUM_BLOCKS)
-    count = min(_NUM_BLOCKS, len(logs) // size)
-    return np.median(logs[len(logs) - count * size :].reshape(count, size), axis=1)
+    size = max(2, len(samples) // _NUM_BLOCKS)
+    count = min(_NUM_BLOCKS, len(samples) // size)
+    return np.median(samples[len(samples) - count * size :].reshape(count, size), axis=1)
 
 
 def scatter_of(differences: Iterable[float]) -> float | None:
