@@ -47,18 +47,18 @@ def judged(base: list[list[float]], new: list[list[float]], **options: float) ->
 
 @pytest.mark.parametrize(("processes", "n"), [(1, 10), (1, 40), (3, 10), (5, 10)])
 def test_a_thousand_null_grids_have_a_slower_cell_in_at_most_5_percent(gate: ModuleType, processes: int, n: int):
-    """For each of four designs 125 grids of 60 cells of each of 9 kinds of noise: no kind by itself fails either."""
+    """For each of four designs 112 grids of 60 cells of each of 9 kinds of noise: no kind by itself fails either."""
     alarms = {
         null.title: sum(
             Verdict.SLOWER in {one.verdict for one in gate.judge_grid(draw, null, processes=processes, n=n)}
-            for _ in range(125)
+            for _ in range(112)
         )
         for null in gate.NULLS
         for draw in [np.random.default_rng(processes * 100 + n)]
     }
 
-    assert sum(alarms.values()) <= 0.05 * 125 * len(gate.NULLS), alarms
-    assert max(alarms.values()) <= 12, alarms  # of 125 at 5 % there are more in 1 % of the tries
+    assert sum(alarms.values()) <= 0.05 * 112 * len(gate.NULLS), alarms
+    assert max(alarms.values()) <= 11, alarms  # of 112 at 5 % there are more in 1 % of the tries
 
 
 def test_without_margin_and_scatter_the_same_grids_alarm(gate: ModuleType):

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from windtunnel.statistics.batches import Floats
+from windtunnel.statistics.batches import Floats, blocks_of
 from windtunnel.statistics.interval import FEWEST_PROCESSES
 from windtunnel.statistics.paired import Verdict, benjamini_hochberg
 
@@ -85,38 +85,53 @@ class Difference:
 
 
 def level_of(processes: Processes) -> Level | None:
-    """Return where the samples of a side lie; None with fewer than six samples in fewer than three processes.
+    """Return where the samples of one side lie, as `levels_of` does; many sides are faster there."""
+    return levels_of((processes,))[0]
+
+
+def levels_of(sides: Sequence[Processes]) -> tuple[Level | None, ...]:
+    """Return where the samples of each side lie; None with fewer than six samples in fewer than three processes.
 
     With at least three processes each median is one observation, and the variance is that of their mean. With fewer it
     is the variance of single block medians: up to eight blocks in order, whose wander a run shows, and which the next
     run may have anywhere within it. More samples make it better known, not smaller.
     """
-    series = [np.maximum(np.asarray(samples, dtype=np.float64), 1.0) for samples in processes]
-    if not series:
-        return None
-    medians = np.log([np.median(each) for each in series])
-    centre = float(medians.mean())
-    if len(series) >= FEWEST_PROCESSES:
+    described = iter(_described([samples for side in sides for samples in side]))
+    return tuple(_of_side([next(described) for _ in side], sum(map(len, side))) for side in sides)
+
+
+def _of_side(processes: Sequence[tuple[float, Floats]], num_samples: int) -> Level | None:
+    medians = np.array([median for median, _ in processes])
+    if len(medians) >= FEWEST_PROCESSES:
         variance = float(medians.var(ddof=1)) / len(medians)
-        return _level(centre, variance, len(medians) - 1, is_by_process=True)
-    if sum(map(len, series)) < FEWEST_SAMPLES:
+        return _level(float(medians.mean()), variance, len(medians) - 1, is_by_process=True)
+    if num_samples < FEWEST_SAMPLES:
         return None
-    blocks = np.log(np.concatenate([_block_medians(each) for each in series]))
+    blocks = np.concatenate([of_process for _, of_process in processes])
     if len(blocks) < 3:
         return None
-    return _level(centre, float(blocks.var(ddof=1)), len(blocks) - 1, is_by_process=False)
+    return _level(float(medians.mean()), float(blocks.var(ddof=1)), len(blocks) - 1, is_by_process=False)
+
+
+def _described(series: Sequence[Sequence[float] | Floats]) -> list[tuple[float, Floats]]:
+    """Return of each series the logarithms of its median and of those of up to eight blocks of at least two samples.
+
+    What is left over at the beginning is in no block.
+    """
+    found: dict[int, tuple[float, Floats]] = {}
+    for places, samples in blocks_of(series):
+        positive, n = np.maximum(samples, 1.0), int(samples.shape[1])
+        size = max(2, n // _NUM_BLOCKS)
+        count = min(_NUM_BLOCKS, n // size)
+        blocks = positive[:, n - count * size :].reshape(len(places), count, size)
+        medians = np.log(np.median(positive, axis=1)).tolist()
+        found.update(zip(places, zip(medians, np.log(np.median(blocks, axis=2)), strict=True), strict=True))
+    return [found[place] for place in range(len(series))]
 
 
 def _level(centre: float, variance: float, degrees: float, *, is_by_process: bool) -> Level:
     least = max(variance, _LEAST_DEVIATION**2)
     return Level(centre=centre, variance=least, degrees=degrees, is_by_process=is_by_process)
-
-
-def _block_medians(samples: Floats) -> Floats:
-    """Return the medians of up to eight blocks of at least two; what is left over at the beginning is in none."""
-    size = max(2, len(samples) // _NUM_BLOCKS)
-    count = min(_NUM_BLOCKS, len(samples) // size)
-    return np.median(samples[len(samples) - count * size :].reshape(count, size), axis=1)
 
 
 def scatter_of(differences: Iterable[float]) -> float | None:
@@ -149,14 +164,15 @@ def judge_unpaired(
             on both sides, counted as above.
         rate: Of the claims of a grid, the share that may be false.
     """
-    levels = [(level_of(a), level_of(b)) for a, b in pairs]
+    levels = list(zip(levels_of([a for a, _ in pairs]), levels_of([b for _, b in pairs]), strict=True))
     single = [b.centre - a.centre for a, b in levels if a and b and not _is_by_process(a, b)]
     every = [b.centre - a.centre for a, b in levels if a and b]
     scatter = scatter_of(single)
     found: list[Difference] = []
+    kinds = {is_by_process: _bounds(every, margin, is_by_process=is_by_process) for is_by_process in (False, True)}
     for a, b in levels:
         is_by_process = _is_by_process(a, b)
-        bounds = _bounds(every, margin, is_by_process=is_by_process)
+        bounds = kinds[is_by_process]
         if a is None or b is None:
             found.append(_too_few(bounds))
         else:
