@@ -55,7 +55,7 @@ def _answer(gate: Gate, names: dict[Row, str]) -> Iterator[Block]:
     yield Callout(kind=kind, text=f"{counted(len(gate.cells), 'cell')}: {said}{failed}.")
     for cell in sorted(worst, key=lambda one: -(one.whole.difference.value or 0.0))[:5]:
         yield Paragraph(lead=names[cell.base], text=f"{_sentence(cell)} {_blame(cell)}")
-    reasons = Counter(cell.whole.difference.reason for cell in gate.cells if cell.verdict is Verdict.INCONCLUSIVE)
+    reasons = Counter(_reason(cell) for cell in gate.cells if cell.verdict is Verdict.INCONCLUSIVE)
     if reasons := {reason: number for reason, number in reasons.items() if reason}:
         listed = "; ".join(f"{counted(number, 'cell')}: {reason}" for reason, number in reasons.items())
         yield Paragraph(lead="Inconclusive", text=f"{listed}.")
@@ -64,6 +64,11 @@ def _answer(gate: Gate, names: dict[Row, str]) -> Iterator[Block]:
     if gate.software:
         differing = ", ".join(map(str, gate.software))
         yield Paragraph(lead="What differs", text=f"{differing}. The verdict is on all of that together.")
+
+
+def _reason(cell: CellVerdict) -> str:
+    paired = cell.confirmed.whole if cell.confirmed else None
+    return paired.reason if paired else cell.whole.difference.reason
 
 
 def _sentence(cell: CellVerdict) -> str:
