@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from factory import CPU, GPU, make_pair, make_record
+from factory import CPU, GPU, make_pair, make_record, make_task
 from windtunnel.errors import RunError, SpecError
 from windtunnel.records.environment import Environment
 from windtunnel.records.pair import Pairing, PairRecord
@@ -378,3 +378,34 @@ def test_no_tasks_to_compare_need_no_worker(tmp_path: Path):
 
     assert compare_tasks((), plan=PairPlan(max_pairs=8, max_seconds=1.0), store=tmp_path, launch=lab.launch) == ()
     assert not lab.workers
+
+
+def test_matched_tasks_of_two_places_are_compared_by_processes_that_take_turns(tmp_path: Path):
+    lab, task = Lab(), make_task()
+    places = (Place(), Place(project=str(tmp_path)))
+
+    (done,) = compare_tasks(
+        [(task, task)],
+        plan=PairPlan(max_pairs=8, max_seconds=1.0),
+        places=places,
+        block_seconds=0.5,
+        store=tmp_path,
+        launch=lab.launch,
+    )
+
+    assert done.record.pairing is Pairing.PROCESS
+    assert done.record.block_seconds == 0.5
+    assert (done.record.a.project, done.record.b.project) == (None, str(tmp_path))
+
+
+def test_matched_tasks_of_a_place_that_is_not_there_start_no_process(tmp_path: Path):
+    lab, plan = Lab(), PairPlan(max_pairs=8, max_seconds=1.0)
+
+    with pytest.raises(SpecError, match="'/nowhere' is not a folder"):
+        compare_tasks(
+            [(make_task(), make_task())],
+            plan=plan,
+            places=(Place(), Place(project="/nowhere")),
+            store=tmp_path,
+            launch=lab.launch,
+        )

@@ -1,11 +1,12 @@
 """Stored records as rows that know their statistics and their rates."""
 
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from itertools import chain
 from operator import attrgetter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -296,6 +297,18 @@ class Results:
             groups.setdefault(row.machine, []).append(row)
         return {machine: tuple(rows) for machine, rows in groups.items()}
 
+    def to_pandas(self, *, samples: bool = False) -> Any:
+        """Return a pandas DataFrame: a row for each phase of each cell, or with `samples` for each raw sample.
+
+        Columns are those of `windtunnel export --format csv`; failures are rows too, what is not known is NA.
+
+        Raises:
+            UnsupportedError: pandas is not installed.
+        """
+        from windtunnel.analysis.data_frame import to_frame  # which needs this module
+
+        return to_frame(self, with_samples=samples)
+
 
 def load_results(store: Store | Path | str) -> Results:
     """Read all results of a store, the latest repeat of each task; no torch, and nothing read is ever executed.
@@ -304,12 +317,8 @@ def load_results(store: Store | Path | str) -> Results:
         StoreError: There is no store, it is not ours, or a row is damaged.
     """
     if isinstance(store, Store):
-        rows = tuple(_rows(store))
-        batch = Batch(rows)
-        for row in rows:
-            row.batch = batch
         return Results(
-            rows=rows,
+            rows=rows_of(store.records(), store.calibration),
             runs=store.runs(),
             comparisons=store.comparisons(),
             ledgers=store.looks(MemoryLedger),
@@ -319,15 +328,26 @@ def load_results(store: Store | Path | str) -> Results:
         return load_results(opened)
 
 
-def _rows(store: Store) -> Iterator[Row]:
-    """Yield the rows, each where its first record stands."""
+def rows_of(records: Iterable[StoredRecord], calibration: Callable[[str], Calibration | None]) -> tuple[Row, ...]:
+    """Join the records of each cell, of which there is one a process, to rows whose statistics are computed together.
+
+    Each row stands where its first record does; `calibration` gives that of a machine's hash.
+    """
+    rows = tuple(_rows(records, calibration))
+    batch = Batch(rows)
+    for row in rows:
+        row.batch = batch
+    return rows
+
+
+def _rows(records: Iterable[StoredRecord], calibration: Callable[[str], Calibration | None]) -> Iterator[Row]:
     machines: dict[int, str] = {}  # by environment, which a store reads once: hashing it for each record is slow
     cells: dict[Hashable, list[StoredRecord]] = {}
-    for stored in store.records():
+    for stored in records:
         if id(stored.environment) not in machines:
             machines[id(stored.environment)] = stored.environment.machine()
         cells.setdefault((machines[id(stored.environment)], _cell_of(stored)), []).append(stored)
-    calibrations = {machine: store.calibration(machine) for machine in set(machines.values())}
+    calibrations = {machine: calibration(machine) for machine in set(machines.values())}
     for processes in cells.values():
         processes.sort(key=_replica)
         machine = machines[id(processes[0].environment)]

@@ -16,8 +16,8 @@ from windtunnel.errors import WindtunnelError
 
 EXIT_DONE = 0
 EXIT_NO = 1
-"""The answer is no: a cell failed, the doctor found a problem, or a comparison ended as --fail-if says, or an audited
-number cannot be true."""
+"""The answer is no: a cell failed, the doctor found a problem, a comparison or a gate ended as --fail-if says, or an
+audited number cannot be true."""
 EXIT_WRONG = 2
 """The request was wrong."""
 EXIT_INTERRUPTED = 130
@@ -43,6 +43,10 @@ _COMMANDS = {
     "report": _Entry(panel="Results", summary="Write the report of a store: terminal, Markdown and HTML."),
     "list": _Entry(panel="Results", summary="List what a store holds."),
     "show": _Entry(panel="Results", summary="Show one record with every sample."),
+    "gate": _Entry(panel="Results", summary="Did anything become slower? One store against another, for CI."),
+    "history": _Entry(panel="Results", summary="Show how each cell changed over many runs, and when."),
+    "export": _Entry(panel="Results", summary="Write results for other programs: CSV, Parquet, JSON, OpenMetrics."),
+    "explore": _Entry(panel="Results", summary="Browse a store's tables with datasette."),
     "audit": _Entry(panel="Results", summary="Audit a published table: what its numbers support and contradict."),
     "schema": _Entry(panel="Results", summary="Print the JSON Schema of a sweep file, for editors."),
     "doctor": _Entry(panel="Machine", summary="Look for what would spoil a measurement on this machine."),

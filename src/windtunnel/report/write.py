@@ -16,22 +16,24 @@ FORMATS: dict[str, Callable[[Document], str]] = {"html": render_html, "md": rend
 
 
 def write_report(
-    report: Results | Document, folder: Path | str, formats: Sequence[str] = ("html", "md")
+    report: Results | Document, folder: Path | str, formats: Sequence[str] = ("html", "md"), *, name: str = "report"
 ) -> tuple[Path, ...]:
-    """Write `report.html` and `report.md` into `folder`, and return their paths; results become a document first.
+    """Write `report.html` and `report.md` (or another name) into `folder`, and return their paths.
+
+    Results become a document first.
 
     Raises:
         SpecError: A format is not known; nothing was written.
         StoreError: The folder cannot be made or written.
     """
-    faults = [unknown_name("report format", name, FORMATS) for name in formats if name not in FORMATS]
+    faults = [unknown_name("report format", one, FORMATS) for one in formats if one not in FORMATS]
     if faults:
         raise SpecError(*faults)
     document = report if isinstance(report, Document) else build_document(report)
     folder = Path(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        return tuple(_write(folder / f"report.{name}", FORMATS[name](document)) for name in formats)
+        return tuple(_write(folder / f"{name}.{suffix}", FORMATS[suffix](document)) for suffix in formats)
     except OSError as error:
         raise StoreError(f"cannot write the report to {folder}: {error.strerror}; choose another folder") from error
 

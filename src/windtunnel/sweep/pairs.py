@@ -134,23 +134,27 @@ def compare_tasks(
     pairs: Sequence[tuple[Task, Task]],
     *,
     plan: PairPlan,
+    places: tuple[Place, Place] | None = None,
+    block_seconds: float = DEFAULT_BLOCK_SECONDS,
     store: Path | str = DEFAULT_STORE,
     timeout: float = DEFAULT_TIMEOUT_SECONDS,
     observer: PairObserver | None = None,
     launch: LaunchAt = WorkerProcess,
 ) -> tuple[StoredComparison, ...]:
-    """Compare cells that are matched already, both of a pair in one process; store each comparison, return them all.
+    """Compare cells that are matched already; store each comparison, return them all.
 
     Args:
         pairs: Cells A and B, all on one device; of their plans warm-up and cache are kept.
         plan: When a comparison ends.
+        places: Where the workers of A and of B run, each turn in a fresh one; None: both cells in one process.
+        block_seconds: How long each process samples at least, where processes take turns.
         store: Folder of the store; made when it is not there.
         timeout: Seconds that one comparison may take beyond the plan's.
         observer: Told about every step of the run.
         launch: Starts a worker; tests put a fake here.
 
     Raises:
-        SpecError: The plan is out of range, or the device is not there.
+        SpecError: The plan is out of range, or the device or a place is not there.
         StoreError: The store cannot be opened or written; what was stored before is safe.
         RunError: No worker can be started.
     """
@@ -158,13 +162,15 @@ def compare_tasks(
         raise SpecError(*faults)
     if not pairs:
         return ()
+    for place in places or ():
+        place.check()
     with open_store(Path(store)) as opened:
         run = _Run(
             opened,
             plan=plan,
-            pairing=Pairing.TOGETHER,
-            places=dict.fromkeys(Side, _HERE),
-            block_seconds=DEFAULT_BLOCK_SECONDS,
+            pairing=Pairing.PROCESS if places else Pairing.TOGETHER,
+            places=dict(zip(Side, places or (_HERE, _HERE), strict=True)),
+            block_seconds=block_seconds,
             timeout=timeout,
             observer=observer,
             launch=launch,

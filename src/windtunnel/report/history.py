@@ -1,0 +1,203 @@
+"""Histories as a document: one table of all cells, and for each cell a chart and its runs."""
+
+from collections.abc import Callable, Iterator, Sequence
+
+from windtunnel.analysis.history import History, Moment
+from windtunnel.report.document import Block, Callout, CalloutKind, Cell, Column, Document, Figure, Section, Table
+from windtunnel.report.figures import (
+    Json,
+    chart,
+    counting_axis,
+    dots,
+    note_above,
+    upright,
+    values_axis,
+    with_hover,
+    with_intervals,
+)
+from windtunnel.report.measures import number_column
+from windtunnel.statistics.change_points import ChangePoint, Course
+from windtunnel.statistics.series import FEWEST_SAMPLES
+from windtunnel.units import NOT_KNOWN, change, counted, duration, half_width, percent, time_scale
+
+_BARS = "▁▂▃▄▅▆▇█"
+_MOST_BARS = 40
+_FEW_CELLS = 3
+"""Of so many cells a terminal shows every run; of more only what all of them did."""
+
+
+def history_document(histories: Sequence[History]) -> Document:
+    """Return the whole document."""
+    sections = [Section(heading="All cells", blocks=tuple(_overview(histories)))]
+    for history in histories:
+        blocks = (*_figure(history), _runs(history))
+        is_detail = len(histories) > _FEW_CELLS
+        sections.append(Section(heading=_heading(history, histories), blocks=blocks, is_detail=is_detail))
+    return Document(title=f"History of {counted(len(histories), 'cell')}", sections=tuple(sections))
+
+
+def _heading(history: History, histories: Sequence[History]) -> str:
+    shared = sum(other.label == history.label for other in histories) > 1
+    return f"{history.label}, {history.machine}" if shared else history.label
+
+
+def _overview(histories: Sequence[History]) -> Iterator[Block]:
+    times = [estimate.value for history in histories for _, estimate in history.measured]
+    time = time_scale(times)
+    yield Table(
+        caption=f"{_what(histories[0])} over all runs",
+        columns=(
+            Column(name="cell"),
+            number_column("runs"),
+            number_column("first", time.unit),
+            number_column("last", time.unit),
+            number_column("change", description="From the first to the last run; no test."),
+            Column(name="course", description="From the least to the most, oldest first."),
+            Column(name="changes of level"),
+        ),
+        rows=tuple(
+            (
+                Cell(text=_heading(history, histories)),
+                Cell(text=str(len(history.moments))),
+                *_ends(history, time.text),
+                Cell(text=sparkline([estimate.value for _, estimate in history.measured])),
+                Cell(text=_said(history), is_failure=any(one.change > 0 for one in history.course.changes)),
+            )
+            for history in histories
+        ),
+        note=(
+            "A change of level is a step beyond noise that wanders. Two in a hundred steady series of this length have "
+            "one by accident. It says when, not why: the machine changes too."
+        ),
+    )
+    if short := [history for history in histories if not history.course.is_scanned]:
+        text = f"{counted(len(short), 'cell')} with fewer than {FEWEST_SAMPLES} runs: no change is looked for there."
+        yield Callout(kind=CalloutKind.NOTE, text=text)
+
+
+def _what(history: History) -> str:
+    return f"The phase {history.phase}" if history.phase else "Whole steps"
+
+
+def _ends(history: History, text: Callable[[float], str]) -> tuple[Cell, Cell, Cell]:
+    if not history.measured:
+        return Cell(text=NOT_KNOWN), Cell(text=NOT_KNOWN), Cell(text=NOT_KNOWN)
+    first, last = history.measured[0][1].value, history.measured[-1][1].value
+    return Cell(text=text(first)), Cell(text=text(last)), Cell(text=change(last / first - 1))
+
+
+def sparkline(values: Sequence[float]) -> str:
+    """Return a bar for each value, the lowest for the least; of more than 40 values the last 40."""
+    shown = values[-_MOST_BARS:]
+    if not shown:
+        return ""
+    low, high = min(shown), max(shown)
+    span = high - low
+    return "".join(_BARS[min(7, int(8 * (value - low) / span))] if span else _BARS[3] for value in shown)
+
+
+def _said(history: History) -> str:
+    course = history.course
+    if not course.is_scanned:
+        return "not looked for"
+    if course.changes:
+        return "; ".join(_change(history, one) for one in course.changes)
+    return _else(course) or "none"
+
+
+def _change(history: History, one: ChangePoint) -> str:
+    moment = history.at(one)
+    versions = f", with {', '.join(map(str, moment.since))}" if moment.since else ""
+    return f"{change(one.change)} from {_minute(moment.started_at)} on{versions}"
+
+
+def _else(course: Course) -> str:
+    found = course.irregularities
+    if found.trend:
+        return f"drifting by {change(found.trend.change)}"
+    if found.two_states:
+        states = found.two_states
+        return f"to and fro between two levels, {percent(states.high / states.low - 1)} apart"
+    return ""
+
+
+def _figure(history: History) -> Iterator[Figure]:
+    """Yield the runs as points with intervals, a line at each change of level; nothing without two runs."""
+    if len(history.measured) < 2:
+        return
+    time = time_scale(estimate.value for _, estimate in history.measured)
+    scaled = 1 / time.size
+    numbers = list(range(1, len(history.measured) + 1))
+    values = [estimate.value * scaled for _, estimate in history.measured]
+    points = dots(_what(history), numbers, values, place=0, mark=0, is_joined=True)
+    ends = [
+        (None, None) if one.low is None or one.high is None else (one.low * scaled, one.high * scaled)
+        for _, one in history.measured
+    ]
+    hovers = [f"{_minute(moment.started_at)}: {duration(one.value)}" for moment, one in history.measured]
+    trace = with_hover(with_intervals(points, ends), hovers)
+    changes = history.course.changes
+    lines: list[Json] = [upright(one.index + 0.5) for one in changes]
+    notes: list[Json] = [
+        note_above(change(one.change), one.index + 0.5, row=place % 3) for place, one in enumerate(changes)
+    ]
+    yield Figure(
+        caption=f"{_what(history)} by run, oldest first; a bar is the 95 % interval of that run's own samples.",
+        plotly=chart(
+            [trace],
+            x=counting_axis("run"),
+            y=values_axis(f"time ({time.unit})", values, is_from_zero=False),
+            shapes=lines,
+            annotations=notes,
+            margin={"l": 64, "r": 16, "t": 60 if notes else 12, "b": 48},
+        ),
+        alternative=f"{counted(len(values), 'run')}; changes of level: {_said(history)}. The table below has each run.",
+    )
+
+
+def _runs(history: History) -> Table:
+    time = time_scale(estimate.value for _, estimate in history.measured)
+    starts = {id(history.at(one)): one for one in history.course.changes}
+    return Table(
+        caption=f"{_what(history)} by run",
+        columns=(
+            number_column("run"),
+            Column(name="measured (UTC)"),
+            Column(name="label", description="The name of the sweep."),
+            number_column("median", time.unit),
+            number_column("95 % interval"),
+            number_column("n"),
+            Column(name="versions that changed"),
+            Column(name="level"),
+        ),
+        rows=tuple(_run(number, moment, time.text, starts) for number, moment in enumerate(history.moments, 1)),
+    )
+
+
+def _run(number: int, moment: Moment, text: Callable[[float], str], starts: dict[int, ChangePoint]) -> tuple[Cell, ...]:
+    estimate, begins = moment.estimate, starts.get(id(moment))
+    numbers = (
+        (
+            Cell(text=text(estimate.value)),
+            Cell(text=half_width(estimate.relative_half_width)),
+            Cell(text=str(estimate.n)),
+        )
+        if estimate
+        else (
+            Cell(text=moment.row.record.status.value, is_failure=not moment.row.is_ok),
+            Cell(text=NOT_KNOWN),
+            Cell(text=NOT_KNOWN),
+        )
+    )
+    return (
+        Cell(text=str(number)),
+        Cell(text=_minute(moment.started_at)),
+        Cell(text=moment.label or NOT_KNOWN),
+        *numbers,
+        Cell(text=", ".join(map(str, moment.since))),
+        Cell(text=f"{change(begins.change)} from here on" if begins else ""),
+    )
+
+
+def _minute(time: str) -> str:
+    return time[:16].replace("T", " ")
