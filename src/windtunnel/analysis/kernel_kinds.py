@@ -149,9 +149,7 @@ TABLE: tuple[Line, ...] = (
     Line(KernelKind.OTHER, WorkKind.SOFTMAX, r"(?i)cross_?entropy_\w*kernel"),
     Line(KernelKind.OTHER, WorkKind.NORM, r"(?i)(layer|rms|group|batch)_?norm|RowwiseMoments|GammaBeta|cuComputeGrad"),
     Line(KernelKind.OTHER, WorkKind.REDUCTION, r"multi_tensor_apply.*LpNorm"),
-    Line(
-        KernelKind.OTHER, WorkKind.OPTIMIZER, r"multi_tensor_apply|(?i:fused_?adam)|Adam\w*Functor|OptimizerTensorList"
-    ),
+    Line(KernelKind.OTHER, WorkKind.OPTIMIZER, r"multi_tensor_apply|(?i:fused_?adam)|Adam\w*Functor|OptimizerTensor"),
     Line(KernelKind.OTHER, WorkKind.OPTIMIZER, rf"^aten::({_UPDATES})$"),
     Line(KernelKind.ELEMENTWISE, WorkKind.COPY, r"elementwise_kernel.*(copy_kernel|FillFunctor|index_kernel|flip_)"),
     Line(KernelKind.ELEMENTWISE, WorkKind.ELEMENTWISE, r"elementwise_kernel"),

@@ -14,7 +14,7 @@ from windtunnel.cost.devices import peaks_of
 from windtunnel.records.calibration import Calibration
 from windtunnel.records.environment import Environment
 from windtunnel.records.record import ClockName, Record, Status
-from windtunnel.records.store import Run, Store, StoredComparison, StoredLedger, StoredRecord, read_store
+from windtunnel.records.store import Run, Store, StoredComparison, StoredLedger, StoredProfile, StoredRecord, read_store
 from windtunnel.spec.attention import AttentionSpec
 from windtunnel.spec.cell import Cell, MeasurePlan
 from windtunnel.spec.model import ModelSpec
@@ -270,6 +270,7 @@ class Results:
     runs: tuple[Run, ...]
     comparisons: tuple[StoredComparison, ...] = ()
     ledgers: tuple[StoredLedger, ...] = ()
+    profiles: tuple[StoredProfile, ...] = ()
 
     def __iter__(self) -> Iterator[Row]:
         """Yield the rows."""
@@ -298,7 +299,13 @@ def load_results(store: Store | Path | str) -> Results:
         batch = Batch(rows)
         for row in rows:
             row.batch = batch
-        return Results(rows=rows, runs=store.runs(), comparisons=store.comparisons(), ledgers=store.ledgers())
+        return Results(
+            rows=rows,
+            runs=store.runs(),
+            comparisons=store.comparisons(),
+            ledgers=store.ledgers(),
+            profiles=store.profiles(),
+        )
     with read_store(Path(store)) as opened:
         return load_results(opened)
 

@@ -153,7 +153,7 @@ def _compared(
 def _instruments(steps: Steps) -> dict[str, Callable[[], AbstractContextManager[Any]]]:
     """Return the instruments by name, each one with all that those of torch before it have."""
 
-    def under(**options: bool) -> AbstractContextManager[Any]:
+    def under(**options: Any) -> AbstractContextManager[Any]:
         both = ExitStack()
         both.enter_context(steps.ranges())
         both.enter_context(profile(activities=_activities(steps.device), **options))

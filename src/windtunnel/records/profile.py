@@ -202,6 +202,20 @@ class Profile:
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+def kernel_rows(profile: Profile) -> list[tuple[str, str, str, str, int, int]]:
+    """Return phase, part, block, name, calls and own nanoseconds of what ran in all steps, for other tools to query."""
+    sums: dict[tuple[int, int], tuple[int, int]] = {}
+    work = profile.work
+    for place, name, own in zip(work.places, work.names, work.owns, strict=True):
+        calls, spent = sums.get((place, name), (0, 0))
+        sums[place, name] = calls + 1, spent + own
+    found: list[tuple[str, str, str, str, int, int]] = []
+    for (place, name), (calls, spent) in sums.items():
+        where = profile.places[place]
+        found.append((where.phase, where.part.value, where.block, profile.names[name], calls, spent))
+    return found
+
+
 _ADAPTER = TypeAdapter(Profile)
 
 

@@ -2,7 +2,7 @@
 
 import sqlite3
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 APPLICATION_ID = 0x57544E4C
 """WTNL: what `file` and we ourselves know a store by."""
 
@@ -74,7 +74,27 @@ CREATE TABLE ledgers (
     ledger TEXT NOT NULL
 ) STRICT;
 """
-_STEPS = (_FIRST, _CALIBRATIONS, _COMPARISONS, _LEDGERS)
+_PROFILES = """
+CREATE TABLE profiles (
+    id INTEGER PRIMARY KEY,
+    key TEXT NOT NULL,
+    machine TEXT NOT NULL,
+    environment_id TEXT NOT NULL REFERENCES environments(id),
+    started_at TEXT NOT NULL,
+    status TEXT NOT NULL,
+    profile TEXT NOT NULL
+) STRICT;
+CREATE TABLE profile_kernels (
+    profile_id INTEGER NOT NULL REFERENCES profiles(id),
+    phase TEXT NOT NULL,
+    part TEXT NOT NULL,
+    block TEXT NOT NULL,
+    name TEXT NOT NULL,
+    calls INTEGER NOT NULL,
+    nanoseconds INTEGER NOT NULL
+) STRICT;
+"""
+_STEPS = (_FIRST, _CALIBRATIONS, _COMPARISONS, _LEDGERS, _PROFILES)
 """What each schema version lacks of the next one; new tables only, so that an open writer of the old one goes on."""
 
 

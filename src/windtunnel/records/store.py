@@ -15,6 +15,7 @@ from windtunnel.records.calibration import Calibration, calibration_from_json, c
 from windtunnel.records.environment import Environment
 from windtunnel.records.memory_ledger import MemoryLedger, ledger_from_json, ledger_to_json
 from windtunnel.records.pair import PairRecord, pair_from_json, pair_to_json
+from windtunnel.records.profile import Profile, kernel_rows, profile_from_json, profile_to_json
 from windtunnel.records.record import Record, record_from_json, record_to_json
 from windtunnel.records.schema import APPLICATION_ID, SCHEMA_VERSION, upgrade
 
@@ -56,6 +57,16 @@ class StoredLedger:
     key: str
     ledger: MemoryLedger
     environment: Environment
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StoredProfile:
+    """A profile with the key of its cell, the environment in which it was made, and its machine's calibration."""
+
+    key: str
+    profile: Profile
+    environment: Environment
+    calibration: Calibration | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -289,6 +300,61 @@ class Store:
         for number, key, environment_id, text in rows:
             with _damage_named(f"memory ledger {number}", self.folder):
                 stored = StoredLedger(key=key, ledger=ledger_from_json(text), environment=environments[environment_id])
+            found.append(stored)
+        return tuple(found)
+
+    def add_profile(self, profile: Profile, environment: Environment) -> None:
+        """Store a profile in one transaction, with a row for each kernel of each place; earlier ones stay.
+
+        Raises:
+            StoreError: The file cannot be written: read-only, disk full, not a store any more.
+        """
+
+        def write() -> None:
+            self._add_environment(environment)
+            columns = {
+                "key": profile.key(),
+                "machine": environment.machine(),
+                "environment_id": environment.key(),
+                "started_at": profile.started_at,
+                "status": profile.status.value,
+                "profile": profile_to_json(profile),
+            }
+            names, marks = ", ".join(columns), ", ".join("?" * len(columns))
+            cursor = self._connection.execute(
+                f"INSERT INTO profiles ({names}) VALUES ({marks})", tuple(columns.values())
+            )
+            self._connection.executemany(
+                "INSERT INTO profile_kernels (profile_id, phase, part, block, name, calls, nanoseconds)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?)",
+                ((cursor.lastrowid, *row) for row in kernel_rows(profile)),
+            )
+
+        self._write(write)
+
+    def profiles(self) -> tuple[StoredProfile, ...]:
+        """Return the latest profile of each cell on each machine, in the order in which they were made.
+
+        Raises:
+            StoreError: A row cannot be read as a profile.
+        """
+        if not self._read("SELECT 1 FROM sqlite_schema WHERE name = 'profiles'"):
+            return ()  # an older schema version, opened for reading
+        rows = self._read(
+            "SELECT id, key, machine, environment_id, profile FROM profiles"
+            " WHERE id IN (SELECT max(id) FROM profiles GROUP BY key, machine) ORDER BY id"
+        )
+        environments = self._environments() if rows else {}
+        calibrations = {machine: self.calibration(machine) for machine in {row[2] for row in rows}}
+        found: list[StoredProfile] = []
+        for number, key, machine, environment_id, text in rows:
+            with _damage_named(f"profile {number}", self.folder):
+                stored = StoredProfile(
+                    key=key,
+                    profile=profile_from_json(text),
+                    environment=environments[environment_id],
+                    calibration=calibrations[machine],
+                )
             found.append(stored)
         return tuple(found)
 

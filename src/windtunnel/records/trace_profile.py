@@ -3,11 +3,12 @@
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from operator import attrgetter
 from typing import Any, NamedTuple
 
 from windtunnel.records.attending import Spot
-from windtunnel.records.profile import NO_LAUNCH, HostCalls, Interval, Launches, Part, Place, Unit, Work
+from windtunnel.records.profile import NO_LAUNCH, HostCalls, Interval, Launches, Part, Place, Profile, Unit, Work
 from windtunnel.records.trace import NO_NUMBER, DeviceEvent, HostEvent, HostKind, Trace
 from windtunnel.records.trace_places import Call, Placed, is_work, our_ranges, place_events
 
@@ -98,6 +99,23 @@ def columns_of(trace: Trace) -> Columns:
         host=host,
         launches=_launches(placed.runtime, trace.device, steps),
         has_parts=bool(parts),
+    )
+
+
+def with_columns(profile: Profile, columns: Columns) -> Profile:
+    """Return a profile with what its trace says."""
+    return replace(
+        profile,
+        unit=columns.unit,
+        steps=columns.steps,
+        phases=columns.phases,
+        ranges=columns.ranges,
+        names=columns.names,
+        places=columns.places,
+        work=columns.work,
+        host=columns.host,
+        launches=columns.launches,
+        has_parts=columns.has_parts,
     )
 
 

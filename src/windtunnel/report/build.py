@@ -29,6 +29,7 @@ from windtunnel.report.sections.noise import noise
 from windtunnel.report.sections.overview import overview
 from windtunnel.report.sections.phases import phases
 from windtunnel.report.sections.processes import processes
+from windtunnel.report.sections.profile.profiles import profiles
 from windtunnel.report.sections.ratio import ratio
 from windtunnel.report.sections.sizes import sizes
 from windtunnel.report.sections.warnings import warnings
@@ -43,6 +44,7 @@ SECTIONS: tuple[Callable[[Scope], Section | None], ...] = (
     phases,
     ledger,
     memory_ledger,
+    profiles,
     cold,
     sizes,
     failures,
@@ -102,7 +104,7 @@ def build_document(results: Results, *, title: str | None = None) -> Document:
 
 def _sections_of(scope: Scope) -> tuple[Callable[[Scope], Section | None], ...]:
     if not scope.rows:
-        return (compare, memory_ledger)
+        return (compare, memory_ledger, profiles)
     if scope.is_fit:
         return FIT_SECTIONS
     return ATTENTION_SECTIONS if scope.is_attention else SECTIONS
@@ -116,7 +118,8 @@ def _title(scopes: tuple[Scope, ...]) -> str:
     where = " and ".join(devices) if len(devices) < 3 else f"{len(devices)} machines"
     kinds = {(scope.is_fit, scope.is_attention) for scope in scopes if scope.rows}
     if not kinds:
-        what = "Comparisons" if any(scope.comparisons for scope in scopes) else "Memory"
+        looks = "Memory" if any(scope.ledgers for scope in scopes) else "Profiles"
+        what = "Comparisons" if any(scope.comparisons for scope in scopes) else looks
     elif all(is_fit for is_fit, _ in kinds):
         what = "What fits"
     else:

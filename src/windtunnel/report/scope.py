@@ -10,7 +10,7 @@ from windtunnel.analysis.comparisons import StepRatio, step_ratios, varying
 from windtunnel.analysis.labels import Mark, marks_of
 from windtunnel.analysis.results import Results, Row
 from windtunnel.records.environment import Environment
-from windtunnel.records.store import Run, StoredComparison, StoredLedger
+from windtunnel.records.store import Run, StoredComparison, StoredLedger, StoredProfile
 from windtunnel.report.document import Cell, Column, ColumnKind
 from windtunnel.spec.attention import AttentionSpec
 from windtunnel.spec.model import ModelSpec
@@ -125,6 +125,7 @@ class Scope:
         models: Each model with its name, which no other one of this machine has, smallest first.
         comparisons: The comparisons whose side A ran on this machine; a scope may have them only.
         ledgers: The memory ledgers of steps of models on this machine; a scope may have them only.
+        profiles: The profiles of steps of models on this machine; a scope may have them only.
     """
 
     machine: str
@@ -144,6 +145,7 @@ class Scope:
     models: tuple[NamedModel, ...]
     comparisons: tuple[StoredComparison, ...] = ()
     ledgers: tuple[StoredLedger, ...] = ()
+    profiles: tuple[StoredProfile, ...] = ()
 
     @property
     def environment(self) -> Environment:
@@ -211,9 +213,17 @@ def scopes_of(results: Results) -> tuple[Scope, ...]:
         machine = made.environment.machine()
         ledgers.setdefault((machine, Kind.STEPS), []).append(made)
         environments.setdefault(machine, made.environment)
+    profiles: dict[tuple[str, Kind], list[StoredProfile]] = {}
+    for seen in results.profiles:
+        machine = seen.environment.machine()
+        profiles.setdefault((machine, Kind.STEPS), []).append(seen)
+        environments.setdefault(machine, seen.environment)
     devices = _machine_names(environments)
     keys = [
-        (machine, kind) for machine in devices for kind in Kind if {(machine, kind)} & {*rows_of, *compared, *ledgers}
+        (machine, kind)
+        for machine in devices
+        for kind in Kind
+        if {(machine, kind)} & {*rows_of, *compared, *ledgers, *profiles}
     ]
     has_several_kinds = len({kind for _, kind in keys}) > 1
     return tuple(
@@ -229,6 +239,7 @@ def scopes_of(results: Results) -> tuple[Scope, ...]:
             ),
             comparisons=tuple(compared.get((machine, kind), ())),
             ledgers=tuple(ledgers.get((machine, kind), ())),
+            profiles=tuple(profiles.get((machine, kind), ())),
         )
         for machine, kind in keys
     )

@@ -19,7 +19,7 @@ from windtunnel.records.chrome_trace import read_chrome_trace
 from windtunnel.records.profile import Profile, Unit
 from windtunnel.records.record import Failure, Status
 from windtunnel.records.trace import Trace
-from windtunnel.records.trace_profile import Columns, columns_of
+from windtunnel.records.trace_profile import Columns, columns_of, with_columns
 from windtunnel.spec.cell import Cell
 
 OnStage = Callable[[str], None]
@@ -129,8 +129,7 @@ class _Attempt:
         """Put together what was seen."""
         watching = self.watching
         is_cuda = self.cell.device != "cpu"
-        columns = self.columns._asdict() if self.columns else {"unit": Unit.KERNELS if is_cuda else Unit.OPERATORS}
-        return Profile(
+        profile = Profile(
             cell=self.cell,
             source=f"torch.profiler of torch {torch.__version__}",
             status=status,
@@ -142,5 +141,6 @@ class _Attempt:
             warnings=tuple(self.warnings),
             stages=self.stages,
             trace=trace.name if trace and self.columns else None,
-            **columns,
+            unit=Unit.KERNELS if is_cuda else Unit.OPERATORS,
         )
+        return with_columns(profile, self.columns) if self.columns else profile

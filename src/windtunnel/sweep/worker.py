@@ -30,11 +30,13 @@ from windtunnel.records.calibration import calibration_to_json
 from windtunnel.records.checkup import checkup_to_json
 from windtunnel.records.memory_ledger import ledger_to_json
 from windtunnel.records.pair import pair_to_json
+from windtunnel.records.profile import profile_to_json
 from windtunnel.records.record import record_to_json
 from windtunnel.spec.cell import Cell, Task
 from windtunnel.statistics.pairing import PairPlan
 from windtunnel.sweep.launch import PROTOCOL
 from windtunnel.sweep.memory_look import look_at_memory
+from windtunnel.sweep.profile_look import look_at_profile
 
 Send = Callable[[Mapping[str, object]], None]
 
@@ -63,6 +65,9 @@ def main() -> None:
                 _calibrate(request, send)
             elif request["op"] == "memory":
                 _look_at_memory(request, send)
+                cells += 1
+            elif request["op"] == "profile":
+                _look_at_profile(request, send)
                 cells += 1
             elif request["op"] == "compare":
                 _compare(request, send)
@@ -119,6 +124,19 @@ def _look_at_memory(request: Mapping[str, Any], send: Send) -> None:
         on_stage=lambda name: send({"event": "stage", "stage": name}),
     )
     send({"event": "ledger", "ledger": ledger_to_json(ledger)})
+
+
+def _look_at_profile(request: Mapping[str, Any], send: Send) -> None:
+    cell = Cell.model_validate(request["cell"])
+    if cell.device != "cpu":
+        torch.cuda.set_device(torch.device(cell.device))
+    profile = look_at_profile(
+        cell,
+        steps=request["steps"],
+        trace=Path(request["trace"]) if request["trace"] else None,
+        on_stage=lambda name: send({"event": "stage", "stage": name}),
+    )
+    send({"event": "profile", "profile": profile_to_json(profile)})
 
 
 def _measure(request: Mapping[str, Any], cells: int, send: Send) -> None:
