@@ -214,9 +214,12 @@ class Gaps:
             place -= 1
         if not overlaps:
             return "", False
-        # A call of the runtime inside of an operator overlaps as much as that: of equals, the wait says more.
-        name = max(overlaps, key=lambda one: (overlaps[one], one in waits))
-        return (self._profile.names[name], name in waits) if overlaps[name] >= (end - begin) / 2 else ("", False)
+        most = {name: spent for name, spent in overlaps.items() if spent >= (end - begin) / 2}
+        if not most:
+            return "", False
+        # A wait inside of an operator says more than the operator.
+        name = max(most, key=lambda one: (one in waits, most[one]))
+        return self._profile.names[name], name in waits
 
     def _where(self, moment: int) -> tuple[str, str]:
         """Return the phase and the innermost part in which the host was."""
