@@ -4,7 +4,7 @@ import itertools
 import re
 import shlex
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,10 @@ import windtunnel
 from calling import CallCli, make_caller
 from factory import CPU, compared, make_pair, make_record, make_results, make_task
 from ledgers import make_ledger
+from profiles import make_profile
 from windtunnel.records.record import Status
-from windtunnel.records.store import DEFAULT_STORE, StoredComparison, StoredLedger
+from windtunnel.records.store import DEFAULT_STORE, StoredComparison, StoredLedger, StoredProfile
+from windtunnel.spec.cell import Cell
 from windtunnel.spec.presets import CPU_PRESET, CUDA_PRESET, find_sweep, preset_names
 from windtunnel.spec.sides import match_sides
 from windtunnel.spec.sweep import AnySweep, load_sweep, make_sweep
@@ -110,6 +112,11 @@ def sweeps(monkeypatch: pytest.MonkeyPatch) -> list[AnySweep]:
     def note(sweep: AnySweep | ChooseSweep, **_: object) -> None:
         asked.append(sweep if isinstance(sweep, AnySweep) else sweep(CPU))
 
+    def note_profiles(cells: Sequence[Cell], **_: object) -> tuple[StoredProfile, ...]:
+        assert cells
+        return (StoredProfile(key="", profile=make_profile(cells[0]), environment=CPU),)
+
+    monkeypatch.setattr("windtunnel.cli.profile.profile_cells", note_profiles)
     monkeypatch.setattr("windtunnel.cli.measuring.describe_device", lambda _device: CPU)
     monkeypatch.setattr("windtunnel.cli.compare.compare_sweeps", note_both)
     monkeypatch.setattr("windtunnel.cli.memory.look_at_cells", note_ledgers)

@@ -33,6 +33,7 @@ def make_version_1(folder: Path) -> None:
         store.add(make_record(make_task()), GPU)
     with closing(sqlite3.connect(folder / FILE_NAME)) as connection:
         connection.executescript(
+            "DROP TABLE profile_kernels; DROP TABLE profiles; "
             "DROP TABLE calibrations; DROP TABLE comparisons; DROP TABLE ledgers; PRAGMA user_version = 1;"
         )
 

@@ -69,7 +69,9 @@ def test_a_damaged_ledger_is_named(tmp_path: Path):
 def test_a_store_of_before_ledgers_is_read_and_upgraded(tmp_path: Path):
     open_store(tmp_path).close()
     with sqlite3.connect(tmp_path / "store.sqlite") as connection:
-        connection.executescript("DROP TABLE ledgers; PRAGMA user_version = 3;")
+        connection.executescript(
+            "DROP TABLE profile_kernels; DROP TABLE profiles; DROP TABLE ledgers; PRAGMA user_version = 3;"
+        )
     connection.close()
 
     with read_store(tmp_path) as store:

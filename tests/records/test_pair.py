@@ -32,7 +32,10 @@ def make_version_2(folder: Path) -> None:
     with open_store(folder) as store:
         store.add(make_record(make_task()), GPU)
     with closing(sqlite3.connect(folder / FILE_NAME)) as connection:
-        connection.executescript("DROP TABLE comparisons; DROP TABLE ledgers; PRAGMA user_version = 2;")
+        connection.executescript(
+            "DROP TABLE profile_kernels; DROP TABLE profiles; "
+            "DROP TABLE comparisons; DROP TABLE ledgers; PRAGMA user_version = 2;"
+        )
 
 
 def version_of(folder: Path) -> int:
