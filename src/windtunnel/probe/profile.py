@@ -1,7 +1,6 @@
 """A few steps of a cell under torch's profiler, and what it costs to watch a step with each instrument."""
 
 import gc
-import os
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,7 +13,7 @@ import torch
 from torch import nn
 from torch.profiler import ProfilerActivity, profile, record_function
 
-from windtunnel.probe.kernels import Phases
+from windtunnel.probe.kernels import Phases, ask_to_let_go_of_cupti, let_go_of_cupti
 from windtunnel.probe.ranges import OpenRange, part_ranges
 from windtunnel.records.profile import Instrument
 from windtunnel.records.trace import phase_range, step_range
@@ -79,7 +78,7 @@ def export_trace(steps: Steps, count: int, path: Path) -> None:
     Raises:
         RuntimeError: torch's profiler cannot write the file.
     """
-    _let_go_of_cupti()
+    ask_to_let_go_of_cupti()
     with _no_garbage_collection(), steps.ranges(), profile(activities=_activities(steps.device)) as seen:
         steps.run()
         for number in range(count):
@@ -92,6 +91,7 @@ def watch_instruments(steps: Steps, *, seed: int = 0) -> Watching:
 
     An instrument is switched on before its step and off after it; only the step is timed.
     """
+    ask_to_let_go_of_cupti()
     with _no_garbage_collection():
         took = steps.run()[0]
         pairs = _pairs(took, len(_instruments(steps)))
@@ -138,6 +138,8 @@ def _compared(
     watched: list[float] = []
     with make():  # what is loaded or compiled for the first use is none of its cost
         steps.run(record_function, step_range(0))
+    if steps.device.type == "cuda":
+        let_go_of_cupti(steps.device)
     for _ in range(pairs):
         order = [False, True]
         generator.shuffle(order)
@@ -145,6 +147,8 @@ def _compared(
             if is_watched:
                 with make():
                     watched.append(steps.run(record_function, step_range(0))[0])
+                if steps.device.type == "cuda":
+                    let_go_of_cupti(steps.device)  # or the plain step after it is no plain one
             else:
                 plain.append(steps.run()[0])
     return Instrument(name=name, plain=tuple(plain), watched=tuple(watched))
@@ -182,11 +186,6 @@ def _memory_history() -> Iterator[None]:
 
 def _activities(device: torch.device) -> list[ProfilerActivity]:
     return [ProfilerActivity.CPU, ProfilerActivity.CUDA] if device.type == "cuda" else [ProfilerActivity.CPU]
-
-
-def _let_go_of_cupti() -> None:
-    """Have CUPTI detached after a profile: else all later launches are slower (pytorch#144455)."""
-    os.environ.setdefault("TEARDOWN_CUPTI", "1")
 
 
 @contextmanager

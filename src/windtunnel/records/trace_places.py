@@ -35,6 +35,14 @@ class Call(NamedTuple):
     spot: Spot | None
 
 
+class Made(NamedTuple):
+    """An operator of forward: when it began, on which thread, and where it belongs."""
+
+    start: int
+    thread: int
+    spot: Spot | None
+
+
 class _Frame:
     """An event that has begun on a thread and not ended."""
 
@@ -56,7 +64,8 @@ class Placed:
         self.operators: list[Operator] = []
         self.runtime: list[Call] = []
         self.outermost: list[HostEvent] = []
-        self.forward: dict[int, list[tuple[int, Spot | None]]] = {}
+        self.forward: dict[int, list[Made]] = {}
+        """What may have made a node, by its number, in the order of each thread."""
 
 
 def is_work(name: str) -> bool:
@@ -130,16 +139,21 @@ class _Thread:
         else:
             spot = above.spot if above else None
         if event.sequence != NO_NUMBER and not event.is_backward:
-            self._placed.forward.setdefault(event.sequence, []).append((event.start, spot))
+            self._placed.forward.setdefault(event.sequence, []).append(Made(event.start, event.thread, spot))
         if not any(frame.event.kind is HostKind.OPERATOR for frame in self._stack):
             self._placed.outermost.append(event)
         # What an operator calls belongs where it does: only the outermost operation tells what attention does.
         self._stack.append(_Frame(event, spot, None, is_work=is_work(event.name)))
 
     def _node(self, event: HostEvent) -> Spot | None:
-        """Return where the forward of a node belongs; None where it was not seen."""
-        before = [spot for start, spot in self._placed.forward.get(event.sequence, ()) if start < event.start]
-        return before[-1] if before else None
+        """Return where the forward of a node belongs; None where it was not seen.
+
+        Numbers are counted by each thread for itself. A thread that runs backward only counts what checkpointing
+        computes there again, so operators of other threads come first.
+        """
+        before = [one for one in self._placed.forward.get(event.sequence, ()) if one.start < event.start]
+        others = [one for one in before if one.thread != event.thread]
+        return (others or before)[-1].spot if before else None
 
     def _spot_above(self) -> Spot | None:
         return self._stack[-1].spot if self._stack else None
