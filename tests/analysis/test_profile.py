@@ -47,6 +47,16 @@ def test_busy_and_idle_make_the_wall_time(trace):
         assert abs(one.gap_share) <= 0.01
 
 
+def test_the_times_of_one_step_are_those_of_one_and_the_same():
+    long = [step(0, 100 * US), call(1, 0, US), step(200 * US, 220 * US, 1), call(2, 200 * US, 201 * US)]
+    device = [kernel(GEMM, 10 * US, 90 * US, 1), kernel(GEMM, 205 * US, 210 * US, 2)]
+
+    view = ProfileView(profile_of(trace_of(long, device)))
+
+    assert (view.wall, view.busy) == (pytest.approx(20e-6), pytest.approx(5e-6))
+    assert view.idle_share == pytest.approx(1 - view.busy / view.wall)
+
+
 def test_what_runs_at_once_is_busy_once():
     host = [step(0, 100 * US), call(1, 0, US), call(2, US, 2 * US)]
     device = [kernel(GEMM, 10 * US, 60 * US, 1), kernel(ADD, 20 * US, 40 * US, 2, stream=8)]

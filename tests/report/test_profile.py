@@ -36,7 +36,7 @@ def tables_of(section: Section) -> dict[str, Table]:
 def test_the_five_questions_of_seed_002_are_answered_in_sentences():
     found = said(make_profile())
 
-    assert "In 1 step under the profiler, one takes 1.00 ms (median)" in found["Where the time goes"]
+    assert "Of 1 step under the profiler the median takes 1.00 ms" in found["Where the time goes"]
     assert "The profiler agrees within 1.0 %." in found["Profiler against stopwatch"]
     assert "The stopwatch includes the launch wait" in found["Profiler against stopwatch"]
     longest = found["What takes the most"]

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from windtunnel.analysis.kernel_kinds import WorkKind, work_kind
-from windtunnel.analysis.profile_gaps import Gaps
+from windtunnel.analysis.profile_gaps import Gaps, StepTime
 from windtunnel.cost.ceilings import Ceilings
 from windtunnel.cost.part_work import pass_bytes, product_flops, softmax_flops
 from windtunnel.records.profile import Instrument, Part, Place, Profile
@@ -142,21 +142,25 @@ class ProfileView:
         everything = sum(one.seconds for one in sums.values())
         return sums[kind].seconds / everything if kind in sums and everything else 0.0
 
+    @cached_property
+    def median_step(self) -> StepTime:
+        """The step of the median wall time, which stands for all: its busy and idle times make its own wall time."""
+        return sorted(self.gaps.steps, key=lambda step: step.wall)[(self.num_steps - 1) // 2]
+
     @property
     def wall(self) -> float:
-        """Seconds of one profiled step: the median, as the stopwatch's."""
-        return median(step.wall for step in self.gaps.steps) * 1e-9
+        """Seconds of the median step."""
+        return self.median_step.wall * 1e-9
 
     @property
     def busy(self) -> float:
-        """Seconds of one step in which anything ran: the mean, whose sum is closed."""
-        return sum(step.busy for step in self.gaps.steps) * 1e-9 / self.num_steps
+        """Seconds of the median step in which anything ran."""
+        return self.median_step.busy * 1e-9
 
     @property
     def idle_share(self) -> float:
-        """The share of the steps in which nothing ran."""
-        wall = sum(step.wall for step in self.gaps.steps)
-        return sum(step.idle for step in self.gaps.steps) / wall if wall else 0.0
+        """The share of the median step in which nothing ran."""
+        return self.median_step.idle / self.median_step.wall if self.median_step.wall else 0.0
 
     @cached_property
     def stopwatch(self) -> float | None:

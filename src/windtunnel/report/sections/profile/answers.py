@@ -36,7 +36,7 @@ def _busy(view: ProfileView) -> str:
     steps = counted(view.num_steps, "step")
     what = "kernels, copies and fills" if view.profile.unit is Unit.KERNELS else "operators"
     begin = (
-        f"In {steps} under the profiler, one takes {duration(view.wall)} (median). {runner(view)} is busy "
+        f"Of {steps} under the profiler the median takes {duration(view.wall)}. {runner(view)} is busy "
         f"{percent(1 - view.idle_share)} of it, {duration(view.busy)} in {calls(view.calls)} {what}"
     )
     rest = (
@@ -119,10 +119,9 @@ def _longest(view: ProfileView) -> str:
 
 
 def _named(name: str, one: Sum, among: dict[str, Sum]) -> str:
-    everything = sum(other.seconds for other in among.values())
-    return (
-        f"{short_name(name)}: {duration(one.seconds)} ({percent(one.seconds / everything)}) in {calls(one.calls)} calls"
-    )
+    share = one.seconds / sum(other.seconds for other in among.values())
+    times = "1 call" if one.calls == 1 else f"{calls(one.calls)} calls"
+    return f"{short_name(name)}: {duration(one.seconds)} ({percent(share)}) in {times}"
 
 
 def _products(view: ProfileView) -> str:
