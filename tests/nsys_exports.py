@@ -1,4 +1,4 @@
-"""Exports of nsys with its real schema, made for tests."""
+"""Exports in the documented schema of nsys, made for tests and not by nsys."""
 
 import sqlite3
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Kernels of real traces of A100, H100 and H200, and operators of a CPU, by what kind of work they do."""
+"""Kernels as traces of A100, H100 and H200 name them, and operators of a CPU, by what kind of work they do."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""Exports of nsys with its real schema, as its versions differ; tables are there only when they have rows."""
+"""Exports in the documented schema of nsys, as its versions differ; tables are there only when they have rows."""
 
 import sqlite3
 from pathlib import Path

@@ -160,8 +160,8 @@ class _Export:
     def _missing(self, table: str, missing: Sequence[str], there: frozenset[str]) -> SpecError:
         return SpecError(
             f"--import {str(self._path)!r}: table {table} lacks the column {' or '.join(missing)}; it has "
-            f"{', '.join(sorted(there))}: this version of nsys writes another schema; export with one that "
-            "windtunnel knows (2022.4 to 2025.5)"
+            f"{', '.join(sorted(there))}: this version of nsys writes another schema; export it with "
+            "another version of nsys"
         )
 
     def _text(self, number: int | None) -> str:
