@@ -16,12 +16,14 @@ from calling import CallCli, make_caller
 from factory import CPU, compared, make_pair, make_record, make_results, make_task
 from ledgers import make_ledger
 from precision_looks import make_look
+from profiles import make_profile
 from windtunnel.records.looks import StoredLook
 from windtunnel.records.memory_ledger import MemoryLedger
 from windtunnel.records.precision_look import PrecisionLook
+from windtunnel.records.profile import Profile
 from windtunnel.records.record import Status
 from windtunnel.records.store import DEFAULT_STORE, StoredComparison
-from windtunnel.spec.cell import Task
+from windtunnel.spec.cell import Cell, Task
 from windtunnel.spec.precision_request import PrecisionRequest
 from windtunnel.spec.presets import CPU_PRESET, CUDA_PRESET, find_sweep, preset_names
 from windtunnel.spec.sides import match_sides
@@ -127,6 +129,11 @@ def sweeps(monkeypatch: pytest.MonkeyPatch) -> list[AnySweep]:
     def note(sweep: AnySweep | ChooseSweep, **_: object) -> None:
         asked.append(sweep if isinstance(sweep, AnySweep) else sweep(CPU))
 
+    def note_profiles(cells: Sequence[Cell], **_: object) -> tuple[StoredLook[Profile], ...]:
+        assert cells
+        return (StoredLook(key="", look=make_profile(cells[0]), environment=CPU),)
+
+    monkeypatch.setattr("windtunnel.cli.profile.profile_cells", note_profiles)
     monkeypatch.setattr("windtunnel.cli.measuring.describe_device", lambda _device: CPU)
     monkeypatch.setattr("windtunnel.cli.compare.compare_sweeps", note_both)
     monkeypatch.setattr("windtunnel.cli.memory.look_at_cells", note_ledgers)

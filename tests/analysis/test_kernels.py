@@ -7,7 +7,8 @@ import pytest
 
 import windtunnel
 from factory import make_record, make_row, make_row_of, make_task
-from windtunnel.analysis.kernels import FUSED, KernelKind, KernelVerdict, classify, expected, verdict_of
+from windtunnel.analysis.kernel_kinds import KernelKind, classify
+from windtunnel.analysis.kernels import FUSED, KernelVerdict, expected, verdict_of
 from windtunnel.analysis.labels import Mark, marks_of
 from windtunnel.analysis.results import Row
 from windtunnel.records.record import Kernel

@@ -16,7 +16,8 @@ from torch.nn.functional import scaled_dot_product_attention
 from torch.profiler import ProfilerActivity
 
 from factory import make_record, make_row, make_task
-from windtunnel.analysis.kernels import KernelKind, KernelVerdict, classify, verdict_of
+from windtunnel.analysis.kernel_kinds import KernelKind, classify
+from windtunnel.analysis.kernels import KernelVerdict, verdict_of
 from windtunnel.analysis.labels import Mark, marks_of
 from windtunnel.attention import eager
 from windtunnel.attention.backend import load_backend

@@ -1,11 +1,9 @@
-"""Which attention really ran: kernels sorted by their names, and whether they are what the cell asked for."""
+"""Which attention really ran: whether the kernels of a cell are what it asked for."""
 
-import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
-from functools import cache
 
+from windtunnel.analysis.kernel_kinds import KernelKind, classify
 from windtunnel.analysis.results import Row
 from windtunnel.records.record import Kernel
 from windtunnel.spec.cell import Cell
@@ -15,41 +13,6 @@ _SHOWN_LENGTH = 50
 
 _ATTENDING = ("forward", "backward")
 """The phases that attend; loss and optimizer do not."""
-
-
-class KernelKind(StrEnum):
-    """What a kernel is, as far as its name says; the fused kinds are whole attention."""
-
-    FLASH = "flash"
-    """FlashAttention-2 as torch has it; on a CPU torch's own flash attention."""
-    EFFICIENT = "mem-efficient"
-    """torch's memory-efficient attention."""
-    CUDNN = "cuDNN"
-    """Attention of cuDNN, its passes before and after included."""
-    TRITON = "flash-triton"
-    """Our FlashAttention-2 in Triton."""
-    FLEX = "flex"
-    """FlexAttention as Inductor generates it for a GPU."""
-    FLASH_ATTN = "flash-attn"
-    """FlashAttention-2 of its own package."""
-    FLASH_ATTN_3 = "flash-attn-3"
-    """FlashAttention-3 of its own package."""
-    FLASH_ATTN_4 = "flash-attn-4"
-    """FlashAttention-4 of its own package."""
-    MATH = "math"
-    """torch's attention out of single operators; on a GPU only the operators show."""
-    INDUCTOR = "Inductor"
-    """Code that torch.compile made; on a CPU a whole compiled graph."""
-    GEMM = "GEMM"
-    """A product of matrices, or of a matrix and a vector."""
-    SOFTMAX = "softmax"
-    """A softmax of its own, that of a loss too."""
-    ELEMENTWISE = "elementwise"
-    """One operation on each element (CUDA)."""
-    COPY = "copy"
-    """A copy or a fill of memory by the driver."""
-    OTHER = "other"
-    """Anything else."""
 
 
 FUSED = (
@@ -63,34 +26,6 @@ FUSED = (
     KernelKind.FLASH_ATTN_4,
 )
 """The kinds that are whole attention."""
-
-# The first that is found in a name counts. Inductor and templates name what they hold, so the outermost comes first.
-_PATTERNS = tuple(
-    (kind, re.compile(pattern))
-    for kind, pattern in (
-        (KernelKind.COPY, r"^Mem(cpy|set) "),
-        (KernelKind.FLEX, r"^triton_tem_.*flex_(attention|decoding)"),
-        (KernelKind.INDUCTOR, r"^triton_|^## Call CompiledFxGraph"),
-        (KernelKind.TRITON, r"^(flash_)?(forward|delta|dq|dkdv|dk_dv|backward)_kernel$"),
-        (KernelKind.FLASH_ATTN_4, r"FlashAttention(Forward|Backward)|flash_attncute|^flash_(fwd|bwd)_sm\d"),
-        (KernelKind.CUDNN, r"cudnn"),
-        (KernelKind.EFFICIENT, r"fmha_cutlass[FB]|PyTorchMemEffAttention|Attention(Backward)?Kernel<"),
-        (KernelKind.FLASH_ATTN_3, r"FlashAttn(Fwd|Bwd)|\bflash::prepare_varlen"),
-        (KernelKind.FLASH, r"pytorch_flash::|^aten::_(scaled_dot_product_)?flash_attention"),
-        (KernelKind.FLASH_ATTN, r"\bflash_(fwd|bwd)_"),
-        (KernelKind.MATH, r"^aten::_scaled_dot_product_attention_math"),
-        (KernelKind.GEMM, r"(?i)gemm|gemv|nvjet|cublas|splitk_?reduce|tensorop|^mkl(dnn)?::_.*linear"),
-        (KernelKind.GEMM, r"^aten::(mm|bmm|addmm|baddbmm|addbmm|matmul|linear|mv|addmv|dot|mkldnn_linear)$"),
-        (KernelKind.SOFTMAX, r"(?i)soft_?max"),
-        (KernelKind.ELEMENTWISE, r"elementwise_kernel"),
-    )
-)
-
-
-@cache  # the rows of a sweep run the same kernels
-def classify(name: str) -> KernelKind:
-    """Return what the kernel, or on a CPU the operator, of this name is."""
-    return next((kind for kind, pattern in _PATTERNS if pattern.search(name)), KernelKind.OTHER)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -17,6 +17,7 @@ from windtunnel.records.environment import Environment
 from windtunnel.records.looks import StoredLook
 from windtunnel.records.memory_ledger import MemoryLedger
 from windtunnel.records.precision_look import PrecisionLook
+from windtunnel.records.profile import Profile
 from windtunnel.records.record import ClockName, Record, Status
 from windtunnel.records.store import Run, Store, StoredComparison, StoredRecord, read_store
 from windtunnel.spec.attention import AttentionSpec
@@ -281,6 +282,7 @@ class Results:
     comparisons: tuple[StoredComparison, ...] = ()
     ledgers: tuple[StoredLook[MemoryLedger], ...] = ()
     precision_looks: tuple[StoredLook[PrecisionLook], ...] = ()
+    profiles: tuple[StoredLook[Profile], ...] = ()
 
     def __iter__(self) -> Iterator[Row]:
         """Yield the rows."""
@@ -323,6 +325,7 @@ def load_results(store: Store | Path | str) -> Results:
             comparisons=store.comparisons(),
             ledgers=store.looks(MemoryLedger),
             precision_looks=store.looks(PrecisionLook),
+            profiles=store.looks(Profile),
         )
     with read_store(Path(store)) as opened:
         return load_results(opened)

@@ -46,6 +46,9 @@ def command(
     if results.ledgers:
         number = units.counted(len(results.ledgers), "memory ledger")
         console.print(f"{number} in {store}; in full: windtunnel report {store}", soft_wrap=True)
+    if results.profiles:
+        number = units.counted(len(results.profiles), "profile")
+        console.print(f"{number} in {store}; in full: windtunnel report {store}", soft_wrap=True)
 
 
 def _print_records(rows: list[Row], console: Console) -> None:

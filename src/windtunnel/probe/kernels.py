@@ -90,9 +90,7 @@ def _look_at_cuda(phases: Phases, device: torch.device) -> list[Seen]:
     Marks on the device itself need no clock of the host beside it, and no record of what the host did, which would
     cost more than all kernels.
     """
-    # Else CUPTI stays attached, and all launches after the profile are slower, those of the next cells too
-    # (pytorch#144455); torch sets it to 0 itself where CUDA graphs would not survive that.
-    os.environ.setdefault("TEARDOWN_CUPTI", "1")
+    ask_to_let_go_of_cupti()
     torch.cuda.synchronize(device)
     with profile(activities=[ProfilerActivity.CUDA], acc_events=True) as seen:
         for _, run in phases:
@@ -100,9 +98,7 @@ def _look_at_cuda(phases: Phases, device: torch.device) -> list[Seen]:
             torch.cuda.synchronize(device)
             run()
             torch.cuda.synchronize(device)
-    for _ in range(_LETTING_GO_CALLS):
-        time.sleep(_LETTING_GO_SECONDS / _LETTING_GO_CALLS)
-        torch.cuda.synchronize(device)
+    let_go_of_cupti(device)
     ran = [
         event
         for event in seen.events() or ()
@@ -121,3 +117,19 @@ def _look_at_cuda(phases: Phases, device: torch.device) -> list[Seen]:
             "not known (does another profiler hold CUPTI, or does the driver keep it for administrators?)"
         )
     return found
+
+
+def ask_to_let_go_of_cupti() -> None:
+    """Ask torch to detach CUPTI after a profile; call it before the first one.
+
+    Else CUPTI stays attached, and all launches after the profile are slower, those of the next cells too
+    (pytorch#144455); torch sets it to 0 itself where CUDA graphs would not survive that.
+    """
+    os.environ.setdefault("TEARDOWN_CUPTI", "1")
+
+
+def let_go_of_cupti(device: torch.device) -> None:
+    """Give CUPTI the calls of the runtime after a profile in which it detaches."""
+    for _ in range(_LETTING_GO_CALLS):
+        time.sleep(_LETTING_GO_SECONDS / _LETTING_GO_CALLS)
+        torch.cuda.synchronize(device)

@@ -1,13 +1,15 @@
 """What the store keeps of looks inside one step: all kinds in one table, and a line here for each."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Generic, Protocol, TypeVar, cast
 
+from windtunnel.records.calibration import Calibration
 from windtunnel.records.environment import Environment
 from windtunnel.records.memory_ledger import MemoryLedger, ledger_from_json, ledger_to_json
 from windtunnel.records.precision_look import PrecisionLook, look_from_json, look_to_json
+from windtunnel.records.profile import Profile, kernel_rows, profile_from_json, profile_to_json
 from windtunnel.records.record import Status
 
 
@@ -34,29 +36,35 @@ LookT = TypeVar("LookT", bound=Look)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StoredLook(Generic[LookT]):
-    """A look with the key of what it looked at and the environment in which it was made."""
+    """A look with the key of what it looked at, the environment in which it was made, and its machine's calibration."""
 
     key: str
     look: LookT
     environment: Environment
+    calibration: Calibration | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LookFormat(Generic[LookT]):
     """How looks of one class are kept: what the store calls them, and how they become JSON and back.
 
-    `from_json` raises ValueError where the text is none of them.
+    `from_json` raises ValueError where the text is none of them. `kernel_rows` are for tools that read the store
+    themselves: phase, part, block, name, calls and nanoseconds of each kernel.
     """
 
     kind: str
     to_json: Callable[[LookT], str]
     from_json: Callable[[str], LookT]
+    kernel_rows: Callable[[LookT], Iterable[tuple[object, ...]]] = field(default=lambda look: ())
 
 
 _FORMATS: Mapping[type, LookFormat[Any]] = MappingProxyType(
     {
         MemoryLedger: LookFormat(kind="memory ledger", to_json=ledger_to_json, from_json=ledger_from_json),
         PrecisionLook: LookFormat(kind="number formats", to_json=look_to_json, from_json=look_from_json),
+        Profile: LookFormat(
+            kind="profile", to_json=profile_to_json, from_json=profile_from_json, kernel_rows=kernel_rows
+        ),
     }
 )
 

@@ -74,6 +74,15 @@ CREATE TABLE looks (
     status TEXT NOT NULL,
     look TEXT NOT NULL
 ) STRICT;
+CREATE TABLE look_kernels (
+    look_id INTEGER NOT NULL REFERENCES looks(id),
+    phase TEXT NOT NULL,
+    part TEXT NOT NULL,
+    block TEXT NOT NULL,
+    name TEXT NOT NULL,
+    calls INTEGER NOT NULL,
+    nanoseconds INTEGER NOT NULL
+) STRICT;
 """
 _STEPS = (_FIRST, _CALIBRATIONS, _COMPARISONS, _LOOKS)
 """What each schema version lacks of the next one; new tables only, so that an open writer of the old one goes on."""

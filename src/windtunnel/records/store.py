@@ -261,7 +261,12 @@ class Store:
                 "look": kept.to_json(look),
             }
             names, marks = ", ".join(columns), ", ".join("?" * len(columns))
-            self._connection.execute(f"INSERT INTO looks ({names}) VALUES ({marks})", tuple(columns.values()))
+            cursor = self._connection.execute(f"INSERT INTO looks ({names}) VALUES ({marks})", tuple(columns.values()))
+            self._connection.executemany(
+                "INSERT INTO look_kernels (look_id, phase, part, block, name, calls, nanoseconds)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?)",
+                ((cursor.lastrowid, *row) for row in kept.kernel_rows(look)),
+            )
 
         self._write(write)
 
@@ -275,15 +280,21 @@ class Store:
             return ()  # an older schema version, opened for reading
         kept = format_of(of)
         rows = self._read(
-            "SELECT id, key, environment_id, look FROM looks"
+            "SELECT id, key, machine, environment_id, look FROM looks"
             " WHERE id IN (SELECT max(id) FROM looks WHERE kind = ? GROUP BY key, machine) ORDER BY id",
             (kept.kind,),
         )
         environments = self._environments() if rows else {}
+        calibrations = {machine: self.calibration(machine) for machine in {row[2] for row in rows}}
         found: list[StoredLook[LookT]] = []
-        for number, key, environment_id, text in rows:
+        for number, key, machine, environment_id, text in rows:
             with _damage_named(f"{kept.kind} {number}", self.folder):
-                stored = StoredLook(key=key, look=kept.from_json(text), environment=environments[environment_id])
+                stored = StoredLook(
+                    key=key,
+                    look=kept.from_json(text),
+                    environment=environments[environment_id],
+                    calibration=calibrations[machine],
+                )
             found.append(stored)
         return tuple(found)
 

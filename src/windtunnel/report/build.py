@@ -32,6 +32,7 @@ from windtunnel.report.sections.phases import phases
 from windtunnel.report.sections.precision.section import precision, precision_operations
 from windtunnel.report.sections.predictions import predictions, predictions_by_phase
 from windtunnel.report.sections.processes import processes
+from windtunnel.report.sections.profile.profiles import profiles
 from windtunnel.report.sections.ratio import ratio
 from windtunnel.report.sections.sizes import sizes
 from windtunnel.report.sections.warnings import warnings
@@ -50,6 +51,7 @@ SECTIONS: tuple[Callable[[Scope], Section | None], ...] = (
     memory_ledger,
     precision,
     precision_operations,
+    profiles,
     cold,
     sizes,
     failures,
@@ -112,7 +114,7 @@ def build_document(results: Results, *, title: str | None = None) -> Document:
 
 def _sections_of(scope: Scope) -> tuple[Callable[[Scope], Section | None], ...]:
     if not scope.rows:
-        return (compare, memory_ledger, precision, precision_operations)
+        return (compare, memory_ledger, precision, precision_operations, profiles)
     if scope.is_fit:
         return FIT_SECTIONS
     return ATTENTION_SECTIONS if scope.is_attention else SECTIONS
@@ -137,6 +139,9 @@ def _title(scopes: tuple[Scope, ...]) -> str:
 def _of_looks(scopes: tuple[Scope, ...]) -> str:
     if any(scope.comparisons for scope in scopes):
         return "Comparisons"
-    has_ledgers = any(scope.ledgers for scope in scopes)
-    has_formats = any(scope.precision_looks for scope in scopes)
-    return "Memory and number formats" if has_ledgers and has_formats else "Memory" if has_ledgers else "Number formats"
+    found = {
+        "memory": any(scope.ledgers for scope in scopes),
+        "number formats": any(scope.precision_looks for scope in scopes),
+        "profiles": any(scope.profiles for scope in scopes),
+    }
+    return " and ".join(name for name, is_there in found.items() if is_there).capitalize()

@@ -14,6 +14,7 @@ from windtunnel.records.environment import Environment
 from windtunnel.records.looks import StoredLook
 from windtunnel.records.memory_ledger import MemoryLedger
 from windtunnel.records.precision_look import PrecisionLook
+from windtunnel.records.profile import Profile
 from windtunnel.records.store import Run, StoredComparison
 from windtunnel.report.document import Cell, Column, ColumnKind
 from windtunnel.spec.attention import AttentionSpec
@@ -131,6 +132,7 @@ class Scope:
         comparisons: The comparisons whose side A ran on this machine; a scope may have them only.
         ledgers: The memory ledgers of steps of models on this machine; a scope may have them only.
         precision_looks: The same of looks at formats.
+        profiles: The profiles of steps of models on this machine; a scope may have them only.
     """
 
     machine: str
@@ -152,6 +154,7 @@ class Scope:
     comparisons: tuple[StoredComparison, ...] = ()
     ledgers: tuple[StoredLook[MemoryLedger], ...] = ()
     precision_looks: tuple[StoredLook[PrecisionLook], ...] = ()
+    profiles: tuple[StoredLook[Profile], ...] = ()
 
     @property
     def environment(self) -> Environment:
@@ -224,12 +227,17 @@ def scopes_of(results: Results) -> tuple[Scope, ...]:
         machine = look.environment.machine()
         looks.setdefault((machine, Kind.STEPS), []).append(look)
         environments.setdefault(machine, look.environment)
+    profiles: dict[tuple[str, Kind], list[StoredLook[Profile]]] = {}
+    for seen in results.profiles:
+        machine = seen.environment.machine()
+        profiles.setdefault((machine, Kind.STEPS), []).append(seen)
+        environments.setdefault(machine, seen.environment)
     devices = _machine_names(environments)
     keys = [
         (machine, kind)
         for machine in devices
         for kind in Kind
-        if {(machine, kind)} & {*rows_of, *compared, *ledgers, *looks}
+        if {(machine, kind)} & {*rows_of, *compared, *ledgers, *looks, *profiles}
     ]
     has_several_kinds = len({kind for _, kind in keys}) > 1
     return tuple(
@@ -246,6 +254,7 @@ def scopes_of(results: Results) -> tuple[Scope, ...]:
             comparisons=tuple(compared.get((machine, kind), ())),
             ledgers=tuple(ledgers.get((machine, kind), ())),
             precision_looks=tuple(looks.get((machine, kind), ())),
+            profiles=tuple(profiles.get((machine, kind), ())),
         )
         for machine, kind in keys
     )

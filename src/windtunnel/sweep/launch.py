@@ -23,6 +23,7 @@ from windtunnel.records.environment import Environment
 from windtunnel.records.memory_ledger import MemoryLedger, ledger_from_json
 from windtunnel.records.pair import PairRecord, pair_from_json
 from windtunnel.records.precision_look import PrecisionLook, look_from_json
+from windtunnel.records.profile import Profile, profile_from_json
 from windtunnel.records.record import Failure, Record, Status, record_from_json
 from windtunnel.spec.cell import Cell, Task
 from windtunnel.spec.precision_request import PrecisionRequest
@@ -256,6 +257,24 @@ class WorkerProcess:
             message = self._receive(deadline, timeout)
             if message["event"] == "precision":
                 return look_from_json(message["look"])
+            self._stage = message["stage"]
+            on_stage(self._stage)
+
+    def look_at_profile(
+        self, cell: Cell, *, steps: int, trace: Path | None, timeout: float, on_stage: OnStage
+    ) -> Profile:
+        """Return the profile of some steps of a cell; after a WorkerLostError the process is gone."""
+        deadline = time.monotonic() + timeout
+        self._stage = "start"
+        self.is_fresh = False
+        path = str(trace.absolute()) if trace else None
+        self._send({"op": "profile", "cell": cell.model_dump(mode="json"), "steps": steps, "trace": path})
+        while True:
+            message = self._receive(deadline, timeout)
+            if message["event"] == "profile":
+                return profile_from_json(message["profile"])
+            if message["event"] == "error":
+                raise RunError(message["message"])
             self._stage = message["stage"]
             on_stage(self._stage)
 

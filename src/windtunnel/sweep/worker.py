@@ -31,6 +31,7 @@ from windtunnel.records.checkup import checkup_to_json
 from windtunnel.records.memory_ledger import ledger_to_json
 from windtunnel.records.pair import pair_to_json
 from windtunnel.records.precision_look import look_to_json
+from windtunnel.records.profile import profile_to_json
 from windtunnel.records.record import record_to_json
 from windtunnel.spec.cell import Cell, Task
 from windtunnel.spec.precision_request import PrecisionRequest
@@ -38,6 +39,7 @@ from windtunnel.statistics.pairing import PairPlan
 from windtunnel.sweep.launch import PROTOCOL
 from windtunnel.sweep.memory_look import look_at_memory
 from windtunnel.sweep.precision_look import look_at_precision
+from windtunnel.sweep.profile_look import look_at_profile
 
 Send = Callable[[Mapping[str, object]], None]
 
@@ -69,6 +71,8 @@ def main() -> None:
                 cells += 1
             elif request["op"] == "precision":
                 _look_at_precision(request, send)
+            elif request["op"] == "profile":
+                _look_at_profile(request, send)
                 cells += 1
             elif request["op"] == "compare":
                 _compare(request, send)
@@ -133,6 +137,19 @@ def _look_at_precision(request: Mapping[str, Any], send: Send) -> None:
         torch.cuda.set_device(torch.device(wanted.cell.device))
     look = look_at_precision(wanted, on_stage=lambda name: send({"event": "stage", "stage": name}))
     send({"event": "precision", "look": look_to_json(look)})
+
+
+def _look_at_profile(request: Mapping[str, Any], send: Send) -> None:
+    cell = Cell.model_validate(request["cell"])
+    if cell.device != "cpu":
+        torch.cuda.set_device(torch.device(cell.device))
+    profile = look_at_profile(
+        cell,
+        steps=request["steps"],
+        trace=Path(request["trace"]) if request["trace"] else None,
+        on_stage=lambda name: send({"event": "stage", "stage": name}),
+    )
+    send({"event": "profile", "profile": profile_to_json(profile)})
 
 
 def _measure(request: Mapping[str, Any], cells: int, send: Send) -> None:

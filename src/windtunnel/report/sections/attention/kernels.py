@@ -4,7 +4,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from windtunnel.analysis.kernels import classify, verdict_of
+from windtunnel.analysis.kernel_kinds import classify
+from windtunnel.analysis.kernels import verdict_of
 from windtunnel.analysis.results import Row
 from windtunnel.records.record import Kernel
 from windtunnel.report.document import Block, Callout, CalloutKind, Cell, Column, Paragraph, Section, Table

@@ -1,0 +1,197 @@
+"""Read what `nsys export --type sqlite` writes: kernels, calls of the runtime and NVTX ranges, whatever its version.
+
+nsys makes only the tables that it has rows for, and columns come and go between versions: what is not there is said.
+Names are numbers that `StringIds` translates. Source: NVIDIA Nsight Systems user guide, SQLite schema reference.
+"""
+
+import re
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from windtunnel.errors import SpecError
+from windtunnel.records.trace import NO_NUMBER, PREFIX, DeviceEvent, HostEvent, HostKind, Trace
+
+_KERNELS = "CUPTI_ACTIVITY_KIND_KERNEL"
+_RUNTIME = "CUPTI_ACTIVITY_KIND_RUNTIME"
+_MEMCPY = "CUPTI_ACTIVITY_KIND_MEMCPY"
+_MEMSET = "CUPTI_ACTIVITY_KIND_MEMSET"
+_NVTX = "NVTX_EVENTS"
+_STRINGS = "StringIds"
+
+_COPY_KINDS = {1: "HtoD", 2: "DtoH", 8: "DtoD", 10: "PtoP"}
+"""Of CUpti_ActivityMemcpyKind; the others are rare, and shown by their number."""
+
+_OPERATOR = re.compile(r"^(?P<name>.*?), (?:seq|op_id) = ")
+_SEQUENCE = re.compile(r", seq = (\d+)")
+_ENGINE = "autograd::engine::"
+
+_HAS_RANGES = (59, 60)
+"""Types of NVTX events that have a beginning and an end: pushed and popped, started and ended."""
+
+
+def read_nsys_export(path: Path) -> Trace:
+    """Return the events of an export.
+
+    Raises:
+        SpecError: It is no SQLite file, no export of nsys, or a column is missing without which nothing can be said.
+    """
+    if not path.is_file():
+        raise SpecError(f"--import {str(path)!r}: there is no such file")
+    try:
+        with closing(sqlite3.connect(f"file:{path.absolute()}?mode=ro", uri=True)) as connection:
+            return _Export(connection, path).read()
+    except sqlite3.Error as error:
+        raise SpecError(
+            f"--import {str(path)!r}: cannot be read as SQLite: {error}; make it with "
+            "`nsys export --type sqlite report.nsys-rep`, and copy the whole file"
+        ) from error
+
+
+class _Export:
+    """An open export."""
+
+    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
+        self._connection = connection
+        self._path = path
+        self._tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        self._strings: dict[int, str] = {}
+        self._trace = Trace(source="nsys")
+
+    def read(self) -> Trace:
+        if not self._tables & {_KERNELS, _RUNTIME, _NVTX, _STRINGS}:
+            known = ", ".join(sorted(self._tables)[:5]) or "none"
+            raise SpecError(
+                f"--import {str(self._path)!r}: no export of nsys: it has none of the tables {_KERNELS}, {_RUNTIME}, "
+                f"{_NVTX}, but {known}; make it with `nsys export --type sqlite report.nsys-rep`"
+            )
+        if _STRINGS in self._tables:
+            self._strings = dict(self._connection.execute(f"SELECT id, value FROM {_STRINGS}"))
+        self._read_kernels()
+        self._read_copies()
+        self._read_runtime()
+        self._read_ranges()
+        return self._trace
+
+    def _read_kernels(self) -> None:
+        if _KERNELS not in self._tables:
+            self._trace.warnings.append(
+                f"the export has no table {_KERNELS}: no kernel ran while nsys recorded, or it was run without "
+                "--trace=cuda"
+            )
+            return
+        names = self._columns(_KERNELS)
+        name = next((one for one in ("demangledName", "shortName", "mangledName") if one in names), None)
+        if name is None:
+            raise self._missing(_KERNELS, ("demangledName", "shortName", "mangledName"), names)
+        for start, end, number, stream, correlation in self._select(
+            _KERNELS, ("start", "end", name), ("streamId", "correlationId")
+        ):
+            self._trace.device.append(DeviceEvent(self._text(number), start, end, stream or 0, _known(correlation)))
+
+    def _read_copies(self) -> None:
+        for start, end, stream, correlation, kind in self._optional(
+            _MEMCPY, ("start", "end"), ("streamId", "correlationId", "copyKind")
+        ):
+            name = f"Memcpy {_COPY_KINDS.get(kind, f'kind {kind}')}"
+            self._trace.device.append(DeviceEvent(name, start, end, stream or 0, _known(correlation)))
+        for start, end, stream, correlation in self._optional(_MEMSET, ("start", "end"), ("streamId", "correlationId")):
+            self._trace.device.append(DeviceEvent("Memset (Device)", start, end, stream or 0, _known(correlation)))
+
+    def _read_runtime(self) -> None:
+        if _RUNTIME not in self._tables:
+            self._trace.warnings.append(
+                f"the export has no table {_RUNTIME}: which launch made which kernel is not known, so neither are "
+                "phases, parts and who waits"
+            )
+            return
+        for start, end, number, thread, correlation in self._select(
+            _RUNTIME, ("start", "end", "nameId"), ("globalTid", "correlationId")
+        ):
+            name = self._text(number).partition("_v")[0]  # cudaLaunchKernel_v7000
+            event = HostEvent(name, start, end, thread or 0, HostKind.RUNTIME, correlation=_known(correlation))
+            self._trace.host.append(event)
+
+    def _read_ranges(self) -> None:
+        if _NVTX not in self._tables:
+            self._trace.warnings.append(
+                f"the export has no table {_NVTX}: nsys saw no NVTX ranges, so phases and parts are not known"
+            )
+            return
+        for start, end, kind, text, number, thread in self._select(
+            _NVTX, ("start", "end"), ("eventType", "text", "textId", "globalTid")
+        ):
+            if end is None or (kind is not None and kind not in _HAS_RANGES):
+                continue
+            name = text if text is not None else self._text(number)
+            if name:
+                self._trace.host.append(_range(name, start, end, thread or 0))
+        if not any(event.name.startswith(PREFIX) for event in self._trace.host):
+            self._trace.warnings.append(
+                "the export has no ranges of windtunnel: phases and parts are those that autograd's own ranges tell"
+            )
+
+    def _columns(self, table: str) -> frozenset[str]:
+        return frozenset(row[1] for row in self._connection.execute(f"PRAGMA table_info({table})"))
+
+    def _optional(self, table: str, needed: Sequence[str], wanted: Sequence[str]) -> Iterator[Sequence[Any]]:
+        return self._select(table, needed, wanted) if table in self._tables else iter(())
+
+    def _select(self, table: str, needed: Sequence[str], wanted: Sequence[str]) -> Iterator[Sequence[Any]]:
+        """Return rows of the columns, which are untyped; None stands for what is wanted and not there.
+
+        Raises:
+            SpecError: A needed column is not there.
+        """
+        there = self._columns(table)
+        missing = [name for name in needed if name not in there]
+        if missing:
+            raise self._missing(table, missing, there)
+        self._trace.warnings += [
+            f"the export's table {table} has no column {name}, so what follows from it is not known"
+            for name in wanted
+            if name not in there and name not in _SILENT
+        ]
+        chosen = [f'"{name}"' if name in there else "NULL" for name in (*needed, *wanted)]
+        return self._connection.execute(f"SELECT {', '.join(chosen)} FROM {table}")
+
+    def _missing(self, table: str, missing: Sequence[str], there: frozenset[str]) -> SpecError:
+        return SpecError(
+            f"--import {str(self._path)!r}: table {table} lacks the column {' or '.join(missing)}; it has "
+            f"{', '.join(sorted(there))}: this version of nsys writes another schema; export it with "
+            "another version of nsys"
+        )
+
+    def _text(self, number: int | None) -> str:
+        """Return a text by its number; some versions write the text itself."""
+        if isinstance(number, str):
+            return number
+        return self._strings.get(number, f"name {number}") if number is not None else ""
+
+
+_SILENT = frozenset({"text", "textId"})
+"""Columns of which either will do."""
+
+
+def _range(name: str, start: int, end: int, thread: int) -> HostEvent:
+    """Return a range; those that torch's emit_nvtx makes are operators, with the number of their node."""
+    found = _OPERATOR.match(name)
+    if not found:
+        return HostEvent(name, start, end, thread, HostKind.RANGE)
+    operator = found["name"]
+    sequence = _SEQUENCE.search(name)
+    return HostEvent(
+        operator,
+        start,
+        end,
+        thread,
+        HostKind.OPERATOR,
+        int(sequence[1]) if sequence else NO_NUMBER,
+        operator.startswith(_ENGINE) or operator.rpartition("::")[2].rstrip("0123456789").endswith("Backward"),
+    )
+
+
+def _known(correlation: int | None) -> int:
+    return NO_NUMBER if correlation is None else correlation

@@ -1,0 +1,1 @@
+"""What a profile says: in sentences, in tables, and as a flame graph."""

@@ -1,0 +1,246 @@
+"""The tables of one profile: phases, kinds and parts; kernels of each phase; gaps; what the instruments add."""
+
+from collections.abc import Sequence
+
+from windtunnel.analysis.kernel_kinds import WorkKind
+from windtunnel.analysis.profile import ProfileView, Rate, Sum
+from windtunnel.analysis.profile_gaps import Explained
+from windtunnel.records.profile import Part, Unit
+from windtunnel.report.document import Cell, Column, Table
+from windtunnel.report.measures import GAP, number_column
+from windtunnel.report.sections.profile.words import calls, noun, short_name
+from windtunnel.units import PERCENT, change, count, counted, duration, milliseconds_scale, percent, time_scale
+
+_MOST_KERNELS = 8
+_LEAST_SHARE = 0.01
+"""What takes less of its phase has no row."""
+
+_MOST_GAPS = 10
+_PERCENT_OF_CEILING = "Share of what the device reached in calibration, or of its datasheet where it has none."
+
+
+def kinds_table(view: ProfileView) -> Table:
+    """Return the time of each kind of work in each phase, and its share of the whole step."""
+    sums = view.sums(lambda place, _name, kind: (place.phase, kind))
+    kinds = [kind for kind in WorkKind if any(one == kind for _, one in sums)]
+    size = milliseconds_scale([one.seconds for one in sums.values()])
+    phases = view.phases
+
+    def row(kind: WorkKind) -> tuple[Cell, ...]:
+        each = [sums.get((phase, kind)) for phase in phases]
+        there = [one for one in each if one]
+        seconds = sum(one.seconds for one in there)
+        return (
+            Cell(text=kind.value),
+            *(Cell(text=size.text(one.seconds)) if one else GAP for one in each),
+            Cell(text=size.text(seconds)),
+            Cell(text=PERCENT.text(seconds / view.total)),
+            Cell(text=calls(sum(one.calls for one in there))),
+        )
+
+    totals = [sum(one.seconds for (at, _), one in sums.items() if at == phase) for phase in phases]
+    return Table(
+        caption="Kinds of work by phase, of one step",
+        columns=(
+            Column(name="kind"),
+            *(number_column(phase, size.unit) for phase in phases),
+            number_column("step", size.unit),
+            number_column("of all", PERCENT.unit, "Share of the time of all work, which is less than the step's."),
+            number_column("calls", description=f"How often a {noun(view)} of it ran."),
+        ),
+        rows=(
+            *map(row, kinds),
+            (
+                Cell(text="all"),
+                *(Cell(text=size.text(total)) for total in totals),
+                Cell(text=size.text(view.total)),
+                Cell(text=PERCENT.text(1.0)),
+                Cell(text=calls(view.calls)),
+            ),
+        ),
+    )
+
+
+def parts_table(view: ProfileView) -> Table | None:
+    """Return the time of each part by kind of work, with the rate of its products; None where parts are not known."""
+    if not view.profile.has_parts:
+        return None
+    sums = view.sums(lambda place, _name, kind: (place.part, kind))
+    kinds = [kind for kind in WorkKind if any(one == kind for _, one in sums)]
+    parts = [part for part in Part if any(one == part for one, _ in sums)]
+    size = milliseconds_scale([one.seconds for one in sums.values()])
+    forward = view.sums(lambda place, _name, _kind: place.part if place.phase == "forward" else None)
+
+    def row(part: Part) -> tuple[Cell, ...]:
+        each = [sums.get((part, kind)) for kind in kinds]
+        seconds = sum(one.seconds for one in each if one)
+        rate = view.product_rate("forward", part)
+        return (
+            Cell(text=part.value),
+            *(Cell(text=size.text(one.seconds)) if one else GAP for one in each),
+            Cell(text=size.text(seconds)),
+            Cell(text=PERCENT.text(seconds / view.total)),
+            Cell(text=size.text(forward[part].seconds)) if part in forward else GAP,
+            *_rate_cells(rate),
+        )
+
+    return Table(
+        caption="Parts of the model by kind of work, of one step",
+        columns=(
+            Column(name="part"),
+            *(number_column(kind.value, size.unit, is_detail=True) for kind in kinds),
+            number_column("all", size.unit),
+            number_column("of all", PERCENT.unit),
+            number_column("of it forward", size.unit),
+            number_column("products in forward", "", "FLOPs by the closed formula over the time of its products."),
+            number_column("of ceiling", PERCENT.unit, _PERCENT_OF_CEILING),
+        ),
+        rows=tuple(map(row, parts)),
+        note="Backward counts for the part whose gradients it finds.",
+    )
+
+
+def kernels_table(view: ProfileView) -> Table:
+    """Return the kernels, or on a CPU the operators, that take most of each phase."""
+    rows: list[tuple[Cell, ...]] = []
+    left = 0
+    every = view.sums(lambda place, name, _kind: (place.phase, name))
+    shown: dict[str, list[tuple[str, Sum]]] = {
+        phase: [(name, one) for (at, name), one in every.items() if at == phase] for phase in view.phases
+    }
+    size = milliseconds_scale([one.seconds for found in shown.values() for _, one in found[:_MOST_KERNELS]])
+    kind_of = dict(zip(view.profile.names, view.kinds, strict=True))
+    for phase, found in shown.items():
+        total = sum(one.seconds for _, one in found)
+        longest = [(name, one) for name, one in found[:_MOST_KERNELS] if one.seconds >= _LEAST_SHARE * total]
+        left += len(found) - len(longest)
+        for name, one in longest:
+            rows.append(
+                (
+                    Cell(text=phase),
+                    Cell(text=short_name(name)),
+                    Cell(text=kind_of[name].value),
+                    Cell(text=size.text(one.seconds)),
+                    Cell(text=PERCENT.text(one.seconds / total if total else None)),
+                    Cell(text=calls(one.calls)),
+                    Cell(text=duration(one.per_call), sort=one.per_call),
+                    *_rate_cells(view.kernel_rate(phase, name)),
+                )
+            )
+    return Table(
+        caption=f"{noun(view).capitalize()}s by phase, of one step",
+        columns=(
+            Column(name="phase"),
+            Column(name=noun(view)),
+            Column(name="kind"),
+            number_column("time", size.unit),
+            number_column("of phase", PERCENT.unit),
+            number_column("calls"),
+            number_column("per call"),
+            number_column("rate", "", "FLOP/s of products, B/s of what reads and writes memory, where known."),
+            number_column("of ceiling", PERCENT.unit, _PERCENT_OF_CEILING),
+        ),
+        rows=tuple(rows),
+        note=(f"{counted(left, 'shorter row')} left out. " if left else "")
+        + "FLOPs of a part are shared out to its products by their number.",
+    )
+
+
+def gaps_table(view: ProfileView) -> Table | None:
+    """Return the longest gaps with what the host was doing; None where there are none."""
+    gaps = view.gaps.longest(_MOST_GAPS)
+    if not gaps:
+        return None
+    size = time_scale([one.gap.span * 1e-9 for one in gaps])
+    begins = [step.begin for step in view.profile.steps]
+
+    def row(one: Explained) -> tuple[Cell, ...]:
+        return (
+            Cell(text=str(one.gap.step)),
+            Cell(text=duration((one.gap.begin - begins[one.gap.step]) * 1e-9), sort=float(one.gap.begin)),
+            Cell(text=size.text(one.gap.span * 1e-9)),
+            Cell(text=one.phase or "between phases"),
+            Cell(text=one.part or "–"),
+            Cell(text=_doing(one)),
+            Cell(text=short_name(one.before) if one.before else "begin of the step"),
+            Cell(text=short_name(one.after) if one.after else "end of the step"),
+        )
+
+    every = view.gaps.every
+    total = sum(gap.span for gap in every) * 1e-9 / view.num_steps
+    return Table(
+        caption="The longest gaps",
+        columns=(
+            number_column("step"),
+            number_column("at", description="Since the step began."),
+            number_column("long", size.unit),
+            Column(name="phase"),
+            Column(name="host in"),
+            Column(name="the host was doing"),
+            Column(name="after"),
+            Column(name="before"),
+        ),
+        rows=tuple(map(row, gaps)),
+        note=f"{counted(len(every), 'gap')} in {counted(view.num_steps, 'step')}, {duration(total)} a step.",
+    )
+
+
+def _doing(one: Explained) -> str:
+    if not one.host:
+        return "code outside of PyTorch"
+    return f"waiting for the device: {one.host}" if one.is_wait else short_name(one.host)
+
+
+def instruments_table(view: ProfileView) -> Table | None:
+    """Return what each instrument adds to a step; None where that was not measured."""
+    if not view.costs:
+        return None
+    return Table(
+        caption="What watching costs",
+        columns=(
+            Column(name="instrument"),
+            number_column("step", "", "Watched against plain: the median over the pairs."),
+            number_column("from", "", "The smallest of the pairs."),
+            number_column("to", "", "The largest of the pairs."),
+            number_column("pairs"),
+        ),
+        rows=tuple(
+            (
+                Cell(text=cost.name),
+                Cell(text=change(cost.ratio - 1)),
+                Cell(text=change(cost.low - 1)),
+                Cell(text=change(cost.high - 1)),
+                Cell(text=str(cost.pairs)),
+            )
+            for cost in view.costs
+        ),
+        note=f"Steps of {duration(view.stopwatch)} without and with it, in pairs of random order, in the same process.",
+    )
+
+
+def _rate_cells(rate: Rate | None) -> Sequence[Cell]:
+    if rate is None:
+        return GAP, GAP
+    unit = "FLOP/s" if rate.is_flops else "B/s"
+    share = GAP if rate.of_ceiling is None else Cell(text=PERCENT.text(rate.of_ceiling))
+    return Cell(text=count(rate.value, unit), sort=rate.value), share
+
+
+def launches_text(view: ProfileView) -> str:
+    """Say whether the trace has all that was launched; empty for a CPU, where nothing is."""
+    launches = view.profile.launches
+    if launches is None or view.profile.unit is Unit.OPERATORS:
+        return ""
+    missing = launches.calls - launches.matched
+    text = (
+        f"Every launch has its work in the trace: {launches.calls:,} of {launches.calls:,}."
+        if not missing
+        else f"{missing:,} of {launches.calls:,} launches have no work in the trace "
+        f"({percent(missing / launches.calls)}): it is under-recorded."
+    )
+    if launches.uneven_graphs:
+        text += (
+            f" {launches.uneven_graphs} of {launches.graphs} launches of CUDA graphs have fewer kernels than in "
+            "another step: those are not all recorded."
+        )
+    return text
