@@ -257,7 +257,7 @@ def test_running_out_of_memory_is_said_with_what_is_held_and_free(error: Excepti
         raise error
 
     with pytest.raises(
-        RunError, match=r"^greedy ran out of memory in its call 1: \w+: .*; [\d.]+ MiB of memory are held and "
+        RunError, match=r"^greedy ran out of memory in its call 1: \w+: .*; [\d.,]+ [MG]iB of memory are held and "
     ) as caught:
         measure(greedy, device="cpu")
 
