@@ -187,31 +187,16 @@ class WorkerProcess:
 
     def measure(self, task: Task, *, timeout: float, on_stage: OnStage, with_probes: bool = True) -> Answer:
         """Measure one task; after a WorkerLostError the process is gone."""
-        deadline = time.monotonic() + timeout
-        self._stage = "start"
-        self.is_fresh = False
-        self._send({"op": "measure", "task": task.model_dump(mode="json"), "with_probes": with_probes})
-        while True:
-            message = self._receive(deadline, timeout)
-            if message["event"] == "record":
-                return Answer(record=record_from_json(message["record"]), leaked_bytes=message["leaked_bytes"])
-            self._stage = message["stage"]
-            on_stage(self._stage)
+        request = {"op": "measure", "task": task.model_dump(mode="json"), "with_probes": with_probes}
+        message = self._work(request, "record", timeout=timeout, on_stage=on_stage)
+        return Answer(record=record_from_json(message["record"]), leaked_bytes=message["leaked_bytes"])
 
     def compare(self, a: Task, b: Task, *, plan: PairPlan, seed: int, timeout: float, on_stage: OnStage) -> PairAnswer:
         """Compare two tasks in this one process; after a WorkerLostError the process is gone."""
-        deadline = time.monotonic() + timeout
-        self._stage = "start"
-        self.is_fresh = False
         tasks = [task.model_dump(mode="json") for task in (a, b)]
-        self._send({"op": "compare", "tasks": tasks, "plan": asdict(plan), "seed": seed})
-        while True:
-            message = self._receive(deadline, timeout)
-            if message["event"] == "comparison":
-                record = pair_from_json(message["comparison"])
-                return PairAnswer(record=record, leaked_bytes=message["leaked_bytes"])
-            self._stage = message["stage"]
-            on_stage(self._stage)
+        request = {"op": "compare", "tasks": tasks, "plan": asdict(plan), "seed": seed}
+        message = self._work(request, "comparison", timeout=timeout, on_stage=on_stage)
+        return PairAnswer(record=pair_from_json(message["comparison"]), leaked_bytes=message["leaked_bytes"])
 
     def examine(self, device: str) -> tuple[CheckResult, ...]:
         """Return what the checks of the machine found; on CUDA the process has used the device after it."""
@@ -233,50 +218,22 @@ class WorkerProcess:
 
     def look_at_memory(self, cell: Cell, *, snapshot: Path | None, timeout: float, on_stage: OnStage) -> MemoryLedger:
         """Return the memory ledger of a cell; after a WorkerLostError the process is gone."""
-        deadline = time.monotonic() + timeout
-        self._stage = "start"
-        self.is_fresh = False
-        request = {"cell": cell.model_dump(mode="json"), "snapshot": str(snapshot.absolute()) if snapshot else None}
-        self._send({"op": "memory", **request})
-        while True:
-            message = self._receive(deadline, timeout)
-            if message["event"] == "ledger":
-                return ledger_from_json(message["ledger"])
-            if message["event"] == "error":
-                raise RunError(message["message"])
-            self._stage = message["stage"]
-            on_stage(self._stage)
+        path = str(snapshot.absolute()) if snapshot else None
+        request = {"op": "memory", "cell": cell.model_dump(mode="json"), "snapshot": path}
+        return ledger_from_json(self._work(request, "ledger", timeout=timeout, on_stage=on_stage)["ledger"])
 
     def look_at_precision(self, request: PrecisionRequest, *, timeout: float, on_stage: OnStage) -> PrecisionLook:
         """Return the formats of a cell's step; after a WorkerLostError the process is gone."""
-        deadline = time.monotonic() + timeout
-        self._stage = "start"
-        self.is_fresh = False
-        self._send({"op": "precision", "request": request.model_dump(mode="json")})
-        while True:
-            message = self._receive(deadline, timeout)
-            if message["event"] == "precision":
-                return look_from_json(message["look"])
-            self._stage = message["stage"]
-            on_stage(self._stage)
+        asked = {"op": "precision", "request": request.model_dump(mode="json")}
+        return look_from_json(self._work(asked, "precision", timeout=timeout, on_stage=on_stage)["look"])
 
     def look_at_profile(
         self, cell: Cell, *, steps: int, trace: Path | None, timeout: float, on_stage: OnStage
     ) -> Profile:
         """Return the profile of some steps of a cell; after a WorkerLostError the process is gone."""
-        deadline = time.monotonic() + timeout
-        self._stage = "start"
-        self.is_fresh = False
         path = str(trace.absolute()) if trace else None
-        self._send({"op": "profile", "cell": cell.model_dump(mode="json"), "steps": steps, "trace": path})
-        while True:
-            message = self._receive(deadline, timeout)
-            if message["event"] == "profile":
-                return profile_from_json(message["profile"])
-            if message["event"] == "error":
-                raise RunError(message["message"])
-            self._stage = message["stage"]
-            on_stage(self._stage)
+        request = {"op": "profile", "cell": cell.model_dump(mode="json"), "steps": steps, "trace": path}
+        return profile_from_json(self._work(request, "profile", timeout=timeout, on_stage=on_stage)["profile"])
 
     def close(self) -> None:
         """Kill the process group: a worker holds nothing that would need an orderly end."""
@@ -294,6 +251,21 @@ class WorkerProcess:
         with suppress(BrokenPipeError):  # the process is gone: the next `_receive` says how
             self._process.stdin.write(json.dumps(message).encode() + b"\n")
             self._process.stdin.flush()
+
+    def _work(self, request: Mapping[str, object], event: str, *, timeout: float, on_stage: OnStage) -> dict[str, Any]:
+        """Send a request that takes the whole process for some time, and return the message that answers it."""
+        deadline = time.monotonic() + timeout
+        self._stage = "start"
+        self.is_fresh = False
+        self._send(request)
+        while True:
+            message = self._receive(deadline, timeout)
+            if message["event"] == event:
+                return message
+            if message["event"] == "error":
+                raise RunError(message["message"])
+            self._stage = message["stage"]
+            on_stage(self._stage)
 
     def _answer(self, timeout: float) -> dict[str, Any]:
         """Return the next message of a request about a device, or raise SpecError when it is not there."""
