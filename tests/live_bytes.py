@@ -1,7 +1,6 @@
 """Oracles of memory on a CPU: what is alive while a step runs, as CUDA would have it."""
 
-import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -9,11 +8,10 @@ from typing import Any
 import torch
 import torch.nn.functional as F  # noqa: N812  # the name that every PyTorch text uses
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 from factory import make_task
 from windtunnel.attention.backend import Attend, load_backend
+from windtunnel.bench.live_bytes import LiveBytes
 from windtunnel.bench.precision import dtype_of
 from windtunnel.models.transformer import Transformer, build_model
 from windtunnel.spec.cell import Cell
@@ -32,44 +30,6 @@ def make_cell(
     of_model = {name: fields.pop(name) for name in tuple(fields) if name in ModelSpec.model_fields}
     model = ModelSpec.model_validate({"name": "t", **shape, **of_model})
     return make_task(size=model, batch_size=batch_size, context_length=context_length, workload=workload, **fields).cell
-
-
-class LiveBytes(TorchDispatchMode):
-    """Follows each storage from the operator that makes it to its end."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.now = 0
-        self.peak = 0
-        self._live: dict[int, int] = {}
-
-    def __torch_dispatch__(
-        self, func: Callable[..., Any], types: object, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        made = func(*args, **(kwargs or {}))
-        for leaf in tree_leaves(made):
-            if isinstance(leaf, Tensor):
-                self.see(leaf)
-        return made
-
-    def see(self, tensor: Tensor) -> None:
-        """Count a tensor that was there before."""
-        storage = tensor.untyped_storage()
-        key = storage._cdata
-        if key in self._live:
-            return
-        self._live[key] = storage.nbytes()
-        self.now += storage.nbytes()
-        self.peak = max(self.peak, self.now)
-        weakref.finalize(storage, self._free, key)
-
-    def end_phase(self) -> int:
-        """Return the peak since the last call."""
-        peak, self.peak = self.peak, self.now
-        return peak
-
-    def _free(self, key: int) -> None:
-        self.now -= self._live.pop(key)
 
 
 class _FusedNorm(torch.autograd.Function):

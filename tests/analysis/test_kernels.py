@@ -123,7 +123,6 @@ def test_code_of_inductor_around_fused_attention_is_named_after_it_and_is_not_it
 KERNELS = Path(windtunnel.__file__).parent / "kernels"
 
 
-@pytest.mark.skipif(not KERNELS.is_dir(), reason="kernels of our own are not there yet")
 def test_each_kernel_of_our_own_is_known_by_its_name():
     """Those that are launched: what they call is inlined, and shows in no profile."""
     functions = [
