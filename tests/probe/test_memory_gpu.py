@@ -51,6 +51,7 @@ def test_backward_on_its_own_thread_belongs_to_the_modules_of_forward():
 
 
 @pytest.mark.compile
+@pytest.mark.filterwarnings("ignore:TensorFloat32 tensor cores:UserWarning")  # torch.compile recommends them
 @pytest.mark.parametrize("mode", ["default", "reduce-overhead"])
 def test_the_ledger_of_compiled_code_closes(mode: str):
     view = LedgerView(looked_at(compile=mode))

@@ -2,7 +2,9 @@
 
 import torch
 from torch import Tensor
-from torch.amp.autocast_mode import is_autocast_available
+
+_DEVICES = ("cpu", "cuda")
+"""Types of devices that have autocast; torch's own question for it (torch 2.11) cannot be compiled."""
 
 
 def as_autocast(*tensors: Tensor) -> tuple[Tensor, ...]:
@@ -11,7 +13,7 @@ def as_autocast(*tensors: Tensor) -> tuple[Tensor, ...]:
     As torch's own operators do it: float64 and whole numbers stay what they are.
     """
     device_type = tensors[0].device.type
-    if not is_autocast_available(device_type) or not torch.is_autocast_enabled(device_type):
+    if device_type not in _DEVICES or not torch.is_autocast_enabled(device_type):
         return tensors
     dtype = torch.get_autocast_dtype(device_type)
     return tuple(
