@@ -6,7 +6,7 @@ import torch
 from snapshots import MIB, planted_snapshot
 from windtunnel.probe.allocation_log import Event
 from windtunnel.probe.attribution import Owned, Seen, attribute
-from windtunnel.probe.levels import OwnNumbers, device_levels, is_history_of, own_levels
+from windtunnel.probe.levels import OwnNumbers, device_levels, own_levels
 from windtunnel.probe.operation_log import Operation, OperationLog, Result
 from windtunnel.probe.places import Place
 from windtunnel.probe.sites import short_path
@@ -67,11 +67,6 @@ def test_levels_leave_out_what_was_there_before():
     events = [Event(1, 10, 110, 0, 0), Event(99, -100, 10, 0, 0), Event(2, 5, 15, 0, 0), Event(1, -10, 5, 0, 0)]
 
     assert own_levels(events) == [10, 10, 15, 5]
-
-
-def test_a_history_is_known_by_its_addresses():
-    assert is_history_of(planted_trace(), EVENTS)
-    assert not is_history_of(planted_trace(), EVENTS[:1])
 
 
 def test_what_no_operation_made_has_the_line_that_the_allocator_remembers():

@@ -11,7 +11,7 @@ from torch.utils.checkpoint import checkpoint
 
 from windtunnel.analysis.memory_ledger import LedgerView
 from windtunnel.analysis.residuals import residuals
-from windtunnel.probe.allocation_log import AllocationLog
+from windtunnel.probe.allocation_log import HostAllocationLog
 from windtunnel.probe.memory import MemoryLook
 from windtunnel.records.memory_ledger import Category, MemoryLedger
 from windtunnel.records.record import Status
@@ -326,7 +326,7 @@ def test_the_snapshot_is_what_the_public_viewer_reads(tmp_path: Path):
 
 
 def test_marks_stand_between_the_events_around_them():
-    log = AllocationLog(CPU)
+    log = HostAllocationLog()
     log.start()
     first = torch.empty(1000)
     mark = log.mark()

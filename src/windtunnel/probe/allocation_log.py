@@ -1,6 +1,6 @@
-"""Every allocation and free of a device in its order, with marks between them, as torch's profiler sees them."""
+"""Every allocation and free of a device in its order, with marks between them; of a CPU by torch's profiler."""
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch._C._profiler import _EventType  # pyright: ignore[reportPrivateUsage, reportAttributeAccessIssue]
@@ -26,17 +26,34 @@ class Event(NamedTuple):
     mark: int
 
 
-class AllocationLog:
-    """Watches one device from `start` to `stop`.
+class AllocationLog(Protocol):
+    """Watches one device from `start` to `stop`."""
 
-    The profiler's memory events are used because the CPU's allocator and the caching allocator of CUDA report to it
-    alike: exact block sizes, each with the allocator's own total. Marks are allocations of an odd size on the host,
-    which the same list holds in order; there is no clock to compare.
+    def start(self) -> None:
+        """Begin to watch."""
+        ...
+
+    def mark(self) -> int:
+        """Put a mark between two events and return how many marks there were before it."""
+        ...
+
+    def stop(self) -> tuple[Event, ...]:
+        """Stop watching and return the events.
+
+        Raises:
+            RunError: Not all marks are in the list, so that nothing can be said to lie between two of them.
+        """
+        ...
+
+
+class HostAllocationLog:
+    """Watches the host's memory through torch's profiler, to which its allocator reports exact sizes.
+
+    Marks are allocations of an odd size, which the same list holds in order; there is no clock to compare.
     """
 
-    def __init__(self, device: torch.device) -> None:
-        """Say which device is watched."""
-        self._device = device
+    def __init__(self) -> None:
+        """Make the profiler."""
         self._profile = profile(use_device=None, profile_memory=True)
         self._marks = 0
 
@@ -57,33 +74,42 @@ class AllocationLog:
             RunError: Not all marks are in the list, so that nothing can be said to lie between two of them.
         """
         self._profile.__exit__(None, None, None)
-        found = _allocations(self._profile.kineto_results)
-        self._profile.kineto_results = None
+        found = profiled_events(self._profile, "cpu")
         events: list[Event] = []
         marks = 0
-        for _, address, size, allocated, reserved, device in found:
-            if device == "cpu" and abs(size) == _MARK_BYTES:
-                marks += size > 0
-            elif device == str(self._device):
-                events.append(Event(address, size, allocated, reserved, marks))
-        if marks != self._marks:
-            raise RunError(f"the profiler saw {marks:,} of {self._marks:,} marks: what was allocated when is not known")
+        for event in found:
+            if abs(event.size) == _MARK_BYTES:
+                marks += event.size > 0
+            else:
+                events.append(event._replace(mark=marks))
+        check_marks(marks, self._marks)
         return tuple(events)
 
 
-def _allocations(results: Any) -> list[tuple[int, int, int, int, int, str]]:
-    """Return time, address, size, totals and device of each allocation and free, in order of time."""
-    found: list[tuple[int, int, int, int, int, str]] = []
+def check_marks(found: int, made: int) -> None:
+    """Check that all marks were found.
+
+    Raises:
+        RunError: They were not.
+    """
+    if found != made:
+        raise RunError(f"{found:,} of {made:,} marks were found: what was allocated when is not known")
+
+
+def profiled_events(seen: profile, device: str) -> list[Event]:
+    """Return what a profiler that has ended saw of a device, in order, without marks, and let its results go."""
+    found: list[tuple[int, Event]] = []
     names: dict[Any, str] = {}
+    results: Any = seen.kineto_results
     waiting = list(reversed(results.experimental_event_tree()))
     while waiting:
         event = waiting.pop()
         if event.tag == _EventType.Allocation:
-            seen = event.extra_fields
-            name = names.setdefault(seen.device, str(seen.device))
-            found.append(
-                (event.start_time_ns, seen.ptr, seen.alloc_size, seen.total_allocated, seen.total_reserved, name)
-            )
+            fields = event.extra_fields
+            if names.setdefault(fields.device, str(fields.device)) == device:
+                totals = (fields.total_allocated, fields.total_reserved)
+                found.append((event.start_time_ns, Event(fields.ptr, fields.alloc_size, *totals, 0)))
         waiting.extend(reversed(event.children))
+    seen.kineto_results = None
     found.sort(key=lambda one: one[0])
-    return found
+    return [event for _, event in found]

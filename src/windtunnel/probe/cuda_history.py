@@ -1,31 +1,159 @@
-"""What the caching allocator of CUDA itself remembers: stacks, pieces of memory, and the snapshot for its viewer."""
+"""What the caching allocator of CUDA itself remembers: every allocation and free, stacks, and the viewer's snapshot."""
 
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch.autograd.profiler import profile
 
+from windtunnel.probe.allocation_log import Event, check_marks, profiled_events
 from windtunnel.probe.sites import short_path
-from windtunnel.records.snapshot import TraceEntry, trace_of
+from windtunnel.records.snapshot import TraceEntry, rounded, trace_of
+
+SEAT_BYTES = 499
+"""A prime that no tensor of a model has."""
 
 
-class CudaHistory:
-    """Has the allocator of one device remember what it does, from `start` to `stop`."""
+class CudaAllocationLog:
+    """Watches one device from `start` to `stop`.
+
+    Its allocator's history has everything in order, but the sizes that were asked for, and no totals. torch's profiler
+    has blocks as they were given out, with totals, but on torch 2.11 not what Python let go. So sizes come from the
+    one and order from the other. A mark gives a seat of an odd size back and takes it again: both
+    lists have that in order, and it needs no memory that was not there before.
+
+    Attributes:
+        trace: The history without marks, once stopped; it begins with what was there before.
+        is_matched: Whether both lists have the same allocations, once stopped; else blocks are those of the history,
+            rounded up as the allocator does it at least.
+    """
 
     def __init__(self, device: torch.device) -> None:
         """Say which device."""
         self._device = device
+        self._index = device.index or 0
+        self._profile = profile(use_device=None, profile_memory=True)
+        self._seat: torch.UntypedStorage | None = torch.UntypedStorage(SEAT_BYTES, device=device)
+        self._marks = 0
+        self._before: tuple[TraceEntry, ...] = ()
+        self._levels = (0, 0)
+        self._first_seat = 0
+        self.trace: tuple[TraceEntry, ...] = ()
+        self.is_matched: bool = True
 
     def start(self) -> None:
-        """Begin, with nothing remembered of before."""
-        torch.cuda.memory._record_memory_history(  # pyright: ignore[reportPrivateUsage]
+        """Begin, with nothing remembered of before but what is held."""
+        memory = torch.cuda.memory
+        memory._record_memory_history(  # pyright: ignore[reportPrivateUsage]
             "all", context="alloc", stacks="python", device=self._device, clear_history=True
         )
+        self._before = tuple(
+            entries_before(memory._snapshot(self._device), self._index)  # pyright: ignore[reportPrivateUsage]
+        )
+        self._levels = (memory.memory_allocated(self._device), memory.memory_reserved(self._device))
+        self._first_seat = self._seat.data_ptr() if self._seat else 0
+        self._profile.__enter__()
 
-    def stop(self, file: Path | None) -> tuple[TraceEntry, ...]:
-        """Stop, write the snapshot for the public viewer where a file is named, and return what was remembered."""
+    def mark(self) -> int:
+        """Put a mark between two events and return how many marks there were before it."""
+        self._seat = None
+        self._seat = torch.UntypedStorage(SEAT_BYTES, device=self._device)
+        self._marks += 1
+        return self._marks - 1
+
+    def stop(self, snapshot: Path | None = None) -> tuple[Event, ...]:
+        """Stop, write the snapshot for the public viewer where a file is named, and return the events.
+
+        Raises:
+            RunError: Not all marks are in the history, so that nothing can be said to lie between two of them.
+        """
         memory = torch.cuda.memory
-        snapshot = memory._snapshot(self._device)  # pyright: ignore[reportPrivateUsage]
-        if file is not None:
-            memory._dump_snapshot(str(file))  # pyright: ignore[reportPrivateUsage]
+        self._profile.__exit__(None, None, None)
+        remembered = memory._snapshot(self._device)  # pyright: ignore[reportPrivateUsage]
+        if snapshot is not None:
+            memory._dump_snapshot(str(snapshot))  # pyright: ignore[reportPrivateUsage]
         memory._record_memory_history(None, device=self._device)  # pyright: ignore[reportPrivateUsage]
-        return trace_of(snapshot, self._device.index or 0, shorten=short_path)
+        history = trace_of(remembered, self._index, shorten=short_path)
+        given = [event for event in profiled_events(self._profile, str(self._device)) if event.size > 0]
+        self.is_matched = [event.address for event in given] == [
+            one.address for one in history if one.action == "alloc"
+        ]
+        events = tuple(merged(history, given if self.is_matched else None, seat=self._first_seat, levels=self._levels))
+        check_marks(sum(is_seat(one) for one in history), self._marks)
+        self.trace = (*self._before, *without_seats(history, self._first_seat))
+        return events
+
+
+def is_seat(entry: TraceEntry) -> bool:
+    """Say whether an entry of a history takes the seat of a mark."""
+    return entry.action == "alloc" and entry.size == SEAT_BYTES
+
+
+def without_seats(history: Iterable[TraceEntry], seat: int) -> Iterator[TraceEntry]:
+    """Yield a history without its marks; `seat` is the address of the first one."""
+    leaving: Counter[int] = Counter()
+    for entry in history:
+        if is_seat(entry):
+            seat = entry.address
+        elif entry.action == "free_requested" and entry.address == seat:
+            leaving[seat] += 1
+            seat = 0
+        elif entry.action == "free_completed" and leaving[entry.address]:
+            leaving[entry.address] -= 1
+        else:
+            yield entry
+
+
+def merged(
+    history: Iterable[TraceEntry], given: Sequence[Event] | None, *, seat: int, levels: tuple[int, int]
+) -> Iterator[Event]:
+    """Yield the events of a history with the sizes of blocks.
+
+    Args:
+        history: What the allocator did, in order, with marks.
+        given: Each allocation of the history as a block with totals; None where these are not known.
+        seat: The address of the first seat of a mark.
+        levels: Bytes allocated and reserved before.
+    """
+    blocks = iter(given) if given is not None else None
+    allocated, reserved = levels
+    live: dict[int, int] = {}
+    marks = 0
+    for entry in history:
+        match entry.action:
+            case "alloc":
+                block = next(blocks) if blocks is not None else None
+                if is_seat(entry):
+                    seat = entry.address
+                    marks += 1
+                    continue
+                size = block.size if block else rounded(entry.size)
+                allocated = block.allocated if block else allocated + size
+                reserved = block.reserved if block else reserved
+                live[entry.address] = size
+                yield Event(entry.address, size, allocated, reserved, marks)
+            case "free_requested" if entry.address == seat:
+                seat = 0
+            case "free_requested":
+                size = live.pop(entry.address, rounded(entry.size))
+                allocated -= size
+                yield Event(entry.address, -size, allocated, reserved, marks)
+            case "segment_alloc" | "segment_map":
+                reserved += entry.size
+            case "segment_free" | "segment_unmap":
+                reserved -= entry.size
+            case _:
+                pass
+
+
+def entries_before(snapshot: Mapping[str, Any], index: int) -> Iterator[TraceEntry]:
+    """Yield what a device holds as a history would tell it: pieces of memory, and `held` for what lies in them."""
+    for segment in snapshot["segments"]:
+        if segment["device"] != index:
+            continue
+        yield TraceEntry("segment_alloc", segment["address"], segment["total_size"], "", "", None)
+        for block in segment["blocks"]:
+            if block["state"] == "active_allocated":
+                yield TraceEntry("held", block["address"], block["size"], "", "", None)

@@ -95,9 +95,3 @@ def own_levels(events: Sequence[Event]) -> list[int]:
             base += event.size
         levels.append(event.allocated - base)
     return levels
-
-
-def is_history_of(trace: Sequence[TraceEntry], events: Sequence[Event]) -> bool:
-    """Say whether an allocator remembers the allocations that were seen, in the same order."""
-    remembered = [entry.address for entry in trace if entry.action == "alloc"]
-    return remembered == [event.address for event in events if event.size > 0]

@@ -10,10 +10,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from windtunnel.probe.allocation_log import AllocationLog
+from windtunnel.probe.allocation_log import HostAllocationLog
 from windtunnel.probe.attribution import Attributed, Owned, Seen, attribute
-from windtunnel.probe.cuda_history import CudaHistory
-from windtunnel.probe.levels import device_levels, is_history_of, read_own_numbers
+from windtunnel.probe.cuda_history import CudaAllocationLog
+from windtunnel.probe.levels import device_levels, read_own_numbers
 from windtunnel.probe.operation_log import OperationWatch
 from windtunnel.probe.viewer import viewer_snapshot
 from windtunnel.records.memory_ledger import Category, DeviceLevels
@@ -22,9 +22,9 @@ from windtunnel.records.snapshot import sites_of
 Held = Callable[[], Mapping[Category, Sequence[Tensor]]]
 """Returns the tensors that a step owns at this moment, by what they are for."""
 
-NOT_MATCHED = (
-    "the history of the allocator does not match the allocations seen: lines of code outside of operations, and what "
-    "was cached, are not known"
+SIZES_ROUNDED = (
+    "the profiler did not see all that the allocator remembers: sizes are those asked for, rounded up to 512 bytes; the "
+    "blocks given out may be larger"
 )
 
 
@@ -50,9 +50,9 @@ class MemoryLook:
         """Say which device is watched; `context_length` tells queries and keys from other axes."""
         self._device = device
         self._context_length = context_length
-        self._log = AllocationLog(device)
+        self._cuda = CudaAllocationLog(device) if device.type == "cuda" else None
+        self._log = self._cuda or HostAllocationLog()
         self._watch = OperationWatch(device, self._log.mark)
-        self._history = CudaHistory(device) if device.type == "cuda" else None
         self._watching = ExitStack()
         self._is_watched = True
         self._held: Held | None = None
@@ -65,9 +65,8 @@ class MemoryLook:
 
     def __enter__(self) -> "MemoryLook":
         """Begin to watch."""
-        if self._history:
+        if self._cuda:
             self._before = torch.cuda.memory_allocated(self._device)
-            self._history.start()
         self._log.start()
         self._watch.places.phase = "build"
         self._watching.enter_context(self._watch.watching())
@@ -120,14 +119,12 @@ class MemoryLook:
         """Stop and say what was found; write torch's snapshot where a file is named.
 
         Raises:
-            RunError: The profiler did not see all that it should.
+            RunError: What was allocated when is not known.
         """
         self._watching.close()
         own = read_own_numbers(self._device)
-        trace = self._history.stop(snapshot) if self._history else ()
-        events = self._log.stop()
-        warnings = (NOT_MATCHED,) if self._history and not is_history_of(trace, events) else ()
-        trace = () if warnings else trace
+        events = self._cuda.stop(snapshot) if self._cuda else self._log.stop()
+        trace = self._cuda.trace if self._cuda else ()
         attributed = attribute(
             Seen(
                 events=events,
@@ -142,14 +139,14 @@ class MemoryLook:
                 sites=sites_of(trace),
             )
         )
-        if snapshot is not None and not self._history:
+        if snapshot is not None and not self._cuda:
             snapshot.write_bytes(pickle.dumps(viewer_snapshot(events, attributed)))
         return Found(
             attributed=attributed,
             device=device_levels(events, attributed.phases, trace, own, before=self._before),
             num_events=len(events),
             is_watched=self._is_watched,
-            warnings=warnings,
+            warnings=(SIZES_ROUNDED,) if self._cuda and not self._cuda.is_matched else (),
         )
 
     def _note_owned(self) -> None:

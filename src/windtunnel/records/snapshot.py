@@ -166,8 +166,10 @@ def pieces_at(trace: Sequence[TraceEntry], num_allocations: int) -> Pieces | Non
                 segments.pop(entry.address, None)
             case "segment_map":
                 return None
+            case "held":  # since before the trace
+                live[entry.address] = entry.size
             case "alloc":
-                live[entry.address] = _rounded(entry.size)
+                live[entry.address] = rounded(entry.size)
                 made += 1
             case "free_completed":
                 live.pop(entry.address, None)
@@ -176,6 +178,11 @@ def pieces_at(trace: Sequence[TraceEntry], num_allocations: int) -> Pieces | Non
         if made == num_allocations:
             break
     return _pieces(segments, live)
+
+
+def rounded(size: int) -> int:
+    """Return what the caching allocator gives out for a size: the next multiple of 512 bytes."""
+    return -(-size // 512) * 512
 
 
 def _pieces(segments: Mapping[int, int], live: Mapping[int, int]) -> Pieces | None:
@@ -191,8 +198,3 @@ def _pieces(segments: Mapping[int, int], live: Mapping[int, int]) -> Pieces | No
         cached_bytes=sum(segments[start] for start in starts if not used[start]),
         fragmented_bytes=sum(max(0, segments[start] - used[start]) for start in starts if used[start]),
     )
-
-
-def _rounded(size: int) -> int:
-    """Return what the caching allocator gives out for a size: the next multiple of 512 bytes."""
-    return -(-size // 512) * 512
