@@ -23,8 +23,8 @@ Held = Callable[[], Mapping[Category, Sequence[Tensor]]]
 """Returns the tensors that a step owns at this moment, by what they are for."""
 
 SIZES_ROUNDED = (
-    "the profiler did not see all that the allocator remembers: sizes are those asked for, rounded up to 512 bytes; the "
-    "blocks given out may be larger"
+    "the profiler did not see all that the allocator remembers: sizes are those asked for, rounded up to 512 bytes, "
+    "and the blocks given out may be larger"
 )
 
 
