@@ -19,8 +19,10 @@ from windtunnel.records.profile import Instrument
 from windtunnel.records.trace import phase_range, step_range
 
 FEWEST_PAIRS, MOST_PAIRS = 3, 8
-PAIRING_SECONDS = 15.0
+PAIRING_SECONDS = 6.0
 """About so long all pairs of all instruments may take."""
+SWITCHING_SECONDS = 0.1
+"""About so long an instrument takes to be switched on and off."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -110,7 +112,7 @@ def watch_instruments(steps: Steps, *, seed: int = 0) -> Watching:
 
 
 def _pairs(step_seconds: float, num_instruments: int) -> int:
-    fitting = PAIRING_SECONDS / (2 * num_instruments * max(step_seconds, 1e-6))
+    fitting = PAIRING_SECONDS / (num_instruments * (2 * step_seconds + SWITCHING_SECONDS))
     return min(MOST_PAIRS, max(FEWEST_PAIRS, int(fitting)))
 
 
