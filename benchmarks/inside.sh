@@ -59,7 +59,7 @@ for part in ${PARTS:-traces precision speed nsys profiles:small profiles:2.7B te
       ;;
     nsys) look profile nsys seed-002-nsys ;;
     profiles)
-      look profile "profiles-$size" --size "$size" --context "${CONTEXTS:-128,256,512,1024}" --mode forward,train_step \
+      look profile "profiles-$size" --size "$size" --context "${CONTEXTS:-128,256,512,1024}" --mode "${MODES:-forward,train_step}" \
         --precision "${PRECISIONS:-fp32,bf16}" --attention eager
       ;;
     tests)

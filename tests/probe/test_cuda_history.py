@@ -1,7 +1,7 @@
 """What is read from the history of CUDA's allocator, on planted histories."""
 
 from windtunnel.probe.allocation_log import Event
-from windtunnel.probe.cuda_history import SEAT_BYTES, entries_before, merged, without_seats
+from windtunnel.probe.cuda_history import SEAT_BYTES, blocks_of, entries_before, merged, without_seats
 from windtunnel.records.snapshot import Pieces, TraceEntry, pieces_at
 
 SEAT, NEXT_SEAT, FIRST, SECOND, OLD = 100, 612, 4096, 8192, 16384
@@ -49,8 +49,28 @@ def test_sizes_are_of_blocks_and_marks_are_no_events():
     )
 
 
+ALLOCATIONS = tuple(one for one in HISTORY if one.action == "alloc")
+
+
+def test_a_profiler_that_sees_all_gives_each_allocation_its_block():
+    assert blocks_of(ALLOCATIONS, GIVEN) == list(GIVEN)
+
+
+def test_a_profiler_that_sees_operators_only_leaves_marks_and_others_out():
+    """The last allocation lies where a seat was; its block is not the seat's."""
+    at_a_seat = Event(SEAT, 512, 12560, 24096, 0)
+    later = (*ALLOCATIONS, entry("alloc", SEAT, 512))
+
+    assert blocks_of(later, (GIVEN[2], at_a_seat)) == [None, None, GIVEN[2], None, None, at_a_seat]
+
+
+def test_blocks_that_the_history_does_not_have_are_no_match():
+    assert blocks_of(ALLOCATIONS, (*GIVEN[:2], Event(5, 512, 1, 1, 0))) is None
+    assert blocks_of(ALLOCATIONS, (GIVEN[2]._replace(size=512),)) is None
+
+
 def test_without_blocks_sizes_are_rounded_and_totals_counted():
-    assert tuple(merged(HISTORY, None, seat=SEAT, levels=(10000, 20000))) == (
+    assert tuple(merged(HISTORY, (), seat=SEAT, levels=(10000, 20000))) == (
         Event(FIRST, 1024, 11024, 20000, 0),
         Event(SECOND, 3072, 14096, 24096, 1),
         Event(FIRST, -1024, 13072, 24096, 1),

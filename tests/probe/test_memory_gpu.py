@@ -52,6 +52,7 @@ def test_backward_on_its_own_thread_belongs_to_the_modules_of_forward():
 
 @pytest.mark.compile
 @pytest.mark.filterwarnings("ignore:TensorFloat32 tensor cores:UserWarning")  # torch.compile recommends them
+@pytest.mark.filterwarnings("ignore:The CUDA Graph is empty:UserWarning")  # torch captures one to set up its pool
 @pytest.mark.parametrize("mode", ["default", "reduce-overhead"])
 def test_the_ledger_of_compiled_code_closes(mode: str):
     view = LedgerView(looked_at(compile=mode))

@@ -192,3 +192,12 @@ def test_every_instrument_is_paired_with_plain_steps(monkeypatch: pytest.MonkeyP
     assert all(len(one.plain) == len(one.watched) == 3 for one in watching.instruments)
     assert len(watching.stopwatch) == 15
     assert list(watching.phases) == ["forward", "loss", "backward", "optimizer"]
+
+
+def test_of_a_long_step_only_the_cost_of_its_own_profile_is_measured(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("windtunnel.probe.profile.LONGEST_SECONDS", 0.0)
+
+    watching = watch_instruments(steps_for())
+
+    assert [one.name for one in watching.instruments] == ["ranges", "ranges + profiler"]
+    assert watching.left_out == ("profiler with shapes", "profiler with stacks", "profiler with memory")

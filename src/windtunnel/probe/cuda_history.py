@@ -1,6 +1,6 @@
 """What the caching allocator of CUDA itself remembers: every allocation and free, stacks, and the viewer's snapshot."""
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,14 +20,14 @@ class CudaAllocationLog:
     """Watches one device from `start` to `stop`.
 
     Its allocator's history has everything in order, but the sizes that were asked for, and no totals. torch's profiler
-    has blocks as they were given out, with totals, but on torch 2.11 not what Python let go. So sizes come from the
-    one and order from the other. A mark gives a seat of an odd size back and takes it again: both
-    lists have that in order, and it needs no memory that was not there before.
+    has blocks as they were given out, with totals, but on torch 2.11 nothing that is given out or let go outside of
+    operators. So order comes from the one and sizes from the other. A mark gives a seat of an odd size back and takes
+    it again: that stands in the history, and needs no memory that was not there before.
 
     Attributes:
         trace: The history without marks, once stopped; it begins with what was there before.
-        is_matched: Whether both lists have the same allocations, once stopped; else blocks are those of the history,
-            rounded up as the allocator does it at least.
+        is_matched: Whether all that the profiler saw is in the history, once stopped; else blocks are those of the
+            history, rounded up as the allocator does it at least.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -106,25 +106,40 @@ def without_seats(history: Iterable[TraceEntry], seat: int) -> Iterator[TraceEnt
             yield entry
 
 
+def blocks_of(allocations: Sequence[TraceEntry], given: Sequence[Event]) -> Sequence[Event | None] | None:
+    """Return the block of each allocation of a history; None for one that the profiler did not see.
+
+    What it saw is in the same order. None instead of a list where that is not so.
+    """
+    saw_all = len(given) == len(allocations)
+    left = deque(given)
+    found: list[Event | None] = []
+    for entry in allocations:
+        may_be = bool(left) and (saw_all or not is_seat(entry))
+        is_this = may_be and left[0].address == entry.address and left[0].size >= rounded(entry.size)
+        found.append(left.popleft() if is_this else None)
+    return None if left else found
+
+
 def merged(
-    history: Iterable[TraceEntry], given: Sequence[Event] | None, *, seat: int, levels: tuple[int, int]
+    history: Iterable[TraceEntry], blocks: Iterable[Event | None], *, seat: int, levels: tuple[int, int]
 ) -> Iterator[Event]:
     """Yield the events of a history with the sizes of blocks.
 
     Args:
         history: What the allocator did, in order, with marks.
-        given: Each allocation of the history as a block with totals; None where these are not known.
+        blocks: Each allocation of the history as a block with totals; None, or too few, where these are not known.
         seat: The address of the first seat of a mark.
         levels: Bytes allocated and reserved before.
     """
-    blocks = iter(given) if given is not None else None
+    given = iter(blocks)
     allocated, reserved = levels
     live: dict[int, int] = {}
     marks = 0
     for entry in history:
         match entry.action:
             case "alloc":
-                block = next(blocks) if blocks is not None else None
+                block = next(given, None)
                 if is_seat(entry):
                     seat = entry.address
                     marks += 1

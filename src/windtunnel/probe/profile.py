@@ -21,6 +21,10 @@ from windtunnel.records.trace import phase_range, step_range
 FEWEST_PAIRS, MOST_PAIRS = 3, 8
 PAIRING_SECONDS = 6.0
 """About so long all pairs of all instruments may take."""
+LONGEST_SECONDS = 30.0
+"""Where even the fewest pairs take longer, only what a profile is made with is measured."""
+OF_A_PROFILE = ("ranges", "ranges + profiler")
+"""The instruments that a profile is made with."""
 SWITCHING_SECONDS = 0.1
 """About so long an instrument takes to be switched on and off."""
 
@@ -67,11 +71,12 @@ class Steps:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Watching:
-    """Steps without an instrument, whole and by phase, and what each instrument adds."""
+    """Steps without an instrument, whole and by phase, and what each instrument adds; `left_out` were not measured."""
 
     stopwatch: tuple[float, ...]
     phases: Mapping[str, tuple[float, ...]]
     instruments: tuple[Instrument, ...]
+    left_out: tuple[str, ...] = ()
 
 
 def export_trace(steps: Steps, count: int, path: Path) -> None:
@@ -96,11 +101,12 @@ def watch_instruments(steps: Steps, *, seed: int = 0) -> Watching:
     ask_to_let_go_of_cupti()
     with _no_garbage_collection():
         took = steps.run()[0]
-        pairs = _pairs(took, len(_instruments(steps)))
+        chosen = every = _instruments(steps)
+        if took * len(chosen) * (1 + 2 * FEWEST_PAIRS) > LONGEST_SECONDS:
+            chosen = {name: chosen[name] for name in OF_A_PROFILE}
+        pairs = _pairs(took, len(chosen))
         generator = random.Random(seed)
-        instruments = tuple(
-            _compared(name, make, steps, pairs, generator) for name, make in _instruments(steps).items()
-        )
+        instruments = tuple(_compared(name, make, steps, pairs, generator) for name, make in chosen.items())
         phases = [_by_phase(steps) for _ in range(pairs)]
     return Watching(
         stopwatch=tuple(seconds for one in instruments for seconds in one.plain),
@@ -108,6 +114,7 @@ def watch_instruments(steps: Steps, *, seed: int = 0) -> Watching:
             name: tuple(seconds[place] for seconds in phases) for place, (name, _) in enumerate(steps.phases)
         },
         instruments=instruments,
+        left_out=tuple(name for name in every if name not in chosen),
     )  # fmt: skip
 
 
@@ -166,8 +173,7 @@ def _instruments(steps: Steps) -> dict[str, Callable[[], AbstractContextManager[
         return both
 
     found: dict[str, Callable[[], AbstractContextManager[Any]]] = {
-        "ranges": steps.ranges,
-        "ranges + profiler": under,
+        **dict(zip(OF_A_PROFILE, (steps.ranges, under), strict=True)),
         "profiler with shapes": lambda: under(record_shapes=True),
         "profiler with stacks": lambda: under(with_stack=True),
         "profiler with memory": lambda: under(profile_memory=True),

@@ -24,8 +24,10 @@ from windtunnel.spec.cell import Cell
 
 OnStage = Callable[[str], None]
 
-_WARMUP = 5
+_WARMUP, _LEAST_WARMUP = 5, 3
 """Steps before any is looked at: libraries are loaded, the allocator has grown, CUDA graphs are recorded."""
+_WARMUP_SECONDS = 5.0
+"""From then on the least is enough."""
 
 NO_PARTS = (
     "the model is compiled as a whole: parts, and the kernels of single operations, cannot be told apart; phases and "
@@ -69,7 +71,10 @@ def steps_of(workload: Workload, cell: Cell) -> Steps:
 
 def warm_up(steps: Steps) -> None:
     """Run steps that nobody looks at."""
-    for _ in range(_WARMUP):
+    begin = time.perf_counter()
+    for done in range(_WARMUP):
+        if done >= _LEAST_WARMUP and time.perf_counter() - begin > _WARMUP_SECONDS:
+            return
         steps.run()
 
 
@@ -113,6 +118,8 @@ class _Attempt:
             warm_up(steps)
         with self.stage("instruments"):
             self.watching = watch_instruments(steps, seed=self.cell.seed)
+        if self.watching.left_out:
+            self.warnings.append(f"a step is long: what {', '.join(self.watching.left_out)} cost was not measured")
         with tempfile.TemporaryDirectory() as folder:
             file = path or Path(folder) / "trace.json.gz"
             with self.stage("profile"):
