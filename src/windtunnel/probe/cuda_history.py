@@ -77,10 +77,10 @@ class CudaAllocationLog:
         memory._record_memory_history(None, device=self._device)  # pyright: ignore[reportPrivateUsage]
         history = trace_of(remembered, self._index, shorten=short_path)
         given = [event for event in profiled_events(self._profile, str(self._device)) if event.size > 0]
-        self.is_matched = [event.address for event in given] == [
-            one.address for one in history if one.action == "alloc"
-        ]
-        events = tuple(merged(history, given if self.is_matched else None, seat=self._first_seat, levels=self._levels))
+        blocks = blocks_of([one for one in history if one.action == "alloc"], given)
+        self.is_matched = blocks is not None
+        sizes = () if blocks is None else blocks
+        events = tuple(merged(history, sizes, seat=self._first_seat, levels=self._levels))
         check_marks(sum(is_seat(one) for one in history), self._marks)
         self.trace = (*self._before, *without_seats(history, self._first_seat))
         return events
