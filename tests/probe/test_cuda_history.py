@@ -4,7 +4,8 @@ from windtunnel.probe.allocation_log import Event
 from windtunnel.probe.cuda_history import SEAT_BYTES, blocks_of, entries_before, merged, without_seats
 from windtunnel.records.snapshot import Pieces, TraceEntry, pieces_at
 
-SEAT, NEXT_SEAT, FIRST, SECOND, OLD = 100, 612, 4096, 8192, 16384
+MIB = 2**20
+SEAT, NEXT_SEAT, FIRST, SECOND, OLD = 100, 612, 4096 * MIB, 8192 * MIB, 16384 * MIB
 
 
 def entry(action: str, address: int, size: int) -> TraceEntry:
@@ -16,76 +17,71 @@ def freed(address: int, size: int) -> tuple[TraceEntry, TraceEntry]:
 
 
 HISTORY = (
-    entry("alloc", FIRST, 1000),
+    entry("alloc", FIRST, 3 * MIB - 100),
     *freed(SEAT, SEAT_BYTES),
     entry("alloc", NEXT_SEAT, SEAT_BYTES),
-    entry("segment_alloc", SECOND, 4096),
-    entry("alloc", SECOND, 3000),
-    *freed(FIRST, 1000),
+    entry("segment_alloc", SECOND, 20 * MIB),
+    entry("alloc", SECOND, 5000),
+    *freed(FIRST, 3 * MIB - 100),
     *freed(NEXT_SEAT, SEAT_BYTES),
     entry("alloc", SEAT, SEAT_BYTES),
     *freed(OLD, 2000),
+    entry("alloc", FIRST, 2 * MIB),
     entry("alloc", SEAT + 512, SEAT_BYTES - 1),
 )
-"""Two allocations, of which Python lets one go between two marks, and something of before that is let go."""
+"""Allocations, of which Python lets one go between two marks, and something of before that is let go."""
 
 GIVEN = (
-    Event(FIRST, 1536, 11536, 20000, 0),
-    Event(NEXT_SEAT, 512, 11536, 20000, 0),
-    Event(SECOND, 4096, 15632, 24096, 0),
-    Event(SEAT, 512, 14096, 24096, 0),
-    Event(SEAT + 512, 512, 12560, 24096, 0),
+    Event(FIRST, 4 * MIB, 5 * MIB, 20 * MIB, 0),
+    Event(SECOND, 5120, 5 * MIB + 5120, 40 * MIB, 0),
+    Event(FIRST, 3 * MIB, 6 * MIB, 40 * MIB, 0),
 )
-"""The same as blocks: they may be larger than what was asked for."""
-
-
-def test_sizes_are_of_blocks_and_marks_are_no_events():
-    assert tuple(merged(HISTORY, GIVEN, seat=SEAT, levels=(10000, 20000))) == (
-        Event(FIRST, 1536, 11536, 20000, 0),
-        Event(SECOND, 4096, 15632, 24096, 1),
-        Event(FIRST, -1536, 14096, 24096, 1),
-        Event(OLD, -2048, 12048, 24096, 2),
-        Event(SEAT + 512, 512, 12560, 24096, 2),
-    )
-
+"""What the profiler saw of them: blocks, of which large ones may be larger than what was asked for."""
 
 ALLOCATIONS = tuple(one for one in HISTORY if one.action == "alloc")
+BLOCKS = [GIVEN[0], None, None, None, GIVEN[2], None]
 
 
-def test_a_profiler_that_sees_all_gives_each_allocation_its_block():
-    assert blocks_of(ALLOCATIONS, GIVEN) == list(GIVEN)
+def test_large_allocations_have_the_blocks_that_the_profiler_saw():
+    assert blocks_of(ALLOCATIONS, GIVEN) == BLOCKS
 
 
-def test_a_profiler_that_sees_operators_only_leaves_marks_and_others_out():
-    """The last allocation lies where a seat was; its block is not the seat's."""
-    at_a_seat = Event(SEAT, 512, 12560, 24096, 0)
-    later = (*ALLOCATIONS, entry("alloc", SEAT, 512))
-
-    assert blocks_of(later, (GIVEN[2], at_a_seat)) == [None, None, GIVEN[2], None, None, at_a_seat]
+def test_an_allocation_that_the_profiler_did_not_see_has_no_block():
+    assert blocks_of((entry("alloc", SECOND, 2 * MIB), *ALLOCATIONS), GIVEN) == [None, *BLOCKS]
 
 
 def test_blocks_that_the_history_does_not_have_are_no_match():
-    assert blocks_of(ALLOCATIONS, (*GIVEN[:2], Event(5, 512, 1, 1, 0))) is None
-    assert blocks_of(ALLOCATIONS, (GIVEN[2]._replace(size=512),)) is None
+    assert blocks_of(ALLOCATIONS, (*GIVEN, Event(5, 2 * MIB, 1, 1, 0))) is None
+    assert blocks_of(ALLOCATIONS, (GIVEN[0]._replace(size=9 * MIB), GIVEN[0])) is None
+
+
+def test_sizes_are_of_blocks_and_marks_are_no_events():
+    assert tuple(merged(HISTORY, BLOCKS, seat=SEAT, levels=(MIB, 20 * MIB))) == (
+        Event(FIRST, 4 * MIB, 5 * MIB, 20 * MIB, 0),
+        Event(SECOND, 5120, 5 * MIB + 5120, 40 * MIB, 1),
+        Event(FIRST, -4 * MIB, MIB + 5120, 40 * MIB, 1),
+        Event(OLD, -2048, MIB + 3072, 40 * MIB, 2),
+        Event(FIRST, 3 * MIB, 6 * MIB, 40 * MIB, 2),
+        Event(SEAT + 512, 512, 6 * MIB + 512, 40 * MIB, 2),
+    )
 
 
 def test_without_blocks_sizes_are_rounded_and_totals_counted():
-    assert tuple(merged(HISTORY, (), seat=SEAT, levels=(10000, 20000))) == (
-        Event(FIRST, 1024, 11024, 20000, 0),
-        Event(SECOND, 3072, 14096, 24096, 1),
-        Event(FIRST, -1024, 13072, 24096, 1),
-        Event(OLD, -2048, 11024, 24096, 2),
-        Event(SEAT + 512, 512, 11536, 24096, 2),
-    )
+    sizes = [event.size for event in merged(HISTORY, (), seat=SEAT, levels=(MIB, 20 * MIB))]
+    totals = [event.allocated for event in merged(HISTORY, (), seat=SEAT, levels=(MIB, 20 * MIB))]
+
+    assert sizes == [3 * MIB, 5120, -3 * MIB, -2048, 2 * MIB, 512]
+    assert totals == [4 * MIB, 4 * MIB + 5120, MIB + 5120, MIB + 3072, 3 * MIB + 3072, 3 * MIB + 3584]
 
 
 def test_a_history_without_its_marks_has_all_else_in_order():
     assert tuple(without_seats(HISTORY, SEAT)) == (
-        entry("alloc", FIRST, 1000),
-        entry("segment_alloc", SECOND, 4096),
-        entry("alloc", SECOND, 3000),
-        *freed(FIRST, 1000),
+        entry("alloc", FIRST, 3 * MIB - 100),
+        entry("segment_alloc", SECOND, 20 * MIB),
+        entry("alloc", SECOND, 5000),
+        *freed(FIRST, 3 * MIB - 100),
         *freed(OLD, 2000),
+        entry("alloc", FIRST, 2 * MIB),
         entry("alloc", SEAT + 512, SEAT_BYTES - 1),
     )
 

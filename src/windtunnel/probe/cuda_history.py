@@ -15,13 +15,17 @@ from windtunnel.records.snapshot import TraceEntry, rounded, trace_of
 SEAT_BYTES = 499
 """A prime that no tensor of a model has."""
 
+SMALL_BYTES = 2**20
+"""Blocks up to this size are cut to what was asked for, in steps of 512 bytes (kSmallSize of CUDACachingAllocator)."""
+
 
 class CudaAllocationLog:
     """Watches one device from `start` to `stop`.
 
     Its allocator's history has everything in order, but the sizes that were asked for, and no totals. torch's profiler
     has blocks as they were given out, with totals, but on torch 2.11 nothing that is given out or let go outside of
-    operators. So order comes from the one and sizes from the other. A mark gives a seat of an odd size back and takes
+    operators. So order comes from the one, and from the other the sizes of large blocks, of which the allocator does
+    not always cut off what was not asked for. A mark gives a seat of an odd size back and takes
     it again: that stands in the history, and needs no memory that was not there before.
 
     Attributes:
@@ -107,16 +111,15 @@ def without_seats(history: Iterable[TraceEntry], seat: int) -> Iterator[TraceEnt
 
 
 def blocks_of(allocations: Sequence[TraceEntry], given: Sequence[Event]) -> Sequence[Event | None] | None:
-    """Return the block of each allocation of a history; None for one that the profiler did not see.
+    """Return the large block of each allocation of a history; None for a small one, and for one that nobody saw.
 
     What it saw is in the same order. None instead of a list where that is not so.
     """
-    saw_all = len(given) == len(allocations)
-    left = deque(given)
+    left = deque(block for block in given if block.size > SMALL_BYTES)
     found: list[Event | None] = []
     for entry in allocations:
-        may_be = bool(left) and (saw_all or not is_seat(entry))
-        is_this = may_be and left[0].address == entry.address and left[0].size >= rounded(entry.size)
+        size = rounded(entry.size)
+        is_this = left and size > SMALL_BYTES and left[0].address == entry.address and left[0].size >= size
         found.append(left.popleft() if is_this else None)
     return None if left else found
 
