@@ -22,9 +22,14 @@ _NOTICEABLE = 0.05
 
 def judge_order(observed: Observed) -> Iterator[Finding]:
     """Yield what is out of order, and where memory ends if that is in order."""
+    yield from judge_times(observed)
+    yield from judge_ends(observed)
+
+
+def judge_times(observed: Observed) -> Iterator[Finding]:
+    """Yield parts that take longer than their whole, and less work that takes longer than more."""
     yield from _phases(observed)
     yield from _work(observed)
-    yield from _memory(observed)
 
 
 def _phases(observed: Observed) -> Iterator[Finding]:
@@ -81,7 +86,8 @@ def _work(observed: Observed) -> Iterator[Finding]:
                 )
 
 
-def _memory(observed: Observed) -> Iterator[Finding]:
+def judge_ends(observed: Observed) -> Iterator[Finding]:
+    """Yield where memory ends, phase by phase, or that it does so out of order."""
     for phase in observed.phases():
         times = [one for one in observed.times if one.phase == phase and one.state != "missing"]
         failed = [one for one in times if one.state == "out of memory"]
