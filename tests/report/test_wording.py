@@ -13,7 +13,9 @@ from windtunnel.report.wording import advice, ruled_out, sentence, texts_of
 
 _RULES = Path(windtunnel.analysis.__file__).parent
 _SOURCE = "\n".join(
-    file.read_text(encoding="utf-8") for folder in ("rules", "published") for file in (_RULES / folder).rglob("*.py")
+    file.read_text(encoding="utf-8")
+    for folder in ("rules", "published", "")
+    for file in (_RULES / folder).rglob("*.py")
 )
 _VARIANTS = r"_(without_n|here|not_all|split|waiting|not_waiting|without_capacity|range|calibration|datasheet)$"
 """What rules put behind the name of a claim whose numbers say more, or less."""

@@ -51,7 +51,7 @@ class Configuration:
     attention: str | None = None
     gpu: str | None = None
     others: tuple[tuple[str, str], ...] = ()
-    spec: ModelSpec | None = None
+    spec: ModelSpec | None = field(default=None, hash=False)  # slow to hash, and its widths are here besides
     shared: frozenset[str] = field(default=frozenset(), compare=False)
     label: str = field(default="", compare=False)
 

@@ -24,7 +24,8 @@ def observed_of(rows: Iterable[Row], name_of: Callable[[Row], str] | None = None
     rows = tuple(rows)
     if len({row.machine for row in rows}) > 1:
         raise ValueError("the rows are of several machines; take those of one, as Results.by_machine() gives them")
-    configs = {row: _configuration(row) for row in rows}
+    models = {row.shape: row.cell.model for row in rows}  # one object for each: equal ones are slow to compare
+    configs = {row: _configuration(row, models[row.shape]) for row in rows}
     shared = shared_fields(configs.values())
     times = [
         one
@@ -53,8 +54,8 @@ def _observation(row: Row, phase: str, config: Configuration) -> Iterable[Observ
     )
 
 
-def _configuration(row: Row) -> Configuration:
-    cell, model = row.cell, row.cell.model
+def _configuration(row: Row, model: ModelSpec | OwnModel | AttentionSpec) -> Configuration:
+    cell = row.cell
     others = (("workload", cell.workload), ("checkpoint", cell.checkpoint))
     common = Configuration(
         context_length=cell.context_length,

@@ -24,7 +24,7 @@ def judge_launches(measured: Measured) -> Iterator[Finding]:
 
 
 def _with_profile(measured: Measured, finding: Finding, members: list[Row]) -> Finding:
-    cells = {row.cell for row in members}
+    cells = [row.cell for row in members]
     for evidence, cell, view in reversed(measured.profile_views):
         if cell in cells and view.profile.unit is Unit.KERNELS:
             return replace(

@@ -64,7 +64,7 @@ def _peaks(measured: Measured) -> Iterator[Finding]:
         evidence=evidence_of(least, most),
         strength=Strength.MEASURED,
     )
-    looked_at = {cell for _, cell, _ in measured.ledger_views}
+    looked_at = [cell for _, cell, _ in measured.ledger_views]
     if most.cell not in looked_at and not measured.is_attention:
         yield Finding(
             kind="memory_filled",

@@ -1,4 +1,4 @@
-"""What cannot be: a part above its whole, rates above the ceiling, and memory that falls with more work or under its floor."""
+"""What cannot be: a part above its whole, a rate above the ceiling, memory that falls or is under its floor."""
 
 import itertools
 from collections.abc import Iterator
@@ -107,18 +107,28 @@ def _falling(measured: Measured) -> Iterator[Finding]:
 
 
 def _under_floor(measured: Measured) -> Iterator[Finding]:
-    """Yield the cells whose peak is less than their own weights take."""
-    for row in measured.timed:
-        weights = DTYPE_BYTES[PRECISIONS[row.cell.precision].weights] * (row.record.parameters or 0)
-        if row.peak_bytes is not None and row.peak_bytes < weights * (1 - _ROUNDING):
-            yield Finding(
-                kind="memory_floor",
-                claim="peak_under_floor",
-                subject=measured.name(row),
-                numbers={"name": measured.name(row), "bytes": row.peak_bytes, "floor_bytes": weights},
-                evidence=evidence_of(row),
-                strength=Strength.INFERRED,
-                severity=Severity.ERROR,
-                advice="check_what_was_declared",
-                command=memory_of(row.cell),
-            )
+    """Yield the cells whose peak is less than their own weights take, if any, by the one that lacks most."""
+    under = {row: peak / floor for row in measured.timed if (peak := row.peak_bytes) and (floor := _weights(row))}
+    under = {row: share for row, share in under.items() if share < 1 - _ROUNDING}
+    if under:
+        worst = min(under, key=under.__getitem__)
+        yield Finding(
+            kind="memory_floor",
+            claim="peak_under_floor",
+            subject="peaks",
+            numbers={
+                "name": measured.name(worst),
+                "bytes": worst.peak_bytes or 0,
+                "floor_bytes": _weights(worst),
+                "count": len(under),
+            },
+            evidence=evidence_of(worst, *under),
+            strength=Strength.INFERRED,
+            severity=Severity.ERROR,
+            advice="check_what_was_declared",
+            command=memory_of(worst.cell),
+        )
+
+
+def _weights(row: Row) -> int:
+    return DTYPE_BYTES[PRECISIONS[row.cell.precision].weights] * (row.record.parameters or 0)
