@@ -1,11 +1,10 @@
 """What rules look at of our own records: the rows of one machine and one kind, and what else was seen of them."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import sha256
 
-from windtunnel.analysis.labels import Mark
 from windtunnel.analysis.memory_ledger import LedgerView
 from windtunnel.analysis.observed import Observed
 from windtunnel.analysis.observed_results import observed_of
@@ -43,7 +42,6 @@ class Measured:
     cell_name: Callable[[Cell], str]
     is_attention: bool
     predictions: Predictions
-    marks: Mapping[Row, tuple[Mark, ...]] = field(default_factory=dict[Row, tuple[Mark, ...]])
     comparisons: tuple[StoredComparison, ...] = ()
     ledgers: tuple[StoredLook[MemoryLedger], ...] = ()
     precision_looks: tuple[StoredLook[PrecisionLook], ...] = ()
@@ -74,6 +72,13 @@ class Measured:
         """The warm rows, and those that ran out of memory, as rules of published tables see them."""
         rows = (row for row in self.rows if not row.plan.is_cold)
         return observed_of(rows, self.name)
+
+    @cached_property
+    def wholes(self) -> Observed:
+        """The same of whole steps only."""
+        totals = {key: row.record.total for key, row in self.by_evidence.items()}
+        times = tuple(one for one in self.observed.times if one.phase == totals[one.source.split(",")[0]])
+        return replace(self.observed, times=times)
 
     @cached_property
     def compared(self) -> tuple[Compared, ...]:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-from windtunnel.analysis.finding import Finding
+from windtunnel.analysis.claims import ScopeClaims, digests_of, ledger_text
 from windtunnel.analysis.judge import judge
 from windtunnel.analysis.measured import Measured
 from windtunnel.analysis.results import Results
@@ -114,7 +114,9 @@ def build_document(results: Results, *, title: str | None = None) -> Document:
     Rows of different machines never share a table, nor do steps of models and attention alone; with several scopes
     every heading names its own.
     """
-    scopes = tuple(replace(scope, findings=findings_of(scope)) for scope in scopes_of(results))
+    seen = [(scope, measured_of(scope)) for scope in scopes_of(results)]
+    # Probes of what fits have no times, and a section of their own.
+    scopes = tuple(scope if scope.is_fit else replace(scope, findings=judge(measured)) for scope, measured in seen)
     sections = [
         section if len(scopes) == 1 else replace(section, heading=f"{section.heading}, {scope.name}")
         for scope in scopes
@@ -123,26 +125,26 @@ def build_document(results: Results, *, title: str | None = None) -> Document:
     ]
     if not scopes:
         sections = [Section(heading="Overview", blocks=(Paragraph(text="The store holds no results."),))]
-    return with_anchors(Document(title=title or _title(scopes), sections=tuple(sections)))
+    claimed = [
+        ScopeClaims(name=scope.name, machine=scope.machine, findings=scope.findings, records=digests_of(measured))
+        for scope, (_, measured) in zip(scopes, seen, strict=True)
+    ]
+    claims = ledger_text(claimed, results.runs, "en")
+    return with_anchors(Document(title=title or _title(scopes), sections=tuple(sections), claims=claims))
 
 
-def findings_of(scope: Scope) -> tuple[Finding, ...]:
-    """Return what the rules find in a scope; probes of what fits have no times, and their own section."""
-    if scope.is_fit:
-        return ()
-    return judge(
-        Measured(
-            rows=scope.rows,
-            name=scope.label,
-            cell_name=cell_label,
-            is_attention=scope.is_attention,
-            predictions=scope.predictions,
-            marks=scope.marks,
-            comparisons=scope.comparisons,
-            ledgers=scope.ledgers,
-            precision_looks=scope.precision_looks,
-            profiles=scope.profiles,
-        )
+def measured_of(scope: Scope) -> Measured:
+    """Return what rules look at of a scope."""
+    return Measured(
+        rows=scope.rows,
+        name=scope.label,
+        cell_name=cell_label,
+        is_attention=scope.is_attention,
+        predictions=scope.predictions,
+        comparisons=scope.comparisons,
+        ledgers=scope.ledgers,
+        precision_looks=scope.precision_looks,
+        profiles=scope.profiles,
     )
 
 

@@ -41,8 +41,8 @@ CLAIMS_BEGIN, CLAIMS_END = "<!-- windtunnel claims ", " -->"
 
 
 def _in_comment(text: str) -> str:
-    """Write JSON so that nothing in it ends the comment: two dashes may, and so may `>`."""
-    return text.replace("--", "-\\u002d").replace(">", "\\u003e")
+    """Write JSON so that nothing in it ends the comment, which two dashes may, and nothing looks like markup."""
+    return text.replace("--", "-\\u002d").replace("<", "\\u003c").replace(">", "\\u003e")
 
 
 def _block(block: Block) -> str:

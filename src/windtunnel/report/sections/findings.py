@@ -7,7 +7,7 @@ from windtunnel.report.document import Block, Callout, CalloutKind, Paragraph, S
 from windtunnel.report.scope import Scope
 from windtunnel.report.wording import Texts, advice, sentence, texts_of
 
-_QUESTIONS = (("time",), ("fastest", "ceiling"), ("waiting", "layers", "memory_filled", "peak_memory"))
+_QUESTIONS = (("time",), ("fastest", "ceiling"), ("waiting", "memory_filled", "peak_memory"))
 """What the answer says: how long, how far from the ceiling, what is waited for or where memory goes. Of each question
 the kinds of finding that answer it, the first that was found."""
 

@@ -5,7 +5,6 @@ from dataclasses import replace
 
 from windtunnel.analysis.finding import Finding, Number, Severity, Strength
 from windtunnel.analysis.measured import Measured, evidence_of
-from windtunnel.analysis.observed import Observed
 from windtunnel.analysis.predictions import target_of
 from windtunnel.analysis.results import Row
 from windtunnel.analysis.rules.order import judge_ends
@@ -19,9 +18,7 @@ def judge_memory_ends(measured: Measured) -> Iterator[Finding]:
     failed = measured.out_of_memory
     if not failed:
         return
-    totals = {row.key: row.record.total for row in measured.rows}
-    wholes = tuple(one for one in measured.observed.times if one.phase in set(totals.values()))
-    for finding in judge_ends(Observed(times=wholes)):
+    for finding in judge_ends(measured.wholes):
         if finding.severity is Severity.ERROR:
             yield replace(finding, kind="memory_order")
     row = min(failed, key=_demand)

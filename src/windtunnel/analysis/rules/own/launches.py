@@ -15,7 +15,7 @@ _CONFIRMED = ("follows_layers", "constant_over_context", "constant_over_precisio
 
 def judge_launches(measured: Measured) -> Iterator[Finding]:
     """Yield the signatures of a fixed cost of launching; a profile decides whether it is one."""
-    for finding in judge_launch(measured.observed):
+    for finding in judge_launch(measured.wholes):
         members = [measured.by_evidence[key.split(",")[0]] for key in finding.evidence]
         if finding.claim in _CONFIRMED:
             yield _with_profile(measured, finding, members)
