@@ -1,6 +1,7 @@
 """What must be in order: parts below wholes, less work below more, and memory that runs out once and for all."""
 
 from collections.abc import Iterator
+from typing import cast
 
 import numpy as np
 
@@ -95,7 +96,8 @@ def _larger_and_faster(group: tuple[Observation, ...]) -> Iterator[tuple[Observa
         faster = int(np.searchsorted(means, one.mean / (1 + _NOTICEABLE)))
         more = np.flatnonzero((work[:faster] >= work[place]).all(axis=1))
         if len(more):
-            yield one, (ordered[at] for at in more.tolist() if _is_more(ordered[at].config, one.config))
+            larger = [ordered[at] for at in cast("list[int]", more.tolist())]
+            yield one, (other for other in larger if _is_more(other.config, one.config))
 
 
 _NOT_SAID = -1
