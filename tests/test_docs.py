@@ -23,6 +23,7 @@ from windtunnel.records.precision_look import PrecisionLook
 from windtunnel.records.profile import Profile
 from windtunnel.records.record import Status
 from windtunnel.records.store import DEFAULT_STORE, StoredComparison
+from windtunnel.report.write import write_report
 from windtunnel.spec.cell import Cell, Task
 from windtunnel.spec.precision_request import PrecisionRequest
 from windtunnel.spec.presets import CPU_PRESET, CUDA_PRESET, find_sweep, preset_names
@@ -92,7 +93,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder to be in, with the sweep files of the pages and a store under each name that they use."""
     record = make_record(make_task())
     for store in (str(DEFAULT_STORE), "my-results", "walk"):
-        make_results(tmp_path / store, [(record, CPU)])
+        results = make_results(tmp_path / store, [(record, CPU)])
+        write_report(results, tmp_path / store / "report")
     for block in blocks("toml"):
         file = re.match(r"# (\S+\.toml)\n", block.text)
         assert file, f"the sweep file in {name_of(block.page)} does not begin with its name"

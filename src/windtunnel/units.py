@@ -86,6 +86,11 @@ def percent(fraction: float | None, decimals: int = 1) -> str:
     return NOT_KNOWN if fraction is None else f"{100 * fraction:z.{decimals}f} %"
 
 
+def share(fraction: float | None) -> str:
+    """Write a fraction of 1 as percent with at least two significant digits: 0.000039 becomes '0.0039 %'."""
+    return NOT_KNOWN if fraction is None else f"{percent_scale((fraction,)).text(fraction)} %"
+
+
 def change(fraction: float | None, decimals: int = 1) -> str:
     """Write a relative change with its sign: 0.023 becomes '+2.3 %'."""
     return NOT_KNOWN if fraction is None else f"{100 * fraction:+z.{decimals}f} %"

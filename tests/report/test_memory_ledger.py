@@ -43,7 +43,7 @@ def test_a_store_of_ledgers_alone_is_a_report():
     document = document_of(make_ledger())
 
     assert document.title == "Memory on A CPU"
-    assert [section.heading for section in document.sections] == ["Memory ledger"]
+    assert [section.heading for section in document.sections] == ["Answer", "Memory ledger"]
 
 
 def test_the_answer_says_what_is_held_at_the_peak_and_that_the_ledger_closes():

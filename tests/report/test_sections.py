@@ -36,9 +36,13 @@ def test_a_section_with_nothing_to_say_is_left_out(report_of: Build):
 
     assert headings_of(document) == [
         "Overview",
+        "Answer",
+        "First thing to change",
+        "Findings",
         "Charts",
         "Complete results",
         "Predicted beside measured",
+        "Not measured",
         "Method",
         "Machine",
     ]
@@ -52,17 +56,14 @@ def test_the_overview_counts_failures_by_kind(document: Document):
     assert "2 cells failed: 2 out of memory." in texts_of(section_of(document, "Overview"))
 
 
-def test_the_overview_gives_the_range_of_a_ratio_and_not_its_mean(document: Document):
-    assert "3.00x to 3.74x over 6 pairs of cells" in texts_of(section_of(document, "Overview"))
+def test_a_finding_gives_the_range_of_a_ratio_and_that_it_rises_with_size(document: Document):
+    text = texts_of(section_of(document, "Findings"))
+
+    assert "take 3.00x (tiny · forward + backward · warm-up 5) to 3.74x (deep · forward + backward · warm-up 5)" in text
+    assert "over 3 pairs of cells, and more with each larger size" in text
 
 
-def test_the_overview_says_that_a_ratio_rises_with_size(document: Document):
-    text = texts_of(section_of(document, "Overview"))
-
-    assert "in each of 2 series over sizes it rises with the number of parameters at every step" in text
-
-
-def test_the_overview_does_not_call_a_mixed_ratio_rising(report_of: Build):
+def test_a_mixed_ratio_is_not_called_rising(report_of: Build):
     sizes = [TINY.model_copy(update={"name": str(layers), "num_layers": layers}) for layers in (1, 2, 3)]
     records = [
         make_record(make_task(size=size, workload=workload), milliseconds=[milliseconds] * 3)
@@ -70,9 +71,10 @@ def test_the_overview_does_not_call_a_mixed_ratio_rising(report_of: Build):
         for workload, milliseconds in (("forward", 10.0), ("forward_backward", both))
     ]
 
-    text = texts_of(section_of(report_of(*records, environment=CPU), "Overview"))
+    text = texts_of(section_of(report_of(*records, environment=CPU), "Findings"))
 
-    assert "2.00x to 4.00x over 3 pairs of cells, whole steps; it neither rises nor falls" in text
+    assert "2.00x (3 · forward + backward) to 4.00x (2 · forward + backward)" in text
+    assert "with no single direction over sizes" in text
 
 
 def test_every_cell_is_a_row_of_the_grid(document: Document, grid: Results):
@@ -490,10 +492,11 @@ def test_a_sentence_about_times_says_how_well_they_are_known(report_of: Build):
     precise = make_record(make_task(), milliseconds=irregular("even"))
     short = make_record(make_task(seed=1), milliseconds=[10, 11, 12])
 
-    text = texts_of(section_of(report_of(precise, short), "Overview"))
+    known = texts_of(section_of(report_of(precise), "Answer"))
+    unknown = texts_of(section_of(report_of(precise, short), "Answer"))
 
-    assert "a median of 10.0 ms ± 0.040 % (n = 40, host clock)" in text
-    assert "a median of 11.0 ms, no interval (n = 3, host clock)" in text
+    assert "takes 10.0 ms [10.0 ms, 10.0 ms] (median, n = 40, host clock)" in known
+    assert "11.0 ms (seed 1) (medians, n = 3, host clock); not both have an interval" in unknown
 
 
 def test_a_ratio_has_its_range_and_says_that_its_cells_are_unpaired(document: Document):

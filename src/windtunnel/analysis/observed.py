@@ -34,7 +34,8 @@ class Configuration:
     """Under what something was measured; None where it is not said.
 
     `spec` is the model itself where we measured it, and not only its widths are known. `shared` names the fields that
-    are the same all over a document: they are not part of a name.
+    are the same all over a document: they are not part of a name. `label` is what somebody else calls it, where that
+    is to be used instead; it names this configuration only, and no series.
     """
 
     size: str | None = None
@@ -50,18 +51,21 @@ class Configuration:
     attention: str | None = None
     gpu: str | None = None
     others: tuple[tuple[str, str], ...] = ()
-    spec: ModelSpec | None = None
+    spec: ModelSpec | None = field(default=None, hash=False)  # slow to hash, and its widths are here besides
     shared: frozenset[str] = field(default=frozenset(), compare=False)
+    label: str = field(default="", compare=False)
 
     @property
     def name(self) -> str:
         """What tells it from its neighbours, in short."""
+        if self.label:
+            return self.label
         parts = [self.size or (f"d {self.d_model}" if self.d_model else "")]
         for field_name, prefix in _WORDS.items():
             value = getattr(self, field_name)
             if value is not None and field_name not in self.shared:
                 parts.append(f"{prefix}{value}")
-        parts += [f"{name} {value}" for name, value in self.others]
+        parts += [f"{name} {value}" for name, value in self.others if name not in self.shared]
         return ", ".join(part for part in parts if part) or "the only configuration"
 
     @property
@@ -103,7 +107,7 @@ class Configuration:
 
     def without(self, *fields: str) -> "Configuration":
         """Return what stays when `fields` vary: equal for the members of one series."""
-        return replace(self, **dict.fromkeys(fields))
+        return replace(self, **dict.fromkeys(fields), label="")
 
 
 def with_known_shape(config: Configuration) -> Configuration:
@@ -135,9 +139,11 @@ def shared_fields(configs: Iterable[Configuration]) -> frozenset[str]:
     known = tuple(dict.fromkeys(configs))
     if len(known) < 2:
         return frozenset()
-    return frozenset(
-        one.name for one in fields(Configuration) if len({getattr(config, one.name) for config in known}) == 1
-    )
+    named = [one.name for one in fields(Configuration) if one.compare and one.name != "others"]
+    shared = {name for name in named if len({getattr(config, name) for config in known}) == 1}
+    others = [dict(config.others) for config in known]
+    shared |= {name for name in others[0] if len({other.get(name) for other in others}) == 1}
+    return frozenset(shared)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

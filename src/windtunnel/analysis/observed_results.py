@@ -1,6 +1,6 @@
 """Rows of a store as observations: what the rules of an audit see of our own records."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from windtunnel.analysis.observed import Configuration, Observation, Observed, State, shared_fields
@@ -12,10 +12,11 @@ from windtunnel.spec.model import ModelSpec
 from windtunnel.spec.own_model import OwnModel
 
 
-def observed_of(rows: Iterable[Row]) -> Observed:
+def observed_of(rows: Iterable[Row], name_of: Callable[[Row], str] | None = None) -> Observed:
     """Return the phases of rows of one machine, each with mean, deviation and number of samples.
 
-    Cells that failed for another reason than memory are left out: they say nothing of time or memory.
+    Cells that failed for another reason than memory are left out: they say nothing of time or memory. `name_of` says
+    what a row is called; by default by the fields in which it differs.
 
     Raises:
         ValueError: The rows are of several machines, whose numbers never meet.
@@ -23,13 +24,14 @@ def observed_of(rows: Iterable[Row]) -> Observed:
     rows = tuple(rows)
     if len({row.machine for row in rows}) > 1:
         raise ValueError("the rows are of several machines; take those of one, as Results.by_machine() gives them")
-    configs = {row: _configuration(row) for row in rows}
+    models = {row.shape: row.cell.model for row in rows}  # one object for each: equal ones are slow to compare
+    configs = {row: _configuration(row, models[row.shape]) for row in rows}
     shared = shared_fields(configs.values())
     times = [
         one
         for row, config in configs.items()
         for phase in row.phases
-        for one in _observation(row, phase, replace(config, shared=shared))
+        for one in _observation(row, phase, replace(config, shared=shared, label=name_of(row) if name_of else ""))
     ]
     name = rows[0].environment.device_name if rows else None
     return Observed(times=tuple(times), gpu=name, peaks=peaks_of(name))
@@ -52,8 +54,8 @@ def _observation(row: Row, phase: str, config: Configuration) -> Iterable[Observ
     )
 
 
-def _configuration(row: Row) -> Configuration:
-    cell, model = row.cell, row.cell.model
+def _configuration(row: Row, model: ModelSpec | OwnModel | AttentionSpec) -> Configuration:
+    cell = row.cell
     others = (("workload", cell.workload), ("checkpoint", cell.checkpoint))
     common = Configuration(
         context_length=cell.context_length,

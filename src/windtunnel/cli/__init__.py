@@ -42,6 +42,7 @@ _COMMANDS = {
     "predict": _Entry(panel="Plan", summary="Say what a cell must cost, hold and take on any GPU, before it runs."),
     "fit": _Entry(panel="Plan", summary="Find the largest context, batch or size that fits into memory."),
     "report": _Entry(panel="Results", summary="Write the report of a store: terminal, Markdown and HTML."),
+    "verify": _Entry(panel="Results", summary="Recompute every sentence and number of a report from its store."),
     "list": _Entry(panel="Results", summary="List what a store holds."),
     "show": _Entry(panel="Results", summary="Show one record with every sample."),
     "gate": _Entry(panel="Results", summary="Did anything become slower? One store against another, for CI."),

@@ -13,11 +13,11 @@ from windtunnel.cli.console import make_console
 from windtunnel.cli.fit_progress import FitDisplay
 from windtunnel.cli.flags import CELL_FLAGS, HOW_FLAGS, DeviceOption, takes_flags
 from windtunnel.cli.measuring import DEFAULT_TIMEOUT, ReportOption, StoreOption, TimeoutOption, parse_timeout
+from windtunnel.cli.reporting import write_files
 from windtunnel.errors import SpecError
 from windtunnel.records.store import DEFAULT_STORE
 from windtunnel.report.build import build_document
 from windtunnel.report.terminal import render_terminal
-from windtunnel.report.write import write_report
 from windtunnel.spec.frontier import ALONG_ATTENTION, ALONG_STEPS, Frontier, make_frontier, with_every_size
 from windtunnel.spec.presets import find_sweep
 from windtunnel.spec.sweep import load_sweep, make_sweep
@@ -135,8 +135,7 @@ def search_and_report(
     everything = load_results(store)
     console.print(render_terminal(build_document(_of_search(everything, summary))))
     _print_ending(summary, console)
-    for path in write_report(everything, report or store / "report"):
-        console.print(f"report: [bold]{path}[/]", soft_wrap=True)
+    write_files(build_document(everything), store, report, ("html", "md"), console)
     if any(found.bracket.broken is not None or not found.bracket.is_settled for found in summary.lines):
         raise typer.Exit(EXIT_NO)
 

@@ -17,6 +17,7 @@ from windtunnel.cli.comparing import PLAN, compare_backends
 from windtunnel.cli.console import make_console
 from windtunnel.cli.predicting import rows_table, unknown_texts
 from windtunnel.cli.progress import Display, is_repeated, tasks_text
+from windtunnel.cli.reporting import write_files
 from windtunnel.cost.ceilings import Ceilings
 from windtunnel.cost.devices import peaks_of
 from windtunnel.cost.prediction import Prediction, Target, predict, target_named
@@ -27,7 +28,6 @@ from windtunnel.records.record import Status
 from windtunnel.records.store import StoredComparison, has_store, read_store
 from windtunnel.report.build import build_document
 from windtunnel.report.terminal import render_terminal
-from windtunnel.report.write import write_report
 from windtunnel.spec.attention_sweep import AttentionSweep
 from windtunnel.spec.cell import Cell, Task
 from windtunnel.spec.quantities import parse_seconds
@@ -103,8 +103,7 @@ def run_and_report(
     results = _of_run(everything, display.tasks, display.environment, compared)
     console.print(render_terminal(build_document(results)))
     _print_times(summary, comparing, console)
-    for path in write_report(everything, report or store / "report"):
-        console.print(f"report: [bold]{path}[/]", soft_wrap=True)
+    write_files(build_document(everything), store, report, ("html", "md"), console)
     if any(not row.is_ok for row in results) or any(one.record.status is not Status.OK for one in compared):
         raise typer.Exit(EXIT_NO)
 

@@ -8,11 +8,12 @@ import typer
 
 from windtunnel.analysis.results import load_results
 from windtunnel.cli.console import make_console
+from windtunnel.cli.reporting import write_files
 from windtunnel.errors import SpecError, unknown_name
 from windtunnel.records.store import DEFAULT_STORE
 from windtunnel.report.build import build_document
 from windtunnel.report.terminal import render_terminal
-from windtunnel.report.write import FORMATS, write_report
+from windtunnel.report.write import FORMATS
 
 
 def command(
@@ -46,6 +47,5 @@ def command(
         console.print(render_terminal(document))
     files = [name for name in names if name != "terminal"]
     if files:
-        for path in write_report(document, out or store / "report", formats=tuple(files)):
-            console.print(f"report: [bold]{path}[/]", soft_wrap=True)
+        write_files(document, store, out, tuple(files), console)
     gc.freeze()

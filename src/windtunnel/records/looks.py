@@ -36,12 +36,16 @@ LookT = TypeVar("LookT", bound=Look)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StoredLook(Generic[LookT]):
-    """A look with the key of what it looked at, the environment in which it was made, and its machine's calibration."""
+    """A look with the key of what it looked at, the environment in which it was made, and its machine's calibration.
+
+    `digest` is the hash of its text in the store; empty where it comes from none.
+    """
 
     key: str
     look: LookT
     environment: Environment
     calibration: Calibration | None = None
+    digest: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -2,7 +2,7 @@
 
 import sqlite3
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 APPLICATION_ID = 0x57544E4C
 """WTNL: what `file` and we ourselves know a store by."""
 
@@ -84,7 +84,17 @@ CREATE TABLE look_kernels (
     nanoseconds INTEGER NOT NULL
 ) STRICT;
 """
-_STEPS = (_FIRST, _CALIBRATIONS, _COMPARISONS, _LOOKS)
+_CLAIMS = """
+CREATE TABLE claims (
+    id INTEGER PRIMARY KEY,
+    written_at TEXT NOT NULL,
+    windtunnel TEXT NOT NULL,
+    language TEXT NOT NULL,
+    digest TEXT NOT NULL UNIQUE,
+    ledger TEXT NOT NULL
+) STRICT;
+"""
+_STEPS = (_FIRST, _CALIBRATIONS, _COMPARISONS, _LOOKS, _CLAIMS)
 """What each schema version lacks of the next one; new tables only, so that an open writer of the old one goes on."""
 
 

@@ -5,7 +5,8 @@ import json
 import sqlite3
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from hashlib import sha256
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -31,22 +32,28 @@ _Result = TypeVar("_Result")
 class StoredRecord:
     """A record with what the store knows about it.
 
-    `repeat` counts the measurements of the same task on the same machine from 0; readers show the latest.
+    `repeat` counts the measurements of the same task on the same machine from 0; readers show the latest. `digest` is
+    the hash of its text in the store; empty where it comes from none.
     """
 
     key: str
     repeat: int
     record: Record
     environment: Environment
+    digest: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StoredComparison:
-    """A comparison with the environments of its two sides, which are one where both shared a process."""
+    """A comparison with the environments of its two sides, which are one where both shared a process.
+
+    `digest` is the hash of its text in the store; empty where it comes from none.
+    """
 
     record: PairRecord
     environment_a: Environment
     environment_b: Environment
+    digest: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -236,7 +243,10 @@ class Store:
         for number, a, b, text in rows:
             with _damage_named(f"comparison {number}", self.folder):
                 stored = StoredComparison(
-                    record=pair_from_json(text), environment_a=environments[a], environment_b=environments[b]
+                    record=pair_from_json(text),
+                    environment_a=environments[a],
+                    environment_b=environments[b],
+                    digest=_digest(text),
                 )
             found.append(stored)
         return tuple(found)
@@ -294,9 +304,33 @@ class Store:
                     look=kept.from_json(text),
                     environment=environments[environment_id],
                     calibration=calibrations[machine],
+                    digest=_digest(text),
                 )
             found.append(stored)
         return tuple(found)
+
+    def add_claims(self, ledger: str, *, written_at: str, windtunnel: str, language: str) -> bool:
+        """Keep the claim ledger of a report in one transaction; return whether it was not there yet.
+
+        Raises:
+            StoreError: The file cannot be written: read-only, disk full, not a store any more.
+        """
+
+        def write() -> bool:
+            cursor = self._connection.execute(
+                "INSERT OR IGNORE INTO claims (written_at, windtunnel, language, digest, ledger)"
+                " VALUES (?, ?, ?, ?, ?)",
+                (written_at, windtunnel, language, _digest(ledger), ledger),
+            )
+            return cursor.rowcount > 0
+
+        return self._write(write)
+
+    def claims(self) -> tuple[str, ...]:
+        """Return the claim ledgers of all reports of this store, as they were written, the latest last."""
+        if not self._read("SELECT 1 FROM sqlite_schema WHERE name = 'claims'"):
+            return ()  # an older schema version, opened for reading
+        return tuple(ledger for (ledger,) in self._read("SELECT ledger FROM claims ORDER BY id"))
 
     def keys(self, machine: str) -> frozenset[str]:
         """Return the keys of all tasks that were measured on `machine`, failures included."""
@@ -330,6 +364,7 @@ class Store:
                     repeat=repeat,
                     record=record_from_json(text),
                     environment=environments[environment_id],
+                    digest=_digest(text),
                 )
             yield stored
 
@@ -445,6 +480,10 @@ def read_store(folder: Path) -> Store:
                 ) from error
             connection = _connect_to_ours(f"file:{_quoted(path)}?mode=ro&immutable=1", folder)
     return Store(connection, folder, is_writable=False)
+
+
+def _digest(text: str) -> str:
+    return sha256(text.encode()).hexdigest()[:16]
 
 
 def _quoted(path: Path) -> str:

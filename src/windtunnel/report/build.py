@@ -3,7 +3,11 @@
 from collections.abc import Callable
 from dataclasses import replace
 
+from windtunnel.analysis.claims import ScopeClaims, digests_of, ledger_text
+from windtunnel.analysis.judge import judge
+from windtunnel.analysis.measured import Measured
 from windtunnel.analysis.results import Results
+from windtunnel.report.anchors import with_anchors
 from windtunnel.report.document import Document, Paragraph, Section
 from windtunnel.report.scope import Scope, scopes_of
 from windtunnel.report.sections.attention.backends import backends, backends_by_phase
@@ -14,12 +18,14 @@ from windtunnel.report.sections.attention.kernels import kernels
 from windtunnel.report.sections.attention.memory import memory
 from windtunnel.report.sections.attention.rates import rates
 from windtunnel.report.sections.attention.results import results as attention_results
+from windtunnel.report.sections.cell_label import cell_label
 from windtunnel.report.sections.charts import charts
 from windtunnel.report.sections.checkpoints import checkpoints
 from windtunnel.report.sections.cold import cold
 from windtunnel.report.sections.compare import compare
 from windtunnel.report.sections.conditions import conditions
 from windtunnel.report.sections.failures import failures
+from windtunnel.report.sections.findings import answer, findings, first_change, not_measured
 from windtunnel.report.sections.fit import fit, probes
 from windtunnel.report.sections.grid import grid
 from windtunnel.report.sections.ledger import ledger
@@ -39,6 +45,9 @@ from windtunnel.report.sections.warnings import warnings
 
 SECTIONS: tuple[Callable[[Scope], Section | None], ...] = (
     overview,
+    answer,
+    first_change,
+    findings,
     charts,
     compare,
     checkpoints,
@@ -54,6 +63,7 @@ SECTIONS: tuple[Callable[[Scope], Section | None], ...] = (
     profiles,
     cold,
     sizes,
+    not_measured,
     failures,
     warnings,
     noise,
@@ -66,6 +76,9 @@ SECTIONS: tuple[Callable[[Scope], Section | None], ...] = (
 
 ATTENTION_SECTIONS: tuple[Callable[[Scope], Section | None], ...] = (
     overview,
+    answer,
+    first_change,
+    findings,
     attention_charts,
     compare,
     backends,
@@ -78,6 +91,7 @@ ATTENTION_SECTIONS: tuple[Callable[[Scope], Section | None], ...] = (
     kernels,
     processes,
     cold,
+    not_measured,
     failures,
     warnings,
     noise,
@@ -100,7 +114,9 @@ def build_document(results: Results, *, title: str | None = None) -> Document:
     Rows of different machines never share a table, nor do steps of models and attention alone; with several scopes
     every heading names its own.
     """
-    scopes = scopes_of(results)
+    seen = [(scope, measured_of(scope)) for scope in scopes_of(results)]
+    # Probes of what fits have no times, and a section of their own.
+    scopes = tuple(scope if scope.is_fit else replace(scope, findings=judge(measured)) for scope, measured in seen)
     sections = [
         section if len(scopes) == 1 else replace(section, heading=f"{section.heading}, {scope.name}")
         for scope in scopes
@@ -109,12 +125,32 @@ def build_document(results: Results, *, title: str | None = None) -> Document:
     ]
     if not scopes:
         sections = [Section(heading="Overview", blocks=(Paragraph(text="The store holds no results."),))]
-    return Document(title=title or _title(scopes), sections=tuple(sections))
+    claimed = [
+        ScopeClaims(name=scope.name, machine=scope.machine, findings=scope.findings, records=digests_of(measured))
+        for scope, (_, measured) in zip(scopes, seen, strict=True)
+    ]
+    claims = ledger_text(claimed, results.runs, "en")
+    return with_anchors(Document(title=title or _title(scopes), sections=tuple(sections), claims=claims))
+
+
+def measured_of(scope: Scope) -> Measured:
+    """Return what rules look at of a scope."""
+    return Measured(
+        rows=scope.rows,
+        name=scope.label,
+        cell_name=cell_label,
+        is_attention=scope.is_attention,
+        predictions=scope.predictions,
+        comparisons=scope.comparisons,
+        ledgers=scope.ledgers,
+        precision_looks=scope.precision_looks,
+        profiles=scope.profiles,
+    )
 
 
 def _sections_of(scope: Scope) -> tuple[Callable[[Scope], Section | None], ...]:
     if not scope.rows:
-        return (compare, memory_ledger, precision, precision_operations, profiles)
+        return (answer, findings, compare, memory_ledger, precision, precision_operations, profiles, not_measured)
     if scope.is_fit:
         return FIT_SECTIONS
     return ATTENTION_SECTIONS if scope.is_attention else SECTIONS

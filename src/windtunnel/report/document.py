@@ -24,10 +24,15 @@ class CalloutKind(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Paragraph:
-    """Running text; `lead` is a short run-in heading, or empty."""
+    """Running text; `lead` is a short run-in heading, or empty.
+
+    `command` is what to type next, or empty; `evidence` are keys of rows of tables that the text follows from.
+    """
 
     text: str
     lead: str = ""
+    command: str = ""
+    evidence: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,16 +68,21 @@ class Cell(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Table:
-    """Rows under columns, with a caption above and a note below (or none)."""
+    """Rows under columns, with a caption above and a note below (or none).
+
+    `keys` are what sentences name the rows by, one for each row, or none at all; an empty one names no row.
+    """
 
     caption: str
     columns: tuple[Column, ...]
     rows: tuple[tuple[Cell, ...], ...]
     note: str = ""
+    keys: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Check that each row fills the columns."""
+        """Check that each row fills the columns, and that each has a key if any has."""
         assert all(len(row) == len(self.columns) for row in self.rows), self.caption
+        assert len(self.keys) in {0, len(self.rows)}, self.caption
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -86,10 +96,12 @@ class Figure:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Callout:
-    """A sentence that must not be overlooked."""
+    """A sentence that must not be overlooked; `command` and `evidence` as of a paragraph."""
 
     kind: CalloutKind
     text: str
+    command: str = ""
+    evidence: tuple[str, ...] = ()
 
 
 Block: TypeAlias = Paragraph | Table | Figure | Callout
@@ -106,10 +118,11 @@ class Section:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Document:
-    """A whole report."""
+    """A whole report; `claims` is its claim ledger as JSON, or empty."""
 
     title: str
     sections: tuple[Section, ...]
+    claims: str = ""
 
 
 # C0 and C1 controls but newline, lone surrogates, and the marks that turn the direction of text around.

@@ -19,6 +19,7 @@ from itertools import groupby
 from pathlib import Path
 
 from windtunnel.errors import UnsupportedError
+from windtunnel.report.anchors import SHOWN_KEY, anchor, shown_evidence
 from windtunnel.report.document import (
     Block,
     Callout,
@@ -39,6 +40,9 @@ _TALL_ROWS = 40  # a longer table scrolls in its own box, so that what follows s
 _LONG_TEXT = 48  # characters; a column with longer texts wraps
 
 _SPECIAL = re.compile("[&<>\"']")
+
+CLAIMS_ID = "windtunnel-claims"
+"""Of the block that holds the claim ledger."""
 
 _LEADS = {CalloutKind.NOTE: "Note.", CalloutKind.WARNING: "Warning.", CalloutKind.FAILURE: "Failed."}
 
@@ -84,6 +88,9 @@ def render_html(document: Document) -> str:
         "<footer>Written by windtunnel. This file is complete: it needs no network and asks for none.</footer>",
         "</div>",
     ]
+    if document.claims:
+        claims = document.claims.replace("<", "\\u003c")
+        parts.append(f'<script type="application/json" id="{CLAIMS_ID}">{claims}</script>')
     if packed:
         parts += [
             f'<script type="application/json" id="dark-colors">{_json(DARK)}</script>',
@@ -161,14 +168,24 @@ def _block(block: Block, identity: str) -> str:
     match block:
         case Paragraph():
             lead = f"<b>{_escaped(block.lead)}.</b> " if block.lead else ""
-            return f"<p>{lead}{_escaped(block.text)}</p>"
+            return f"<p>{lead}{_escaped(block.text)}{_after(block)}</p>"
         case Callout():
             text = f"<b>{_LEADS[block.kind]}</b>{_escaped(block.text)}"
-            return f'<p class="callout {block.kind.value}">{text}</p>'
+            return f'<p class="callout {block.kind.value}">{text}{_after(block)}</p>'
         case Figure():
             return _figure(block, identity)
         case Table():
             return _table(block, identity)
+
+
+def _after(block: Paragraph | Callout) -> str:
+    """Return the command of a block and the links to its rows."""
+    command = f" <code>{_escaped(block.command)}</code>" if block.command else ""
+    links = " ".join(
+        f'<a href="#{_escaped(anchor(key))}" aria-label="row {key[-SHOWN_KEY:]}">{key.split("-")[-1][:SHOWN_KEY]}</a>'
+        for key in shown_evidence(block.evidence)
+    )
+    return f'{command} <span class="rows">[{links}]</span>' if links else command
 
 
 def _figure(figure: Figure, identity: str) -> str:
@@ -244,9 +261,10 @@ def _body(table: Table, edges: tuple[bool, ...]) -> str:
     failed = [f'{attribute[:-1]} f"' if attribute else ' class="f"' for attribute in plain]
     lines: list[str] = []
     last = None
-    for row in table.rows:
+    identities = [f' id="{_escaped(anchor(key))}"' if key else "" for key in table.keys] or [""] * len(table.rows)
+    for row, identity in zip(table.rows, identities, strict=True):
         texts = [cell.text for cell in row]
-        opening = "<tr>" if last is None or texts[0] == last else '<tr class="g">'
+        opening = f"<tr{identity}>" if last is None or texts[0] == last else f'<tr{identity} class="g">'
         last = texts[0]
         if not _is_plain("".join(texts)):  # nearly every row is, and to find that out for all of it at once is faster
             texts = [_escaped(text) for text in texts]

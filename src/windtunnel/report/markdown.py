@@ -2,6 +2,7 @@
 
 import re
 
+from windtunnel.report.anchors import SHOWN_KEY, anchor, shown_evidence
 from windtunnel.report.document import (
     Block,
     Callout,
@@ -30,24 +31,53 @@ def render_markdown(document: Document) -> str:
     for section in document.sections:
         parts.append(f"## {_escaped(section.heading)}")
         parts += [_block(block) for block in section.blocks]
+    if document.claims:
+        parts.append(f"{CLAIMS_BEGIN}{_in_comment(document.claims)}{CLAIMS_END}")
     return "\n\n".join(parts) + "\n"
+
+
+CLAIMS_BEGIN, CLAIMS_END = "<!-- windtunnel claims ", " -->"
+"""What the claim ledger stands between: a comment, so that no reader has to see it."""
+
+
+def _in_comment(text: str) -> str:
+    """Write JSON so that nothing in it ends the comment, which two dashes may, and nothing looks like markup."""
+    return text.replace("--", "-\\u002d").replace("<", "\\u003c").replace(">", "\\u003e")
 
 
 def _block(block: Block) -> str:
     match block:
         case Paragraph():
-            return f"**{_escaped(block.lead)}.** {_escaped(block.text)}" if block.lead else _line(block.text)
+            text = f"**{_escaped(block.lead)}.** {_escaped(block.text)}" if block.lead else _line(block.text)
+            return text + _after(block)
         case Callout():
-            return f"> [!{_ALERTS[block.kind]}]\n> {_line(block.text)}"
+            return f"> [!{_ALERTS[block.kind]}]\n> {_line(block.text)}{_after(block)}"
         case Figure():
             return f"**Chart: {_escaped(block.caption)}**\n\n{_line(block.alternative)}"
         case Table():
             return _table(block)
 
 
+def _after(block: Paragraph | Callout) -> str:
+    """Return the command of a block and the links to its rows."""
+    command = f" {_code(block.command)}" if block.command else ""
+    links = [f"[{key.split('-')[-1][:SHOWN_KEY]}](#{anchor(key)})" for key in shown_evidence(block.evidence)]
+    return f"{command} [{' '.join(links)}]" if links else command
+
+
+def _code(text: str) -> str:
+    """Return text as code: between more backticks than stand together in it."""
+    text = " ".join(printable(text).split())
+    fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
+    return f"{fence} {text} {fence}" if "`" in text else f"{fence}{text}{fence}"
+
+
 def _table(table: Table) -> str:
     header = [_escaped(_header(column)) for column in table.columns]
     rows = [_all_escaped([cell.text for cell in row]) for row in table.rows]
+    for key, row in zip(table.keys, rows, strict=False):
+        if key:
+            row[0] += f'<a id="{anchor(key)}"></a>'
     widths = [max(3, *map(len, texts)) for texts in zip(header, *rows, strict=True)]
     is_number = [column.kind is ColumnKind.NUMBER for column in table.columns]
     rule = ["-" * (width - 1) + (":" if right else "-") for width, right in zip(widths, is_number, strict=True)]

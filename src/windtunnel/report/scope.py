@@ -4,10 +4,12 @@ from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, S
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from operator import attrgetter
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from windtunnel.analysis.comparisons import StepRatio, step_ratios, varying
+from windtunnel.analysis.finding import Finding
 from windtunnel.analysis.labels import Mark, marks_of
+from windtunnel.analysis.measured import KEY_LENGTH
 from windtunnel.analysis.predictions import Predictions, predictions_of
 from windtunnel.analysis.results import Results, Row
 from windtunnel.records.environment import Environment
@@ -133,6 +135,7 @@ class Scope:
         ledgers: The memory ledgers of steps of models on this machine; a scope may have them only.
         precision_looks: The same of looks at formats.
         profiles: The profiles of steps of models on this machine; a scope may have them only.
+        findings: What rules found in all of these, the weightiest first; nothing of probes.
     """
 
     machine: str
@@ -155,6 +158,7 @@ class Scope:
     ledgers: tuple[StoredLook[MemoryLedger], ...] = ()
     precision_looks: tuple[StoredLook[PrecisionLook], ...] = ()
     profiles: tuple[StoredLook[Profile], ...] = ()
+    findings: tuple[Finding, ...] = ()
 
     @property
     def environment(self) -> Environment:
@@ -194,6 +198,18 @@ class Scope:
         if not without:
             return entries
         return tuple([entry for axis, entry in zip(self.axes, entries, strict=True) if axis not in without])
+
+    def row_key(self, evidence: str) -> str:
+        """Return the key that sentences and rows of this scope share for a place of evidence: without the phase."""
+        return f"{self.machine[:6]}-{evidence.split(',')[0]}"
+
+    def look_key(self, kind: str, stored: StoredLook[Any]) -> str:
+        """Return the key that sentences and rows of this scope share for a look inside a step."""
+        return self.row_key(f"{kind} {stored.key[:KEY_LENGTH]}")
+
+    def row_keys(self, rows: Iterable[Row]) -> tuple[str, ...]:
+        """Return the keys of rows of a table."""
+        return tuple(self.row_key(row.key[:KEY_LENGTH]) for row in rows)
 
     def constants(self) -> str:
         """Say in one sentence what all rows have in common; empty when nothing is."""

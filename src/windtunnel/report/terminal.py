@@ -48,9 +48,11 @@ def _block(block: Paragraph | Callout | Table, max_rows: int) -> RenderableType:
     match block:
         case Paragraph():
             lead = [(f"{printable(block.lead)}. ", "bold")] if block.lead else []
-            return Text.assemble(*lead, printable(block.text))
+            command = [(f" {printable(block.command)}", "cyan")] if block.command else []
+            return Text.assemble(*lead, printable(block.text), *command)
         case Callout():
-            return Text(f"{_SIGNS[block.kind]} {printable(block.text)}", style=_STYLES[block.kind])
+            text = f"{_SIGNS[block.kind]} {printable(' '.join(filter(None, (block.text, block.command))))}"
+            return Text(text, style=_STYLES[block.kind])
         case Table():
             return _table(block, max_rows)
 

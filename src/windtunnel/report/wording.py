@@ -60,6 +60,8 @@ class _Formatter(string.Formatter):
     def format_field(self, value: Any, format_spec: str) -> str:
         if format_spec == "missing":
             return _listed([self._texts["missing"][name] for name in value])
+        if format_spec == "word":
+            return self._texts["words"].get(value, value)
         return _WRITERS[format_spec](value)
 
 
@@ -72,9 +74,13 @@ _WRITERS: Mapping[str, Callable[[Any], str]] = {
     "time": units.duration,
     "ratio": units.ratio,
     "percent": units.percent,
+    "share": units.share,
     "rate": units.rate,
     "memory": units.memory,
     "number": units.significant,
+    "change": units.change,
+    "count": lambda value: f"{value:,.0f}",
+    "scientific": units.scientific,
     "list": _listed,
     "start": lambda text: text[:1].upper() + text[1:],
     "times": lambda values: _listed(map(units.duration, values)),

@@ -1,9 +1,12 @@
 """What must be in order: parts below wholes, less work below more, and memory that runs out once and for all."""
 
 from collections.abc import Iterator
+from typing import cast
+
+import numpy as np
 
 from windtunnel.analysis.finding import Finding, Severity, Strength
-from windtunnel.analysis.observed import SIZE_FIELDS, Configuration, Observed, grouped
+from windtunnel.analysis.observed import SIZE_FIELDS, Configuration, Observation, Observed, grouped
 from windtunnel.analysis.rules.commands import memory_command, step_command
 from windtunnel.analysis.rules.screening import cell, differ, has_outlier, pairs_of, sources, usable
 
@@ -22,9 +25,14 @@ _NOTICEABLE = 0.05
 
 def judge_order(observed: Observed) -> Iterator[Finding]:
     """Yield what is out of order, and where memory ends if that is in order."""
+    yield from judge_times(observed)
+    yield from judge_ends(observed)
+
+
+def judge_times(observed: Observed) -> Iterator[Finding]:
+    """Yield parts that take longer than their whole, and less work that takes longer than more."""
     yield from _phases(observed)
     yield from _work(observed)
-    yield from _memory(observed)
 
 
 def _phases(observed: Observed) -> Iterator[Finding]:
@@ -54,14 +62,9 @@ def _phases(observed: Observed) -> Iterator[Finding]:
 def _work(observed: Observed) -> Iterator[Finding]:
     """Yield the nearest pairs in which more work took noticeably less time."""
     for group in grouped(usable(observed), *_WORK, *SIZE_FIELDS):
-        for one in group:
-            larger = [
-                other
-                for other in group
-                if _is_more(other.config, one.config) and other.mean < one.mean and differ(one, other, _NOTICEABLE)
-            ]
-            if larger:
-                other = min(larger, key=lambda found: found.mean)
+        for one, faster in _larger_and_faster(group):
+            other = next((other for other in faster if differ(one, other, _NOTICEABLE)), None)
+            if other:
                 yield Finding(
                     kind="work",
                     claim="more_work_less_time",
@@ -81,7 +84,27 @@ def _work(observed: Observed) -> Iterator[Finding]:
                 )
 
 
-def _memory(observed: Observed) -> Iterator[Finding]:
+def _larger_and_faster(group: tuple[Observation, ...]) -> Iterator[tuple[Observation, Iterator[Observation]]]:
+    """Yield each observation with those of more work and noticeably less time, the fastest first.
+
+    A group of a large store has thousands, so whole columns are compared at once.
+    """
+    ordered = sorted(group, key=lambda one: one.mean)
+    means = np.array([one.mean for one in ordered])
+    work = np.array([[getattr(one.config, name) or _NOT_SAID for name in _WORK] for one in ordered])
+    for place, one in enumerate(ordered):
+        faster = int(np.searchsorted(means, one.mean / (1 + _NOTICEABLE)))
+        more = np.flatnonzero((work[:faster] >= work[place]).all(axis=1))
+        if len(more):
+            larger = [ordered[at] for at in cast("list[int]", more.tolist())]
+            yield one, (other for other in larger if _is_more(other.config, one.config))
+
+
+_NOT_SAID = -1
+
+
+def judge_ends(observed: Observed) -> Iterator[Finding]:
+    """Yield where memory ends, phase by phase, or that it does so out of order."""
     for phase in observed.phases():
         times = [one for one in observed.times if one.phase == phase and one.state != "missing"]
         failed = [one for one in times if one.state == "out of memory"]

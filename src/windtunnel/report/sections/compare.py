@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator
 
+from windtunnel.analysis.measured import comparison_evidence
 from windtunnel.analysis.pairs import Compared, PhaseEffect, Sides, describe_sides, judge_runs
 from windtunnel.records.pair import Pairing, PairRecord
 from windtunnel.report.document import Block, Callout, CalloutKind, Cell, Column, Paragraph, Section, Table
@@ -20,11 +21,11 @@ def compare(scope: Scope) -> Section | None:
     runs = judge_runs(scope.comparisons)
     if not runs:
         return None
-    blocks = tuple(block for started_at, run in runs.items() for block in _run(started_at, run))
+    blocks = tuple(block for started_at, run in runs.items() for block in _run(scope, started_at, run))
     return Section(heading="Comparisons", blocks=blocks)
 
 
-def _run(started_at: str, run: tuple[Compared, ...]) -> Iterator[Block]:
+def _run(scope: Scope, started_at: str, run: tuple[Compared, ...]) -> Iterator[Block]:
     sides = [describe_sides(one.stored) for one in run]
     always = set(sides[0].shared).intersection(*(each.shared for each in sides))
     has_one_question = len({(each.a, each.b) for each in sides}) == 1
@@ -35,7 +36,7 @@ def _run(started_at: str, run: tuple[Compared, ...]) -> Iterator[Block]:
     names = [_name(each, always, has_one_question=has_one_question) for each in sides]
     measured = [(name, one) for name, one in zip(names, run, strict=True) if one.effects]
     if measured:
-        yield from _tables(measured)
+        yield from _tables(scope, measured)
         if len(measured) > 1:
             counts = Counter(one.effects[0].finding.verdict for _, one in measured)
             said = ", ".join(f"{counts[verdict]} {verdict}" for verdict in Verdict if counts[verdict])
@@ -74,18 +75,26 @@ def _is_attention(one: Compared) -> bool:
     return one.record.a.task.cell.is_attention
 
 
-def _tables(measured: list[tuple[str, Compared]]) -> Iterator[Table]:
+def _tables(scope: Scope, measured: list[tuple[str, Compared]]) -> Iterator[Table]:
     """Yield one table of all phases, or for several points of attention alone, where these are many, one a phase."""
     if len(measured) == 1 or not _is_attention(measured[0][1]):
-        yield _table("B against A", [(name, effect) for name, one in measured for effect in one.effects])
+        keys = tuple(_key(scope, one) for _, one in measured for _ in one.effects)
+        yield _table("B against A", [(name, effect) for name, one in measured for effect in one.effects], keys)
         return
     phases = dict.fromkeys(effect.phase for _, one in measured for effect in one.effects)
     for phase in phases:
         entries = [(name, effect) for name, one in measured for effect in one.effects if effect.phase == phase]
-        yield _table(f"B against A, {phase.replace('_', ' + ')}", entries, has_phases=False)
+        keys = tuple(_key(scope, one) for _, one in measured for effect in one.effects if effect.phase == phase)
+        yield _table(f"B against A, {phase.replace('_', ' + ')}", entries, keys, has_phases=False)
 
 
-def _table(caption: str, entries: list[tuple[str, PhaseEffect]], *, has_phases: bool = True) -> Table:
+def _key(scope: Scope, one: Compared) -> str:
+    return scope.row_key(comparison_evidence(one.record))
+
+
+def _table(
+    caption: str, entries: list[tuple[str, PhaseEffect]], keys: tuple[str, ...], *, has_phases: bool = True
+) -> Table:
     effects = [effect for _, effect in entries]
     time = time_scale(seconds for effect in effects for seconds in (effect.a_seconds, effect.b_seconds))
     has_names = len({name for name, _ in entries}) > 1
@@ -113,6 +122,7 @@ def _table(caption: str, entries: list[tuple[str, PhaseEffect]], *, has_phases: 
             for name, effect in entries
         ),
         note=_clocks(effects),
+        keys=keys,
     )
 
 

@@ -30,6 +30,7 @@ def grid(scope: Scope) -> Section:
             caption=f"Complete results, {counted(len(scope.rows), 'cell')}",
             columns=(*scope.columns(), *measures.columns),
             rows=tuple((*scope.cells(row), *measures.cells(row)) for row in scope.rows),
+            keys=scope.row_keys(scope.rows),
             note=" ".join([_NOTE + _processes(scope), explain_marks(scope.rows, scope.marks)]).rstrip(),
         )
     )

@@ -106,6 +106,7 @@ def _table(scope: Scope, rows: Sequence[Row], apart: tuple[Axis, ...]) -> Table:
         caption=f"{' · '.join(said)}, {counted(len(rows), 'cell')}",
         columns=(*columns, remarks) if has_remarks else tuple(columns),
         rows=tuple(tuple(entries(row)) for row in rows),
+        keys=scope.row_keys(rows),
         note=explain_marks(rows, scope.marks),
     )
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from windtunnel.analysis.memory_ledger import CATEGORIES, Closing, LedgerView, Moment
 from windtunnel.records.memory_ledger import DeviceLevels, MemoryLedger
+from windtunnel.report.anchors import keyed
 from windtunnel.report.document import Block, Callout, CalloutKind, Cell, Column, Paragraph, Section, Table
 from windtunnel.report.measures import GAP, number_column
 from windtunnel.report.scope import Scope
@@ -36,7 +37,10 @@ _CLOSES = 0.005
 
 def memory_ledger(scope: Scope) -> Section | None:
     """Return the ledgers of a scope; None where it has none."""
-    return ledgers_section([stored.look for stored in scope.ledgers]) if scope.ledgers else None
+    if not scope.ledgers:
+        return None
+    keys = [scope.look_key("memory", stored) for stored in scope.ledgers if stored.look.cell]
+    return keyed(ledgers_section([stored.look for stored in scope.ledgers]), "Memory by phase", keys)
 
 
 def ledgers_section(ledgers: Sequence[MemoryLedger]) -> Section:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from windtunnel.records.precision_look import PrecisionLook
+from windtunnel.report.anchors import keyed
 from windtunnel.report.document import Block, Callout, CalloutKind, Paragraph, Section
 from windtunnel.report.scope import Scope
 from windtunnel.report.sections.cell_label import cell_label
@@ -40,7 +41,9 @@ def precision(scope: Scope) -> Section | None:
         blocks += looks_blocks(looks)
     if speed:
         blocks.append(speed)
-    return Section(heading="Number formats", blocks=tuple(blocks))
+    section = Section(heading="Number formats", blocks=tuple(blocks))
+    keys = [scope.look_key("formats", stored) for stored in scope.precision_looks]
+    return keyed(section, "Precisions beside one another", keys)
 
 
 def precision_operations(scope: Scope) -> Section | None:

@@ -10,6 +10,7 @@ from windtunnel.cost.devices import peaks_of
 from windtunnel.records.ceilings import calibrated_ceilings
 from windtunnel.records.looks import StoredLook
 from windtunnel.records.profile import Profile, Unit
+from windtunnel.report.anchors import keyed
 from windtunnel.report.document import Block, Callout, CalloutKind, Cell, Column, Paragraph, Section, Table
 from windtunnel.report.measures import GAP, number_column
 from windtunnel.report.scope import Scope
@@ -42,7 +43,8 @@ def profiles(scope: Scope) -> Section | None:
     """Return the profiles of a scope; None where it has none."""
     if not scope.profiles:
         return None
-    return profiles_section([ProfileView(stored.look, _ceilings(stored)) for stored in scope.profiles])
+    section = profiles_section([ProfileView(stored.look, _ceilings(stored)) for stored in scope.profiles])
+    return keyed(section, "Profiled steps", [scope.look_key("profile", stored) for stored in scope.profiles])
 
 
 def _ceilings(stored: StoredLook[Profile]) -> Ceilings | None:

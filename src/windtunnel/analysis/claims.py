@@ -1,0 +1,131 @@
+"""The claim ledger: the findings of a report as data, with the hash of every record that it was made from."""
+
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from hashlib import sha256
+from typing import Any, cast
+
+from windtunnel import __version__
+from windtunnel.analysis.finding import Finding
+from windtunnel.analysis.measured import KEY_LENGTH, Measured, comparison_evidence
+from windtunnel.records.calibration import Calibration, calibration_to_json
+from windtunnel.records.environment import Environment
+from windtunnel.records.store import Run
+
+FORMAT = 1
+_DIGEST_LENGTH = 16
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ScopeClaims:
+    """What is claimed of one machine and one kind of cells.
+
+    Attributes:
+        name: What headings call it.
+        machine: The machine's hash.
+        records: What names each record, look and calibration in evidence, to the hash of its text in the store.
+    """
+
+    name: str
+    machine: str
+    findings: tuple[Finding, ...]
+    records: Mapping[str, str]
+
+
+def digests_of(measured: Measured) -> dict[str, str]:
+    """Return the hashes of all that a scope was made from; empty texts of what came from no store."""
+    stored = [one for row in measured.rows for one in row.processes]
+    looks = (("memory", measured.ledgers), ("formats", measured.precision_looks), ("profile", measured.profiles))
+    found = {one.key[:KEY_LENGTH]: one.digest for one in stored}
+    found |= {comparison_evidence(one.record): one.digest for one in measured.comparisons}
+    found |= {f"{kind} {one.key[:KEY_LENGTH]}": one.digest for kind, each in looks for one in each}
+    calibration = next(_calibrations(measured), None)
+    if calibration:
+        found["calibration"] = _digest(calibration_to_json(calibration))
+    for environment in _environments(measured):
+        found[f"environment {environment.key()[:KEY_LENGTH]}"] = _digest(json.dumps(asdict(environment)))
+    return found
+
+
+def _calibrations(measured: Measured) -> Iterator[Calibration]:
+    for row in measured.rows:
+        if row.calibration:
+            yield row.calibration
+    for look in (*measured.ledgers, *measured.precision_looks, *measured.profiles):
+        if look.calibration:
+            yield look.calibration
+
+
+def _environments(measured: Measured) -> Iterable[Environment]:
+    """Return each environment once; a store reads each once too, so that they are told apart by identity."""
+    found = {id(one.environment): one.environment for row in measured.rows for one in row.processes}
+    for comparison in measured.comparisons:
+        for environment in (comparison.environment_a, comparison.environment_b):
+            found[id(environment)] = environment
+    for look in (*measured.ledgers, *measured.precision_looks, *measured.profiles):
+        found[id(look.environment)] = look.environment
+    return found.values()
+
+
+def ledger_text(scopes: Sequence[ScopeClaims], runs: Sequence[Run], language: str) -> str:
+    """Return the ledger as one JSON object in one line; the same claims make the same text."""
+    ledger = {
+        "format": FORMAT,
+        "windtunnel": __version__,
+        "language": language,
+        "selection": "the whole store, of each task the latest repeat",
+        "runs": {run.started_at: _digest(json.dumps([run.sweep, run.summary], sort_keys=True)) for run in runs},
+        "scopes": [
+            {
+                "name": scope.name,
+                "machine": scope.machine,
+                "findings": [_plain(asdict(finding)) for finding in scope.findings],
+                "records": scope.records,
+            }
+            for scope in scopes
+        ],
+    }
+    return json.dumps(ledger, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+def _plain(value: object) -> object:
+    """Return a value as JSON gives it back; numbers that are not finite become text."""
+    if isinstance(value, Mapping):
+        return {str(name): _plain(entry) for name, entry in cast("Mapping[object, object]", value).items()}
+    if isinstance(value, list | tuple):
+        return [_plain(entry) for entry in cast("Sequence[object]", value)]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _digest(text: str) -> str:
+    return sha256(text.encode()).hexdigest()[:_DIGEST_LENGTH]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Changed:
+    """Something that a ledger rests on, and that a store has no longer, has otherwise, or has besides."""
+
+    scope: str
+    key: str
+    how: str
+
+
+def changed_between(said: Mapping[str, Any], given: Mapping[str, Any]) -> Iterator[Changed]:
+    """Yield each record that two ledgers do not share with one hash, in the order of the first."""
+    yield from _changed("", said["runs"], given["runs"], "run ")
+    for scope in said["scopes"]:
+        others = [one["records"] for one in given["scopes"] if _is_same(one, scope)]
+        yield from _changed(scope["name"], scope["records"], others[0] if others else {})
+
+
+def _changed(scope: str, said: Mapping[str, str], given: Mapping[str, str], prefix: str = "") -> Iterator[Changed]:
+    for key in dict.fromkeys((*said, *given)):
+        if said.get(key) != given.get(key):
+            how = "is gone from the store" if key not in given else "has changed" if key in said else "is new"
+            yield Changed(scope=scope, key=f"{prefix}{key}", how=how)
+
+
+def _is_same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    return (one["machine"], one["name"]) == (other["machine"], other["name"])

@@ -1,0 +1,28 @@
+"""Writing the report of a whole store: its files, and its claim ledger in the store."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from rich.console import Console
+
+from windtunnel import __version__
+from windtunnel.errors import StoreError
+from windtunnel.records.store import open_store
+from windtunnel.report.document import Document
+from windtunnel.report.write import write_report
+
+
+def write_files(document: Document, store: Path, out: Path | None, formats: Sequence[str], console: Console) -> None:
+    """Write the report, by default into the store's folder, and keep its claims in the store.
+
+    A store that cannot be written still has a report, whose claims are in its files only: this is said.
+    """
+    for path in write_report(document, out or store / "report", formats=formats):
+        console.print(f"report: [bold]{path}[/]", soft_wrap=True)
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    try:
+        with open_store(store) as opened:
+            opened.add_claims(document.claims, written_at=now, windtunnel=__version__, language="en")
+    except StoreError as error:
+        console.print(f"note: the claim ledger is in the report only: {error}", soft_wrap=True, markup=False)

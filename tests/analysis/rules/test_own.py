@@ -1,0 +1,378 @@
+"""The rules of our own records: what each finds where it was planted, and nothing where it was not."""
+
+import shlex
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+import pytest
+
+from factory import (
+    GPU,
+    compared,
+    make_attention_record,
+    make_attention_task,
+    make_pair,
+    make_record,
+    make_task,
+    with_telemetry,
+)
+from ledgers import make_ledger
+from measured_grids import clean_records
+from precision_looks import make_look
+from profiles import one_product, profile_of, tiny_kernels
+from windtunnel import cli
+from windtunnel.analysis.finding import Finding, Severity, Strength
+from windtunnel.analysis.judge import MOST_ALIKE, judge
+from windtunnel.analysis.results import Results, rows_of
+from windtunnel.cli.flags import parse_cell_flags
+from windtunnel.records.calibration import Calibration, Ceiling
+from windtunnel.records.looks import Look, StoredLook
+from windtunnel.records.pair import PairRecord
+from windtunnel.records.record import Failure, Kernel, Memory, Record, Status
+from windtunnel.records.store import StoredRecord
+from windtunnel.report.build import measured_of
+from windtunnel.report.scope import scopes_of
+from windtunnel.report.wording import advice, ruled_out, sentence, texts_of
+
+TEXTS = texts_of("en")
+GIB = 2**30
+
+
+def found_in(
+    *records: Record,
+    pairs: Sequence[PairRecord] = (),
+    calibration: Calibration | None = None,
+    **looks: Iterable[Look],
+) -> tuple[Finding, ...]:
+    """Return what the rules find in some records of one GPU, with looks by the name of their field."""
+    stored = [StoredRecord(key=one.task.key(), repeat=0, record=one, environment=GPU) for one in records]
+    results = Results(
+        rows=rows_of(stored, lambda _: calibration),
+        runs=(),
+        comparisons=compared(*pairs),
+        **{
+            name: tuple(StoredLook(key=look.key(), look=look, environment=GPU) for look in found)
+            for name, found in looks.items()
+        },
+    )
+    return tuple(one for scope in scopes_of(results) for one in judge(measured_of(scope)))
+
+
+def the(found: Iterable[Finding], claim: str) -> Finding:
+    (one,) = (finding for finding in found if finding.claim == claim)
+    return one
+
+
+def claims(found: Iterable[Finding]) -> set[str]:
+    return {one.claim for one in found}
+
+
+def gpu_record(milliseconds: float | Sequence[float] = 10.0, *, peak: int | None = None, **task: object) -> Record:
+    values = (
+        [milliseconds * (1 + 0.001 * ((7 * n) % 5 - 2)) for n in range(10)]
+        if isinstance(milliseconds, float)
+        else milliseconds
+    )
+    record = make_record(
+        make_task(**{"size": "small", "device": "cuda:0", "steps": len(values)} | task), milliseconds=values
+    )
+    memory = Memory(
+        built_bytes=GIB,
+        peak_bytes=peak or 8 * GIB,
+        peak_reserved_bytes=None,
+        capacity_bytes=140 * GIB,
+        source="allocator",
+    )
+    return replace(record, memory=memory)
+
+
+def attention(seq: int, backend: str, forward: float, **fields: object) -> Record:
+    task = make_attention_task(seq=seq, backend=backend)
+    return make_attention_record(task, forward=forward, backward=2 * forward, **fields)
+
+
+def planted() -> dict[str, tuple[Finding, ...]]:
+    """Return findings of many kinds, for what must hold of all of them."""
+    grid = clean_records(1, contexts=(256, 512))
+    oom = make_record(
+        make_task(size="2.7B", workload="train_step", batch_size=64, context_length=1024, device="cuda:0"),
+        status=Status.OUT_OF_MEMORY,
+        failure=Failure(stage="measure", phase="backward", message="no", requested_bytes=GIB, free_bytes=2**20),
+    )
+    own = [attention(seq, backend, ms) for backend, each in CROSSING.items() for seq, ms in each.items()]
+    a, b = (make_task(size="small", device="cuda:0", compile=compile) for compile in ("off", "default"))
+    return {
+        "grid": found_in(*grid),
+        "irregular": found_in(
+            gpu_record([10.0, 12.0] * 20), gpu_record([10 + n / 10 for n in range(40)], batch_size=2)
+        ),
+        "memory": found_in(oom, gpu_record(peak=2**20), ledgers=[make_ledger()]),
+        "looks": found_in(precision_looks=[make_look()], profiles=[profile_of(tiny_kernels())]),
+        "pairs": found_in(gpu_record(), pairs=[make_pair(a, b, ratio=0.5)]),
+        "attention": found_in(*own),
+        "cold": found_in(gpu_record([100.0, *[10.0] * 9], warmup=0, workload="train_step")),
+    }
+
+
+CROSSING = {"eager": {512: 1.0, 2048: 9.0}, "sdpa": {512: 1.5, 2048: 4.0}}
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_clean_grid_raises_no_alarm(seed: int):
+    found = found_in(*clean_records(seed, steps=40))
+
+    assert [one for one in found if one.severity is not Severity.NOTE] == []
+    assert len(found) > 10
+
+
+def test_every_command_is_one_that_the_command_line_takes():
+    commands = {one.command for found in planted().values() for one in found if one.command}
+
+    for command in commands:
+        program, name, *arguments = shlex.split(command)
+        assert program == "windtunnel"
+        entry = cli._load(name)
+        context = entry.make_context(name, arguments, resilient_parsing=False)
+        if name == "compare":
+            parse_cell_flags(context.params["b"])
+    assert {command.split()[1] for command in commands} >= {
+        "step",
+        "compare",
+        "profile",
+        "memory",
+        "attention",
+        "doctor",
+    }
+
+
+def test_a_command_with_a_flag_that_is_not_there_is_not_taken():
+    with pytest.raises(Exception, match=r"(?i)no such option"):
+        cli._load("step").make_context("step", ["--nonsense", "1"])
+
+
+def test_every_finding_becomes_text_and_every_advice_has_its_command():
+    for found in planted().values():
+        for one in found:
+            texts = (sentence(one, TEXTS), advice(one, TEXTS) or "", *ruled_out(one, TEXTS))
+            assert not any("{" in text for text in texts)
+            assert one.command or one.advice is None or one.claim == "change_is_mixed"
+
+
+def test_no_cause_is_named_without_its_own_measurement():
+    causes = [one for found in planted().values() for one in found if one.kind in {"cause", "waiting"}]
+
+    assert causes
+    for one in causes:
+        is_open = one.strength is Strength.NOT_MEASURED
+        assert is_open == ("not measured" in sentence(one, TEXTS))
+        assert one.command if is_open else one.evidence
+
+
+def test_how_long_a_step_takes_has_its_interval():
+    one = the(found_in(gpu_record(10.0, workload="train_step")), "step_takes")
+
+    assert one.subject == "train_step"
+    assert one.numbers["seconds"] == pytest.approx(0.010, rel=1e-3)
+    assert one.numbers["low_seconds"] <= one.numbers["seconds"] <= one.numbers["high_seconds"]
+
+
+def test_the_distance_is_to_the_calibration_where_there_is_one():
+    ceiling = Ceiling(name="matmul fp32 4096", unit="FLOP/s", samples_ns=(2_000_000,) * 4, work=10**11)
+    calibration = Calibration(device="cuda:0", started_at="", seconds=1.0, ceilings=(ceiling,), left_out={})
+
+    measured = the(found_in(gpu_record(10.0), calibration=calibration), "of_calibration")
+    sheet = the(found_in(gpu_record(10.0)), "of_datasheet")
+
+    assert (measured.strength, sheet.strength) == (Strength.MEASURED, Strength.INFERRED)
+    assert measured.numbers["ceiling"] == pytest.approx(5e13)
+
+
+def test_a_rate_above_the_calibration_is_an_error():
+    ceiling = Ceiling(name="matmul fp32 4096", unit="FLOP/s", samples_ns=(2_000_000,) * 4, work=10**6)
+    calibration = Calibration(device="cuda:0", started_at="", seconds=1.0, ceilings=(ceiling,), left_out={})
+
+    assert the(found_in(gpu_record(10.0), calibration=calibration), "rate_over_ceiling").severity is Severity.ERROR
+
+
+def test_launch_bound_is_measured_by_a_profile_and_open_without_one():
+    bound = found_in(profiles=[profile_of(tiny_kernels())])
+    free = found_in(profiles=[profile_of(one_product())])
+    nobody_looked = found_in(gpu_record(workload="train_step"))
+
+    assert the(bound, "launch_bound").strength is Strength.MEASURED
+    assert the(free, "not_launch_bound").strength is Strength.MEASURED
+    assert the(nobody_looked, "waiting_predicted").strength is Strength.NOT_MEASURED
+
+
+@pytest.mark.parametrize(("trace", "suffix"), [(tiny_kernels(), "waiting"), (one_product(), "not_waiting")])
+def test_a_time_that_follows_the_layers_is_decided_by_a_profile(trace: object, suffix: str):
+    layers = {"small": 12, "medium": 24, "large": 36}
+    records = [gpu_record(float(number), size=size) for size, number in layers.items()]
+
+    inferred = the(found_in(*records), "follows_layers")
+    decided = the(found_in(*records, profiles=[profile_of(trace, records[0].task.cell)]), f"follows_layers_{suffix}")
+
+    assert inferred.strength is Strength.INFERRED
+    assert inferred.command is not None
+    assert inferred.command.startswith("windtunnel profile --size small")
+    assert decided.strength is Strength.MEASURED
+
+
+def test_two_states_and_drift_are_warnings_with_their_cause_open():
+    found = planted()["irregular"]
+
+    assert the(found, "two_states").severity is Severity.WARNING
+    assert the(found, "samples_drift").numbers["change"] == pytest.approx(0.33, abs=0.03)
+    open_causes = [one for one in found if one.claim == "cause_of_samples"]
+    assert {one.subject for one in open_causes} == {"two_states", "samples_drift"}
+    assert all(one.command == "windtunnel doctor" for one in open_causes)
+
+
+def test_two_states_that_follow_the_clock_say_so():
+    values = [12.0 if number // 10 % 2 else 10.0 for number in range(60)]
+    record = with_telemetry(
+        gpu_record(values),
+        clock_mhz=[1600 if ms == 12.0 else 1980 for ms in values for _ in range(2)],
+        period_milliseconds=5.5,
+    )
+
+    found = found_in(record)
+
+    assert the(found, "two_states").numbers["count"] == 1
+    assert the(found, "follows_clock").strength is Strength.MEASURED
+
+
+def test_a_clock_that_was_held_down_is_a_warning():
+    record = with_telemetry(gpu_record([10.0] * 30), clock_mhz=[1980] * 30, throttle_reasons=[4] * 30)
+
+    assert the(found_in(record), "clock_held_down").severity is Severity.WARNING
+
+
+def test_a_clock_that_nobody_read_is_open():
+    assert the(found_in(gpu_record()), "clock_not_read").strength is Strength.NOT_MEASURED
+
+
+def test_what_pairs_say_takes_the_place_of_medians():
+    a, b = (make_task(size="small", device="cuda:0", steps=10, compile=compile) for compile in ("off", "default"))
+    cells = [gpu_record(10.0), gpu_record(5.0, compile="default")]
+
+    apart, paired = found_in(*cells), found_in(*cells, pairs=[make_pair(a, b, ratio=0.5)])
+
+    assert "change_is_faster_here" in claims(apart)
+    assert the(apart, "change_may_pay").strength is Strength.INFERRED
+    assert "change_is_faster_here" not in claims(paired)
+    assert the(paired, "pair_is_faster").numbers["effect"] == pytest.approx(-0.5, abs=0.01)
+    change = the(paired, "change_pays")
+    assert change.numbers["flags"] == "--compile default"
+    assert (
+        change.command
+        == 'windtunnel compare --size small --context 16 --batch 4 --mode forward --b "--compile default"'
+    )
+
+
+def test_where_nothing_was_tried_the_advice_says_so():
+    one = the(found_in(gpu_record(100.0, workload="train_step", context_length=1024)), "change_not_tried")
+
+    assert one.strength is Strength.NOT_MEASURED
+    assert one.numbers["flags"] == "--precision bf16"
+
+
+def test_compiled_code_that_ran_eagerly_is_a_warning():
+    task = make_attention_task(compile="default")
+    record = make_attention_record(
+        task, kernels=[Kernel(phase="forward", name="sm80_xmma_gemm", launches=1, nanoseconds=9)]
+    )
+
+    one = the(found_in(record), "ran_something_else")
+
+    assert one.severity is Severity.WARNING
+    assert "it ran eagerly" in str(one.numbers["said"])
+
+
+def test_a_ledger_says_what_fills_memory():
+    one = the(found_in(ledgers=[make_ledger()]), "memory_is_filled_by_two")
+
+    assert (one.numbers["first"], one.numbers["second"]) == ("optimizer state", "parameters")
+    assert one.numbers["first_share"] == pytest.approx(20 / 54)
+
+
+def test_what_ran_out_of_memory_is_told_what_would_fit():
+    found = planted()["memory"]
+
+    assert the(found, "ran_out_of_memory_by").numbers["requested"] == GIB
+    one = the(found, "would_fit")
+    assert one.strength is Strength.INFERRED
+    assert one.command is not None
+
+
+def test_less_than_the_weights_cannot_be_held():
+    assert the(planted()["memory"], "peak_under_floor").severity is Severity.ERROR
+
+
+def test_memory_that_falls_with_more_work_is_a_warning():
+    found = found_in(gpu_record(peak=9 * GIB), gpu_record(peak=8 * GIB, context_length=64))
+
+    assert the(found, "memory_falls").severity is Severity.WARNING
+
+
+def test_running_out_with_less_is_an_error():
+    failed = make_record(
+        make_task(size="small", device="cuda:0"),
+        status=Status.OUT_OF_MEMORY,
+        failure=Failure(stage="measure", message=""),
+    )
+
+    assert the(found_in(failed, gpu_record(context_length=64)), "memory_not_monotone").severity is Severity.ERROR
+
+
+def test_forward_alone_cannot_take_longer_than_both():
+    found = found_in(gpu_record(30.0), gpu_record(10.0, workload="forward_backward"))
+
+    assert the(found, "part_over_whole").severity is Severity.ERROR
+
+
+def test_one_backend_overtakes_another_only_where_intervals_lie_apart():
+    apart = the(planted()["attention"], "overtakes")
+    near = {"eager": {512: 1.0, 2048: 9.0}, "sdpa": {512: 1.0, 2048: 4.0}}
+    unsure = found_in(*(attention(seq, name, ms) for name, each in near.items() for seq, ms in each.items()))
+
+    assert (apart.numbers["winner"], apart.numbers["loser"]) == ("sdpa", "eager")
+    assert (apart.numbers["before"], apart.numbers["after"]) == (512, 2048)
+    assert "overtakes" not in claims(unsure)
+
+
+def test_the_matrices_that_attention_holds_are_counted():
+    matrix = 8 * 8192**2 * 4
+    record = attention(8192, "eager", 9.0, allocated=2 * matrix, forward_peak=3 * matrix, saved=2 * matrix)
+
+    one = the(found_in(record), "holds_matrices")
+
+    assert one.numbers["low"] == pytest.approx(2.0, abs=0.05)
+    assert "holds_one_matrix" in one.rules_out
+
+
+def test_overflow_and_lost_gradients_are_warnings():
+    found = found_in(precision_looks=[make_look()])
+
+    assert {the(found, name).severity for name in ("operations_overflow", "gradients_are_lost")} == {Severity.WARNING}
+
+
+def test_a_cold_start_is_the_first_step_over_the_others():
+    one = the(planted()["cold"], "first_step_costs")
+
+    assert one.numbers["high_seconds"] == pytest.approx(0.09)
+    assert one.numbers["second"] == pytest.approx(0.0, abs=1e-6)
+
+
+def test_many_findings_alike_are_counted():
+    records = [
+        gpu_record(peak=peak * GIB, context_length=context, seed=seed)
+        for seed in range(9)
+        for context, peak in ((16, 9), (64, 8))
+    ]
+
+    found = found_in(*records)
+
+    assert sum(one.claim == "memory_falls" for one in found) == MOST_ALIKE
+    more = the(found, "more_of_the_same")
+    assert (more.numbers["count"], more.severity) == (4, Severity.WARNING)

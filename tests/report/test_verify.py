@@ -1,0 +1,168 @@
+"""What `verify` compares: both formats, sentence by sentence, cell by cell, finding by finding, record by record."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from factory import GPU, make_pair, make_task
+from ledgers import make_ledger
+from measured_grids import clean_records, write_grid
+from precision_looks import make_look
+from profiles import make_profile
+from windtunnel.analysis.results import load_results
+from windtunnel.errors import SpecError
+from windtunnel.records.calibration import Calibration, Ceiling
+from windtunnel.records.store import open_store
+from windtunnel.report.build import build_document
+from windtunnel.report.displayed import ShownTable, ledger_of, read_displayed
+from windtunnel.report.document import Document
+from windtunnel.report.html import render_html
+from windtunnel.report.markdown import render_markdown
+from windtunnel.report.verify import Verification, verify
+
+RENDERERS = {"html": render_html, "md": render_markdown}
+PATH = Path("report")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with something of everything that a report may have."""
+    folder = write_grid(tmp_path_factory.mktemp("store"), clean_records(0, contexts=(256,)))
+    with open_store(folder) as store:
+        a, b = (make_task(size="small", device="cuda:0", compile=compile) for compile in ("off", "default"))
+        store.add_comparison(make_pair(a, b, ratio=0.5), GPU, GPU)
+        for look in (make_ledger(), make_look(), make_profile()):
+            store.add_look(look, GPU)
+        ceiling = Ceiling(name="matmul fp32 4096", unit="FLOP/s", samples_ns=(2_000_000,) * 4, work=10**11)
+        store.add_calibration(
+            Calibration(
+                device="cuda:0", started_at="2026-01-01T00:00:00+00:00", seconds=1.0, ceilings=(ceiling,), left_out={}
+            ),
+            GPU,
+        )
+    return folder
+
+
+def verified(said: str, document: Document) -> Verification:
+    render = RENDERERS["html" if said.startswith("<!doctype") else "md"]
+    shown, given = read_displayed(said), read_displayed(render(document))
+    return verify(shown, given, ledger_of(shown, PATH), ledger_of(given, PATH))
+
+
+@pytest.fixture(params=RENDERERS)
+def render(request: pytest.FixtureRequest) -> Callable[[Document], str]:
+    return RENDERERS[request.param]
+
+
+def test_a_report_is_what_its_store_gives(folder: Path, render: Callable[[Document], str]):
+    document = build_document(load_results(folder))
+
+    found = verified(render(document), document)
+
+    assert found.is_true
+    assert found.sentences > 30
+    assert found.cells > 500
+    assert found.findings > 10
+    assert found.records > 20
+
+
+def test_both_formats_show_the_same_tables(folder: Path):
+    document = build_document(load_results(folder))
+
+    tables = [
+        [
+            (len(block.rows), len(block.rows[0]) if block.rows else 0)
+            for section in read_displayed(render(document)).sections
+            for block in section.blocks
+            if isinstance(block, ShownTable)
+        ]
+        for render in RENDERERS.values()
+    ]
+
+    assert tables[0] == tables[1]
+    assert len(tables[0]) > 5
+
+
+def test_one_digit_of_a_cell_is_found_with_its_place(folder: Path, render: Callable[[Document], str]):
+    document = build_document(load_results(folder))
+    (section,) = (one for one in document.sections if one.heading == "Complete results")
+    table = next(block for block in section.blocks if getattr(block, "caption", "").startswith("Complete results"))
+    place = next(number for number, column in enumerate(table.columns) if column.name == "median")
+    rows = list(table.rows)
+    row = list(rows[4])
+    row[place] = row[place]._replace(text=row[place].text.replace(row[place].text[-1], "x"))
+    rows[4] = tuple(row)
+    blocks = tuple(replace(block, rows=tuple(rows)) if block is table else block for block in section.blocks)
+    changed = tuple(replace(one, blocks=blocks) if one is section else one for one in document.sections)
+
+    found = verified(render(replace(document, sections=changed)), document)
+
+    assert found.difference is not None
+    assert "section 'Complete results', table 'Complete results, 18 cells', row 5" in found.difference.where
+    assert "column 'median" in found.difference.where
+    assert "x" in found.difference.said
+
+
+def test_one_word_of_a_sentence_is_found(folder: Path, render: Callable[[Document], str]):
+    document = build_document(load_results(folder))
+
+    found = verified(render(document).replace("which is ", "which was ", 1), document)
+
+    assert found.difference is not None
+    assert "which was" in found.difference.said
+    assert "which is" in found.difference.given
+
+
+def test_a_sentence_that_was_taken_out_is_missed(folder: Path, render: Callable[[Document], str]):
+    document = build_document(load_results(folder))
+    sections = tuple(one for one in document.sections if one.heading != "Not measured")
+
+    found = verified(render(replace(document, sections=sections)), document)
+
+    assert found.difference is not None
+    assert found.difference.given == "Not measured"
+
+
+def test_a_number_of_the_ledger_alone_is_found(folder: Path, render: Callable[[Document], str]):
+    document = build_document(load_results(folder))
+    ledger = json.loads(document.claims)
+    ledger["scopes"][0]["findings"][0]["numbers"]["count"] = 7
+
+    found = verified(render(replace(document, claims=json.dumps(ledger))), document)
+
+    assert found.difference is not None
+    assert found.difference.where.startswith("claim ledger, scope")
+
+
+@pytest.mark.parametrize("kind", ["comparison", "memory", "formats", "profile", "environment", "calibration"])
+def test_whatever_a_report_rests_on_has_its_hash(folder: Path, kind: str):
+    ledger = json.loads(build_document(load_results(folder)).claims)
+
+    records = ledger["scopes"][0]["records"]
+
+    assert [digest for key, digest in records.items() if key.startswith(kind)]
+    assert all(len(digest) == 16 for digest in records.values())
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("# A page\n\nwithout anything\n", "no claim ledger"),
+        ('# A page\n\n<!-- windtunnel claims {"format":1, -->\n', "cannot be read"),
+        ("# A page\n\n<!-- windtunnel claims {} -->\n", "it lacks format"),
+    ],
+)
+def test_a_report_without_a_ledger_is_refused(text: str, message: str):
+    with pytest.raises(SpecError, match=message):
+        ledger_of(read_displayed(text), PATH)
+
+
+def test_nothing_of_a_ledger_ends_its_comment_or_its_script():
+    document = Document(title="x", sections=(), claims=json.dumps({"a": "--><!-- </script><script>", "b": "---"}))
+
+    for render in RENDERERS.values():
+        assert json.loads(read_displayed(render(document)).claims) == json.loads(document.claims)
+    assert "<script>" not in render_markdown(document)
