@@ -21,8 +21,8 @@ ROUNDS = (16, 48, 128)
 """The most pairs of a duel, round by round; each is a comparison of its own, with pairs of its own."""
 
 APART = 0.25
-"""From how much slower on a look alone decides. Looks come one after another, so what changes slowly lies between them:
-a clock that is held down moves a whole look, and other users in bursts widen it. Pairs have neither in their difference."""
+"""From how much slower on a look alone decides. Looks come one after another, so what changes slowly is in their
+difference: a clock that is held down moves a whole look, other users in bursts widen it. Pairs have neither."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -118,6 +118,15 @@ class _Attempt:
             find_loss = load_loss(self.request.loss)
             if self.cell.is_attention:
                 raise UnsupportedError(f"workload {self.cell.workload!r} has no formats to look at; whole models have")
+        if not self.request.is_numerics_only:
+            self._watch(find_loss)
+        with self.stage("numerics"):
+            self.numerics = self._compared(find_loss)
+        if self.cell.workload != "forward" and self.request.loss_steps:
+            self.curves = self._followed(find_loss)
+
+    def _watch(self, find_loss: FindLoss) -> None:
+        with self.stage("build"):
             workload = build_model_step(self.cell, find_loss=find_loss)
             if workload.is_compiled:
                 raise UnsupportedError(
@@ -126,11 +135,6 @@ class _Attempt:
                 )
         with self.stage("formats"):
             self.formats = self._watched(workload)
-        del workload
-        with self.stage("numerics"):
-            self.numerics = self._compared(find_loss)
-        if self.cell.workload != "forward" and self.request.loss_steps:
-            self.curves = self._followed(find_loss)
 
     def _watched(self, workload: Workload) -> Formats:
         self._step(workload)  # optimizer states are made in the first one
@@ -178,6 +182,8 @@ class _Attempt:
         named_model(parts.model).load_state_dict(weights)
         if silence_dropout(parts.model):
             self.warnings.append(_DROPOUT)
+        if parts.is_compiled:
+            torch.compiler.reset()  # else Dynamo gives up after 8 cells of one process, and runs them eagerly
         scales = [1.0, *([LOSS_SCALE] if trains and PRECISIONS[self.cell.precision].autocast == "float16" else [])]
         runs: list[Numbers] = []
         for scale in scales:
