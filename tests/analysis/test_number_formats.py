@@ -11,7 +11,6 @@ from windtunnel.analysis.number_formats import (
     answers_of,
     dtypes_text,
     follow,
-    largest_error,
     merged_operations,
     precision_comparisons,
     shares_of,
@@ -101,6 +100,6 @@ def test_only_comparisons_from_fp32_in_precision_alone_are_of_precisions():
 def test_the_largest_error_is_that_of_logits_loss_or_the_median_gradient_with_scaling_where_the_step_scales():
     look = make_look(numerics=replace(NUMERICS, runs=NUMERICS.runs[:1]))
 
-    assert largest_error(look) == pytest.approx(2e-3)
-    assert largest_error(make_look()) == inf  # a gradient is lost when the loss is scaled
-    assert largest_error(make_look(numerics=None)) is None
+    assert look.largest_error == pytest.approx(2e-3)
+    assert make_look().largest_error == inf  # a gradient is lost when the loss is scaled
+    assert make_look(numerics=None).largest_error is None

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from windtunnel.analysis.number_formats import answers_of, follow, largest_error
+from windtunnel.analysis.number_formats import answers_of, follow
 from windtunnel.bench.step_parts import StepParts
 from windtunnel.errors import UnsupportedError
 from windtunnel.probe.numerics import tensor_numbers
@@ -356,7 +356,7 @@ def test_of_numerics_only_there_are_errors_and_no_formats():
     assert look.formats is None
     assert look.numerics is not None
     assert look.numerics.runs == looked_at(TINY, precision="bf16").numerics.runs
-    error = largest_error(look)
+    error = look.largest_error
     assert error is not None
     assert 1e-4 < error < 1e-1
 
@@ -370,5 +370,5 @@ def test_the_numbers_of_a_compiled_step_are_near_to_the_reference_and_not_those_
     )
 
     assert compiled.status is Status.OK, compiled.failure
-    assert largest_error(compiled) != largest_error(eager)
-    assert largest_error(compiled) == pytest.approx(largest_error(eager), rel=5)
+    assert compiled.largest_error != eager.largest_error
+    assert compiled.largest_error == pytest.approx(eager.largest_error, rel=5)

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import inf
 from statistics import median
 
 from windtunnel.records.precision_look import (
@@ -152,20 +151,6 @@ def worst_gradient(run: Numbers) -> TensorNumbers | None:
     if not run.gradients:
         return None
     return max(run.gradients, key=lambda one: (one.not_finite / one.size, one.relative_error or 0.0))
-
-
-def largest_error(look: PrecisionLook) -> float | None:
-    """Return the largest relative error of logits, loss and, in the median, gradients; None where it is not known.
-
-    Infinite where one of them is not finite. Of fp16 in a training step, which scales its loss, that with scaling.
-    """
-    if look.numerics is None:
-        return None
-    run = look.numerics.runs[-1 if look.request.cell.workload == "train_step" else 0]
-    if any(one.not_finite for one in (run.logits, run.loss, *run.gradients) if one):
-        return inf
-    errors = (run.logits.relative_error, run.loss and run.loss.relative_error, typical_error(run))
-    return max((error for error in errors if error is not None), default=None)
 
 
 def follow(curves: LossCurves) -> Following:
