@@ -52,7 +52,7 @@ def test_the_fastest_look_leads_and_the_next_fastest_is_its_first_challenger():
 
 
 def test_who_is_far_behind_in_its_look_is_out_without_a_duel():
-    begun = race(a=1.0, b=1.3)
+    begun = race(a=1.0, b=2.2)
 
     assert begun.standings["b"] is Standing.BEHIND
     assert begun.next_duel() is None
@@ -60,13 +60,13 @@ def test_who_is_far_behind_in_its_look_is_out_without_a_duel():
 
 
 def test_a_look_that_overlaps_the_leaders_decides_nothing_however_slow_it_is():
-    begun = Race({"a": look(1.0, spread=0.2), "b": look(1.6, spread=0.2)})
+    begun = Race({"a": look(1.0, spread=0.3), "b": look(2.6, spread=0.3)})
 
     assert begun.standings["b"] is Standing.OPEN
 
 
 def test_a_look_that_is_apart_but_nearer_than_looks_can_be_off_decides_nothing():
-    assert race(a=1.0, b=1.2).standings["b"] is Standing.OPEN
+    assert race(a=1.0, b=1.9).standings["b"] is Standing.OPEN
 
 
 def test_a_slower_challenger_is_out_and_the_leader_is_the_best():
@@ -139,7 +139,7 @@ def test_one_candidate_alone_is_the_best():
 
 
 def test_the_errors_of_all_duels_of_a_candidate_add_up_to_that_of_the_race():
-    begun = race(a=1.0, b=1.01, c=1.02, far=2.0)
+    begun = race(a=1.0, b=1.01, c=1.02, far=3.0)
 
     duel = begun.next_duel()
 

@@ -21,7 +21,7 @@ from windtunnel.sweep.stored_trials import StoredTrials
 from windtunnel.sweep.trials import limit_of, target_of, tune
 from windtunnel.sweep.tuning import Found, Place, search
 
-CLEAR = {"eager": 20.0, "sdpa": 10.0, "flash-eager": 11.0}
+CLEAR = {"eager": 25.0, "sdpa": 10.0, "flash-eager": 11.0}
 Tune = Callable[..., Found]
 
 
@@ -63,7 +63,7 @@ def test_the_fastest_is_found_and_compared_with_the_present_configuration(run: T
     assert sorted(lab.looked) == sorted(CLEAR)
     assert lab.compared == [("sdpa", "flash-eager"), ("eager", "sdpa")]
     assert found.final is not None
-    assert found.final.plan.judge(*found.final.differences()).effect.value == pytest.approx(-0.5, abs=0.01)
+    assert found.final.plan.judge(*found.final.differences()).effect.value == pytest.approx(-0.6, abs=0.01)
 
 
 def test_what_is_far_behind_in_its_look_has_no_duel(run: Tune):
@@ -79,7 +79,7 @@ def test_a_look_that_was_lucky_is_put_right_by_a_duel(run: Tune):
             drifted = cell.attention == "flash-eager" and not self.compared and len(self.looked) == 3
             return 9.9 if drifted else super().takes(cell)
 
-    lab = Lucky({"eager": 20.0, "sdpa": 10.0, "flash-eager": 10.6})
+    lab = Lucky({"eager": 25.0, "sdpa": 10.0, "flash-eager": 10.6})
 
     found = run(lab)
 
@@ -138,7 +138,7 @@ def test_what_is_predicted_not_to_fit_is_not_measured(run: Tune):
 
 
 def test_a_limit_below_every_candidate_is_refused_with_the_least(run: Tune):
-    with pytest.raises(SpecError, match=r"none of 3 candidates fits into 10\.0 KiB: the least is predicted to need"):
+    with pytest.raises(SpecError, match=r"none of 3 candidates fits into 10\.0 KiB: the smallest needs"):
         run(Lab(CLEAR), asked({"checkpoint": ["none"]}, memory_limit="10KiB"))
 
 
@@ -167,7 +167,7 @@ def test_a_precision_is_out_by_its_measured_error_and_each_that_computes_differe
 def test_without_an_error_limit_only_the_errors_of_the_winner_and_the_present_one_are_measured(run: Tune):
     make = asked({"attention": ["eager"], "precision": ["fp32", "bf16", "fp16"]})
     lab = Lab(
-        {"fp32": 20.0, "bf16": 9.0, "fp16": 10.0},
+        {"fp32": 25.0, "bf16": 9.0, "fp16": 10.0},
         name=by_precision,
         errors={"fp32": 1e-6, "bf16": 8e-3, "fp16": 9e-4},
     )
@@ -295,7 +295,7 @@ def test_the_race_is_the_same_when_it_is_read_from_the_store(run: Tune, tmp_path
 
     with open_store(tmp_path / "s") as store:
         tuning = found.tuning
-        candidates = candidates_of(tuning, target_of(CPU, store), "cpu")
+        candidates = candidates_of(tuning, target_of(CPU, None), "cpu")
         trials = StoredTrials.of_store(store, CPU.machine())
         again = search(tuning, candidates, trials, limit_bytes=limit_of(tuning, CPU))
 

@@ -35,10 +35,12 @@ from windtunnel.report.sections.processes import processes
 from windtunnel.report.sections.profile.profiles import profiles
 from windtunnel.report.sections.ratio import ratio
 from windtunnel.report.sections.sizes import sizes
+from windtunnel.report.sections.tune import tune
 from windtunnel.report.sections.warnings import warnings
 
 SECTIONS: tuple[Callable[[Scope], Section | None], ...] = (
     overview,
+    tune,
     charts,
     compare,
     checkpoints,

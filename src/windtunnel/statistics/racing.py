@@ -20,9 +20,10 @@ ERROR = 0.05
 ROUNDS = (16, 48, 128)
 """The most pairs of a duel, round by round; each is a comparison of its own, with pairs of its own."""
 
-APART = 0.25
-"""From how much slower on a look alone decides. Looks come one after another, so what changes slowly is in their
-difference: a clock that is held down moves a whole look, other users in bursts widen it. Pairs have neither."""
+APART = 1.0
+"""From how much slower on a look alone decides: twice the time. Looks come one after another, so what changes slowly is
+in their difference. On a busy machine identical code looks up to 80 % apart, and looks that were 60 % apart were 7 % in
+pairs (docs/log.md, 2026-11-25), which have nothing of that in their difference."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -33,6 +33,13 @@ class Candidate:
         return self.prediction.memory.peak_bytes if self.prediction.memory else None
 
     @property
+    def least_bytes(self) -> int | None:
+        """What it holds at least: less than predicted by as much as that may be off, else its weights and states."""
+        if self.predicted_bytes is not None:
+            return round(self.predicted_bytes / (1 + MARGIN))
+        return self.prediction.cost.floor_bytes if self.prediction.cost else None
+
+    @property
     def predicted_seconds(self) -> float | None:
         """The time of its step as predicted; None where it is not known."""
         return self.prediction.time.seconds if self.prediction.time else None
@@ -60,22 +67,22 @@ def _promise(candidate: Candidate, present: Cell) -> float:
 
 
 def fits(candidate: Candidate, limit_bytes: int | None) -> bool:
-    """Whether it may fit: all but what is predicted to need more than the limit by more than predictions are off."""
-    predicted = candidate.predicted_bytes
-    return limit_bytes is None or predicted is None or predicted <= (1 + MARGIN) * limit_bytes
+    """Whether it may fit into the limit, as far as is known before it runs."""
+    least = candidate.least_bytes
+    return limit_bytes is None or least is None or least <= limit_bytes
 
 
 def check_limit(candidates: Sequence[Candidate], limit_bytes: int | None) -> None:
     """Refuse a limit that leaves nothing to measure.
 
     Raises:
-        SpecError: Every candidate is predicted not to fit.
+        SpecError: Every candidate is known not to fit.
     """
     if any(fits(one, limit_bytes) for one in candidates):
         return
-    least = min(candidates, key=lambda one: one.predicted_bytes or 0)
+    smallest = min(candidates, key=lambda one: one.least_bytes or 0)
     raise SpecError(
-        f"none of {counted(len(candidates), 'candidate')} fits into {memory(limit_bytes)}: the least is predicted to "
-        f"need {memory(least.predicted_bytes)} ({least.task.cell_label()}); allow more with --memory-limit, or try "
-        "--axis checkpoint=every:1 or a smaller --axis batch="
+        f"none of {counted(len(candidates), 'candidate')} fits into {memory(limit_bytes)}: the smallest needs "
+        f"{memory(smallest.least_bytes)} at least ({smallest.task.cell_label()}); allow more with --memory-limit, or "
+        "try --axis checkpoint=every:1 or a smaller --axis batch="
     )

@@ -8,6 +8,7 @@ from windtunnel.cost.ceilings import Ceilings
 from windtunnel.cost.devices import peaks_of
 from windtunnel.cost.prediction import Target, target_named
 from windtunnel.errors import SpecError, StoreError
+from windtunnel.records.calibration import Calibration
 from windtunnel.records.ceilings import calibrated_ceilings
 from windtunnel.records.environment import Environment
 from windtunnel.records.store import DEFAULT_STORE, Run, Store, open_store
@@ -25,11 +26,10 @@ MakeTuning = Callable[[str], Tuning]
 """Makes the search once the device is known."""
 
 
-def target_of(environment: Environment, store: Store) -> Target:
-    """Return the machine as a prediction needs it, with the ceilings of its calibration where the store has one."""
+def target_of(environment: Environment, calibration: Calibration | None) -> Target:
+    """Return the machine as a prediction needs it, with the ceilings of its calibration where it has one."""
     peaks = peaks_of(environment.device_name)
-    found = store.calibration(environment.machine())
-    ceilings: Ceilings | None = calibrated_ceilings(found, peaks) if found else None
+    ceilings: Ceilings | None = calibrated_ceilings(calibration, peaks) if calibration else None
     return target_named(environment.device_name, memory_bytes=environment.device_memory_bytes, ceilings=ceilings)
 
 
@@ -82,7 +82,9 @@ def tune(
     with open_store(Path(store)) as opened, Workers(launch) as workers:
         environment = workers.ready().describe(device)
         tuning = make(environment.device)
-        candidates = candidates_of(tuning, target_of(environment, opened), environment.device)
+        candidates = candidates_of(
+            tuning, target_of(environment, opened.calibration(environment.machine())), environment.device
+        )
         _check_budget(tuning.budget, candidates[0], start_seconds=time.monotonic() - begin)
         limit = limit_of(tuning, environment)
         check_limit(candidates, limit)
