@@ -60,6 +60,12 @@ def test_a_command_of_the_rules_with_one_side_is_read():
     assert [(a.cell.compile, b.cell.compile) for a, b in pairs] == [("off", "default")] * 2
 
 
+def test_how_it_is_compared_is_no_part_of_what_is_compared():
+    plain = sides_of('windtunnel compare --size small --b "--compile default"')
+
+    assert sides_of('windtunnel compare --size small --pair process --max-time 9s --b "--compile default"') == plain
+
+
 def test_another_command_is_none():
     assert sides_of("windtunnel step --size small") is None
 

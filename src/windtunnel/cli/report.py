@@ -5,14 +5,19 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
 
 from windtunnel.analysis.results import load_results
+from windtunnel.cli import EXIT_NO
 from windtunnel.cli.console import make_console
 from windtunnel.errors import SpecError, unknown_name
 from windtunnel.records.store import DEFAULT_STORE
 from windtunnel.report.build import build_document
 from windtunnel.report.terminal import render_terminal
 from windtunnel.report.write import FORMATS, write_report
+from windtunnel.spec.quantities import parse_seconds
+
+DEFAULT_BUDGET = "5m"
 
 
 def command(
@@ -23,14 +28,28 @@ def command(
     formats: Annotated[
         str, typer.Option("--format", metavar="NAME,…", help="terminal, md, html, or several with commas.")
     ] = "terminal,md,html",
+    verify: Annotated[
+        bool,
+        typer.Option(
+            "--verify-advice",
+            help="First make the comparisons that findings advise, on this machine; what came of each stands in the "
+            "report.",
+        ),
+    ] = False,
+    budget: Annotated[
+        str | None,
+        typer.Option("--budget", metavar="TIME", help="With --verify-advice: the time to spend. [dim]default: 5m[/]"),
+    ] = None,
 ) -> None:
-    """Write the report of a store; needs no torch and no GPU.
+    """Write the report of a store; needs no torch and no GPU, unless advice is to be verified.
 
     [bold]Examples[/]
 
     windtunnel report
 
     windtunnel report results/h200 --format html --out .
+
+    windtunnel report --verify-advice --budget 5m
     """
     # The process ends soon, and until then nearly all objects live: collecting would take a third of the time. So it
     # stays off, and the interpreter is kept from it at its own end, too; a caller of this function in a process that
@@ -40,8 +59,11 @@ def command(
     known = ("terminal", *FORMATS)
     if unknown := [unknown_name("report format", name, known) for name in names if name not in known]:
         raise SpecError(*unknown)
-    document = build_document(load_results(store))
+    if budget is not None and not verify:
+        raise SpecError("--budget has no effect without --verify-advice: a report measures nothing; leave it out")
     console = make_console()
+    went_well = not verify or _verify(store, budget or DEFAULT_BUDGET, console)
+    document = build_document(load_results(store))
     if "terminal" in names:
         console.print(render_terminal(document))
     files = [name for name in names if name != "terminal"]
@@ -49,3 +71,15 @@ def command(
         for path in write_report(document, out or store / "report", formats=tuple(files)):
             console.print(f"report: [bold]{path}[/]", soft_wrap=True)
     gc.freeze()
+    if not went_well:
+        raise typer.Exit(EXIT_NO)
+
+
+def _verify(store: Path, budget: str, console: Console) -> bool:
+    from windtunnel.cli.advice import verify_advice  # only now: a report imports nothing that measures
+
+    try:
+        seconds = parse_seconds(budget)
+    except ValueError as error:
+        raise SpecError(f"budget {error}") from None
+    return verify_advice(store, budget=seconds, console=console)

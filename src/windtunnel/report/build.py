@@ -6,6 +6,7 @@ from dataclasses import replace
 from windtunnel.analysis.results import Results
 from windtunnel.report.document import Document, Paragraph, Section
 from windtunnel.report.scope import Scope, scopes_of
+from windtunnel.report.sections.advice import advice
 from windtunnel.report.sections.attention.backends import backends, backends_by_phase
 from windtunnel.report.sections.attention.charts import attention_charts
 from windtunnel.report.sections.attention.errors import errors, every_error
@@ -40,6 +41,7 @@ from windtunnel.report.sections.warnings import warnings
 
 SECTIONS: tuple[Callable[[Scope], Section | None], ...] = (
     overview,
+    advice,
     tune,
     charts,
     compare,

@@ -13,6 +13,8 @@ from windtunnel.spec.sweep import AXES, Sweep
 
 _SWITCHES = {"tied": ("tied", True), "untied": ("tied", False)}
 _SIDES = ("a", "b")
+_OF_COMPARE = ("pair", "delta", "max_pairs", "max_time", "block_time", "device", "store", "timeout", "fail_if")
+"""The other options of `windtunnel compare` that have a value: they say how, and not what, is compared."""
 
 
 def flags_of(cell: Cell) -> Mapping[str, str]:
@@ -65,13 +67,16 @@ def _text(flags: Mapping[str, str]) -> str:
 def sides_of(command: str) -> tuple[Mapping[str, Any], Mapping[str, Any]] | None:
     """Return the fields of the sweeps A and B of a `windtunnel compare` command; None where it is another command.
 
+    What it says of how they are compared is left out.
+
     Raises:
         SpecError: It compares, and has flags that are none of a cell, or none of a side.
     """
     words = shlex.split(command)
     if words[:2] != ["windtunnel", "compare"]:
         return None
-    fields, sides = _fields(words[2:], also=_SIDES)
+    fields, others = _fields(words[2:], also=(*_SIDES, *_OF_COMPARE))
+    sides = {side: others[side] for side in _SIDES if side in others}
     if not sides:
         raise SpecError(f"{command!r} has no sides: it needs --a, --b, or both")
     of_a, of_b = (_fields(shlex.split(sides.get(side, "")))[0] for side in _SIDES)
@@ -86,7 +91,7 @@ def _fields(words: Sequence[str], *, also: Sequence[str] = ()) -> tuple[dict[str
     while rest:
         flag, equals, text = rest.pop(0).partition("=")
         name = flag.removeprefix("--").replace("-", "_")
-        if name in _SWITCHES:
+        if name in _SWITCHES and not equals:
             field, value = _SWITCHES[name]
             fields[field] = value
             continue
@@ -98,7 +103,7 @@ def _fields(words: Sequence[str], *, also: Sequence[str] = ()) -> tuple[dict[str
             if not rest:
                 raise SpecError(f"{flag} has no value; write it as '{flag} VALUE'")
             text = rest.pop(0)
-        if name in also:
+        if name in also:  # before the fields: `device` and `max_time` are both
             others[name] = text
         else:
             fields[name] = field_of(name, text)
