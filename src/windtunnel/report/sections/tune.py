@@ -8,7 +8,7 @@ from windtunnel.report.measures import GAP, interval_cell, median_cell, number_c
 from windtunnel.report.scope import WORKLOAD_NAMES, Scope
 from windtunnel.spec.flag_text import compare_command
 from windtunnel.statistics.pairing import Finding
-from windtunnel.statistics.racing import Ending, Standing
+from windtunnel.statistics.racing import ROUNDS, Ending, Standing
 from windtunnel.sweep.tuning import Duelled, Found, Place, Trial
 from windtunnel.units import Scale, change, counted, duration, memory_scale, scientific, time_scale
 from windtunnel.units import memory as memory_text
@@ -102,7 +102,7 @@ def against_present(found: Found, finding: Finding) -> str:
 def _last_lines(found: Found) -> Iterator[Block]:
     present, winner = found.present.candidate, found.winners[0]
     if winner == present:
-        yield Paragraph(text="That is the present configuration: there is nothing to change.")
+        yield Paragraph(text=_PRESENT[found.ending])
         return
     if found.final is None or finding_of(found.final) is None:
         why = f": {found.final.status.value}" if found.final else ""
@@ -125,7 +125,7 @@ def _path(found: Found) -> Table:
     memory = memory_scale(_peak(trial) for trial in found.trials)
     has_errors = any(trial.error is not None for trial in found.trials)
     columns = (
-        Column(name="round", description="A short look at each, then duels of up to 16, 48 and 128 pairs."),
+        Column(name="round", description=_ROUNDS),
         Column(name="candidate"),
         Column(name="against", description="The leader of that time, side A."),
         number_column("median", time.unit, "Of the steps of the look."),
@@ -166,6 +166,12 @@ def _path(found: Found) -> Table:
     return Table(caption="The path", columns=columns, rows=(*looks, *duels), note=f"{_NOTE}{per_token}")
 
 
+_PRESENT = {
+    Ending.BEST: "That is the present configuration: there is nothing to change.",
+    Ending.SET: "The present configuration is among them: no change is known to be a gain.",
+    Ending.UNFINISHED: "That is the present configuration.",
+}
+_ROUNDS = f"A short look at each, then duels of up to {' and '.join(map(str, ROUNDS))} pairs."
 _NOTE = (
     "A look decides alone only where all its steps are slower and the median takes twice as long; else pairs do, whose "
     "intervals allow for all duels together: the fastest is lost in at most 5 % of such searches."
