@@ -89,6 +89,12 @@ def test_where_nothing_has_to_change_that_is_said(tmp_path: Path):
     assert "To repeat" not in texts
 
 
+def test_where_the_present_one_does_not_run_that_is_said(tmp_path: Path):
+    section = section_of(results_of(tmp_path, Lab(CLEAR, fails={"eager": Status.OUT_OF_MEMORY})))
+
+    assert "not compared with the present configuration: that ended with out of memory." in said(section)[""]
+
+
 def test_what_failed_is_a_row_and_a_callout_with_its_reason(tmp_path: Path):
     section = section_of(results_of(tmp_path, Lab(CLEAR, fails={"sdpa": Status.UNSUPPORTED})))
 
@@ -123,6 +129,19 @@ def test_where_batches_differ_tokens_count(tmp_path: Path):
     assert "batch 8 is the fastest" in texts["Answer"]
     assert "tokens a second" in texts["Answer"]
     assert "for each token" in texts["Against the present configuration"]
+
+
+def test_comparisons_of_two_batches_say_that_changes_are_of_a_token(tmp_path: Path):
+    def by_batch(cell: Cell) -> str:
+        return str(cell.batch_size)
+
+    make = asked({"attention": ["eager"], "batch": [4, 8]})
+    document = build_document(results_of(tmp_path, Lab({"4": 10.0, "8": 18.0}, name=by_batch), make))
+
+    section = next(one for one in document.sections if one.heading == "Comparisons")
+
+    (note, *_) = (block.note for block in section.blocks if isinstance(block, Table))
+    assert "changes are in the time of a token" in note
 
 
 def test_a_search_that_was_killed_says_what_is_open(tmp_path: Path):

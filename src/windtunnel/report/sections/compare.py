@@ -1,7 +1,8 @@
 """Cells that were compared in pairs: one table for each run, and its whole steps in sentences."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 from windtunnel.analysis.pairs import Compared, PhaseEffect, Sides, describe_sides, judge_runs
 from windtunnel.records.pair import Pairing, PairRecord
@@ -81,7 +82,8 @@ def _is_attention(one: Compared) -> bool:
 def _tables(measured: list[tuple[str, Compared]]) -> Iterator[Table]:
     """Yield one table of all phases, or for several points of attention alone, where these are many, one a phase."""
     if len(measured) == 1 or not _is_attention(measured[0][1]):
-        yield _table("B against A", [(name, effect) for name, one in measured for effect in one.effects])
+        table = _table("B against A", [(name, effect) for name, one in measured for effect in one.effects])
+        yield replace(table, note=f"{table.note}{_of_work(one for _, one in measured)}")
         return
     phases = dict.fromkeys(effect.phase for _, one in measured for effect in one.effects)
     for phase in phases:
@@ -118,6 +120,12 @@ def _table(caption: str, entries: list[tuple[str, PhaseEffect]], *, has_phases: 
         ),
         note=_clocks(effects),
     )
+
+
+def _of_work(compared: Iterable[Compared]) -> str:
+    """Say where changes are not those of the step, whose times stand beside them."""
+    ratios = {one.record.plan.work_ratio for one in compared} - {1.0}
+    return " Where batches differ, changes are in the time of a token, and times are of a step." if ratios else ""
 
 
 def _clocks(effects: list[PhaseEffect]) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from windtunnel.analysis.tuning import estimate_of, finding_of, label_of, outcome_of, searches_of
+from windtunnel.records.record import Status
 from windtunnel.report.document import Block, Callout, CalloutKind, Cell, Column, Paragraph, Section, Table
 from windtunnel.report.measures import GAP, interval_cell, median_cell, number_column
 from windtunnel.report.scope import WORKLOAD_NAMES, Scope
@@ -105,11 +106,19 @@ def _last_lines(found: Found) -> Iterator[Block]:
         yield Paragraph(text=_PRESENT[found.ending])
         return
     if found.final is None or finding_of(found.final) is None:
-        why = f": {found.final.status.value}" if found.final else ""
-        yield Paragraph(text=f"It was not compared with the present configuration{why}.")
+        yield Paragraph(text=f"It was not compared with the present configuration: {_why_not_compared(found)}.")
     if errors := _errors(found):
         yield Paragraph(lead="Errors", text=errors)
     yield Paragraph(lead="To repeat", text=compare_command(present.cell, winner.cell))
+
+
+def _why_not_compared(found: Found) -> str:
+    if found.final:
+        return found.final.status.value
+    record = found.present.record
+    if record is None:
+        return found.present.place.value
+    return "there was no time left" if record.status is Status.OK else f"that ended with {record.status.value}"
 
 
 def _errors(found: Found) -> str:
