@@ -118,23 +118,24 @@ class _Attempt:
             find_loss = load_loss(self.request.loss)
             if self.cell.is_attention:
                 raise UnsupportedError(f"workload {self.cell.workload!r} has no formats to look at; whole models have")
-        if not self.request.is_numerics_only:
-            self._watch(find_loss)
+            workload = None if self.request.is_numerics_only else self._watchable(find_loss)
+        if workload:
+            with self.stage("formats"):
+                self.formats = self._watched(workload)
+        del workload
         with self.stage("numerics"):
             self.numerics = self._compared(find_loss)
         if self.cell.workload != "forward" and self.request.loss_steps:
             self.curves = self._followed(find_loss)
 
-    def _watch(self, find_loss: FindLoss) -> None:
-        with self.stage("build"):
-            workload = build_model_step(self.cell, find_loss=find_loss)
-            if workload.is_compiled:
-                raise UnsupportedError(
-                    "compiled code is not run operation by operation, so its formats cannot be watched: leave out "
-                    "--compile, or name an attention that does not compile itself"
-                )
-        with self.stage("formats"):
-            self.formats = self._watched(workload)
+    def _watchable(self, find_loss: FindLoss) -> Workload:
+        workload = build_model_step(self.cell, find_loss=find_loss)
+        if workload.is_compiled:
+            raise UnsupportedError(
+                "compiled code is not run operation by operation, so its formats cannot be watched: leave out "
+                "--compile, or name an attention that does not compile itself"
+            )
+        return workload
 
     def _watched(self, workload: Workload) -> Formats:
         self._step(workload)  # optimizer states are made in the first one
