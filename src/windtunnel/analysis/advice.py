@@ -45,17 +45,25 @@ class Outcome:
 def advised(rows: Iterable[Row]) -> tuple[Advice, ...]:
     """Return what the findings about steps of models of one machine advise to compare, the weightiest first.
 
-    A command stands once, whichever findings have it.
-
     Raises:
         ContradictionError: Two findings say different things about the same.
         ValueError: The rows are of several machines.
     """
     steps = [row for row in rows if not row.cell.is_attention and row.plan.purpose == "time"]
-    if not steps:
-        return ()
-    found = (advice_of(finding, steps[0].cell.device) for finding in audit(observed_of(steps)))
-    return tuple({one.command: one for one in reversed([one for one in found if one])}.values())[::-1]
+    return advised_by(audit(observed_of(steps)), steps[0].cell.device) if steps else ()
+
+
+def advised_by(findings: Iterable[Finding], device: str) -> tuple[Advice, ...]:
+    """Return what findings advise to compare on a device, in their order; a command stands once, whoever has it.
+
+    Raises:
+        SpecError: A command asks for what cannot be compared, so a rule is wrong.
+    """
+    found: dict[str, Advice] = {}
+    for finding in findings:
+        if one := advice_of(finding, device):
+            found.setdefault(one.command, one)
+    return tuple(found.values())
 
 
 def advice_of(finding: Finding, device: str) -> Advice | None:

@@ -41,9 +41,9 @@ from windtunnel.report.sections.warnings import warnings
 
 SECTIONS: tuple[Callable[[Scope], Section | None], ...] = (
     overview,
-    advice,
-    tune,
     charts,
+    tune,
+    advice,
     compare,
     checkpoints,
     grid,

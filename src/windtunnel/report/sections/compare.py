@@ -1,8 +1,7 @@
 """Cells that were compared in pairs: one table for each run, and its whole steps in sentences."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from collections.abc import Iterator
 
 from windtunnel.analysis.pairs import Compared, PhaseEffect, Sides, describe_sides, judge_runs
 from windtunnel.records.pair import Pairing, PairRecord
@@ -32,6 +31,8 @@ def _run(started_at: str, run: tuple[Compared, ...]) -> Iterator[Block]:
     asked = _asked(run[0].record, sides[0] if has_one_question else None)
     if always:
         asked += f" The same everywhere: {', '.join(phrase for phrase in sides[0].shared if phrase in always)}."
+    if any(one.record.plan.work_ratio != 1 for one in run):
+        asked += " Where batches differ, changes are in the time of a token; other times are of a step."
     yield Paragraph(lead=f"Run of {started_at[:19].replace('T', ' ')} UTC", text=asked)
     names = [_name(each, always, has_one_question=has_one_question) for each in sides]
     measured = [(name, one) for name, one in zip(names, run, strict=True) if one.effects]
@@ -82,8 +83,7 @@ def _is_attention(one: Compared) -> bool:
 def _tables(measured: list[tuple[str, Compared]]) -> Iterator[Table]:
     """Yield one table of all phases, or for several points of attention alone, where these are many, one a phase."""
     if len(measured) == 1 or not _is_attention(measured[0][1]):
-        table = _table("B against A", [(name, effect) for name, one in measured for effect in one.effects])
-        yield replace(table, note=f"{table.note}{_of_work(one for _, one in measured)}")
+        yield _table("B against A", [(name, effect) for name, one in measured for effect in one.effects])
         return
     phases = dict.fromkeys(effect.phase for _, one in measured for effect in one.effects)
     for phase in phases:
@@ -120,12 +120,6 @@ def _table(caption: str, entries: list[tuple[str, PhaseEffect]], *, has_phases: 
         ),
         note=_clocks(effects),
     )
-
-
-def _of_work(compared: Iterable[Compared]) -> str:
-    """Say where changes are not those of the step, whose times stand beside them."""
-    ratios = {one.record.plan.work_ratio for one in compared} - {1.0}
-    return " Where batches differ, changes are in the time of a token, and times are of a step." if ratios else ""
 
 
 def _clocks(effects: list[PhaseEffect]) -> str:
