@@ -15,26 +15,29 @@ from windtunnel.cli.progress import PairDisplay
 from windtunnel.errors import SpecError
 from windtunnel.records.record import Status
 from windtunnel.report.sections.advice import outcome_text
+from windtunnel.spec.quantities import parse_seconds
 from windtunnel.statistics.pairing import PairPlan
 from windtunnel.sweep.launch import describe_device
 from windtunnel.sweep.pairs import compare_tasks
 from windtunnel.units import counted
 
+DEFAULT_BUDGET = "5m"
 MOST_PAIRS = 64
 LEAST_SECONDS = 5.0
 LEAST_BUILDING = 60.0
 """What one comparison may take beyond its pairs, also when less of the budget is left: compiling is slow."""
 
 
-def verify_advice(store: Path, *, budget: float, console: Console) -> bool:
+def verify_advice(store: Path, *, budget: str | None, console: Console) -> bool:
     """Make the comparisons that the findings advise, the weightiest first; return whether all that were made ran.
 
     What pairs on this machine have answered already is not measured again. When the time is over no other one begins.
 
     Raises:
-        SpecError: The store has no results of this machine.
+        SpecError: The budget is no time, or the store has no results of this machine.
         typer.Exit: With 130 when Ctrl-C stopped it; what was stored stays.
     """
+    seconds = _seconds(budget or DEFAULT_BUDGET)
     begin = time.monotonic()
     results = load_results(store)
     machine, rows = _of_this_machine(results, store)
@@ -51,12 +54,19 @@ def verify_advice(store: Path, *, budget: float, console: Console) -> bool:
         console.print("no finding of this store advises a comparison: there is nothing to verify")
     went_well = True
     for number, one in enumerate(todo):
-        left = budget - (time.monotonic() - begin)
+        left = seconds - (time.monotonic() - begin)
         if left <= 0:
             console.print(f"the budget is over: {counted(len(todo) - number, 'advice')} not verified; run it again")
             break
         went_well = _compare(one, left, left / (len(todo) - number), store, console) and went_well
     return went_well
+
+
+def _seconds(budget: str) -> float:
+    try:
+        return parse_seconds(budget)
+    except ValueError as error:
+        raise SpecError(f"budget {error}") from None
 
 
 def _of_this_machine(results: Results, store: Path) -> tuple[str, Sequence[Row]]:

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from windtunnel.analysis.results import load_results
 from windtunnel.cli import EXIT_NO
@@ -15,9 +14,6 @@ from windtunnel.records.store import DEFAULT_STORE
 from windtunnel.report.build import build_document
 from windtunnel.report.terminal import render_terminal
 from windtunnel.report.write import FORMATS, write_report
-from windtunnel.spec.quantities import parse_seconds
-
-DEFAULT_BUDGET = "5m"
 
 
 def command(
@@ -62,7 +58,11 @@ def command(
     if budget is not None and not verify:
         raise SpecError("--budget has no effect without --verify-advice: a report measures nothing; leave it out")
     console = make_console()
-    went_well = not verify or _verify(store, budget or DEFAULT_BUDGET, console)
+    went_well = True
+    if verify:
+        from windtunnel.cli.advice import verify_advice  # only now: a report imports nothing that measures
+
+        went_well = verify_advice(store, budget=budget, console=console)
     document = build_document(load_results(store))
     if "terminal" in names:
         console.print(render_terminal(document))
@@ -73,13 +73,3 @@ def command(
     gc.freeze()
     if not went_well:
         raise typer.Exit(EXIT_NO)
-
-
-def _verify(store: Path, budget: str, console: Console) -> bool:
-    from windtunnel.cli.advice import verify_advice  # only now: a report imports nothing that measures
-
-    try:
-        seconds = parse_seconds(budget)
-    except ValueError as error:
-        raise SpecError(f"budget {error}") from None
-    return verify_advice(store, budget=seconds, console=console)
