@@ -6,18 +6,19 @@ import pytest
 
 from calling import CallCli
 from windtunnel.analysis.results import load_results
+from windtunnel.records.record import Status
 
 TINY = ("--d-model", "64", "--layers", "2", "--heads", "4", "--context", "32", "--vocab", "100", "--device", "cpu")
-SHORT = ("--axis", "compile=off", "--axis", "attention=eager,sdpa", "--budget", "60s", "--error-limit", "1e-1")
+SHORT = ("--axis", "compile=off", "--axis", "attention=eager,sdpa", "--error-limit", "1e-1")
 
 
 def test_tune_finds_shows_stores_and_resumes(cli: CallCli, tmp_path: Path) -> None:
     arguments = ("tune", *TINY, *SHORT, "--store", str(tmp_path / "s"))
 
-    outcome = cli(*arguments)
+    outcome = cli(*arguments, "--budget", "80s")
 
     assert outcome.code == 0, outcome.out + outcome.err
-    assert "4 configurations, 60.0 s to spend" in outcome.out
+    assert "4 configurations, 80.0 s to spend" in outcome.out
     assert "look 4/4" in outcome.out
     assert "leader: " in outcome.out
     assert "Answer. " in outcome.out
@@ -27,7 +28,7 @@ def test_tune_finds_shows_stores_and_resumes(cli: CallCli, tmp_path: Path) -> No
     assert {look.look.request.is_numerics_only for look in results.precision_looks} == {True}
     assert Path(outcome.out.strip().splitlines()[-1].removeprefix("report: ")).is_file()
 
-    again = cli(*arguments)
+    again = cli(*arguments, "--budget", "20s")
 
     assert again.code == 0
     assert len(load_results(tmp_path / "s")) == 4
@@ -82,3 +83,20 @@ def test_a_limit_that_nothing_fits_into_is_refused_with_the_least(cli: CallCli, 
 
     assert outcome.code == 2
     assert "fits into 10.0 KiB: the smallest needs" in outcome.err
+
+
+@pytest.mark.compile
+def test_compiled_candidates_and_their_errors_are_looked_at_too(cli: CallCli, tmp_path: Path) -> None:
+    outcome = cli(
+        *("tune", *TINY, "--axis", "compile=off,default", "--axis", "attention=sdpa", "--axis", "precision=fp32"),
+        *("--attention", "sdpa", "--budget", "100s", "--error-limit", "1e-2", "--store", str(tmp_path)),
+    )
+
+    assert outcome.code == 0, outcome.out + outcome.err
+    results = load_results(tmp_path)
+    assert {(row.cell.compile, row.record.status) for row in results} == {
+        ("off", Status.OK),
+        ("default", Status.OK),
+    }
+    looks = {stored.look.request.cell.compile: stored.look for stored in results.precision_looks}
+    assert looks["default"].status is Status.OK, looks["default"].failure
