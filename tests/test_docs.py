@@ -4,7 +4,7 @@ import itertools
 import re
 import shlex
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from factory import CPU, compared, make_pair, make_record, make_results, make_ta
 from ledgers import make_ledger
 from precision_looks import make_look
 from profiles import make_profile
+from tunings import Lab
 from windtunnel.records.looks import StoredLook
 from windtunnel.records.memory_ledger import MemoryLedger
 from windtunnel.records.precision_look import PrecisionLook
@@ -30,7 +31,10 @@ from windtunnel.spec.presets import CPU_PRESET, CUDA_PRESET, find_sweep, preset_
 from windtunnel.spec.sides import match_sides
 from windtunnel.spec.sweep import AnySweep, load_sweep, make_sweep
 from windtunnel.spec.tables import WORKLOADS
+from windtunnel.spec.tuning import Tuning
 from windtunnel.sweep.engine import ChooseSweep
+from windtunnel.sweep.trials import tune
+from windtunnel.sweep.tuning import Found
 
 ROOT = Path(__file__).parent.parent
 _DOCS = ROOT / "docs"
@@ -135,6 +139,16 @@ def sweeps(monkeypatch: pytest.MonkeyPatch) -> list[AnySweep]:
         assert cells
         return (StoredLook(key="", look=make_profile(cells[0]), environment=CPU),)
 
+    def search(make: Callable[[str], Tuning], **_: object) -> Found:
+        cells = [task.cell for task in make("cpu").tasks("cpu")]
+        lab = Lab({str(cell): 10.0 + place for place, cell in enumerate(cells)}, name=str)
+        asked.append(make("cpu").tried)
+        return tune(make, store="walk", launch=lab.launch, launch_at=lab.launch)
+
+    monkeypatch.setattr("windtunnel.cli.tune.search", search)
+    monkeypatch.setattr("windtunnel.cli.tune.describe_device", lambda _device: CPU)
+    monkeypatch.setattr("windtunnel.cli.advice.describe_device", lambda _device: CPU)
+    monkeypatch.setattr("windtunnel.cli.advice.compare_tasks", compare_pairs)
     monkeypatch.setattr("windtunnel.cli.profile.profile_cells", note_profiles)
     monkeypatch.setattr("windtunnel.cli.measuring.describe_device", lambda _device: CPU)
     monkeypatch.setattr("windtunnel.cli.compare.compare_sweeps", note_both)
@@ -159,7 +173,7 @@ def test_each_command_in_a_page_is_one(page: str, line: str, cli: CallCli, folde
     outcome = cli(*words)
 
     assert outcome.code == 0, f"{page}: {line}\n{outcome.err}"
-    if words[0] in {"run", "step", "attention", "compare", "memory", "fit"} and "--dry-run" not in words:
+    if words[0] in {"run", "step", "attention", "compare", "memory", "fit", "tune"} and "--dry-run" not in words:
         assert all(sweep.expand("cpu") for sweep in sweeps)
         assert len(sweeps) == 1
 

@@ -1,6 +1,9 @@
 """What a look at number formats says."""
 
 from dataclasses import replace
+from math import inf
+
+import pytest
 
 from factory import CPU, make_pair, make_task
 from precision_looks import CURVES, FORMATS, NUMERICS, make_look
@@ -92,3 +95,11 @@ def test_only_comparisons_from_fp32_in_precision_alone_are_of_precisions():
     stored = [StoredComparison(record=one, environment_a=CPU, environment_b=CPU) for one in (wanted, *others)]
     found = precision_comparisons(stored)
     assert [one.record for one in found] == [wanted]
+
+
+def test_the_largest_error_is_that_of_logits_loss_or_the_median_gradient_with_scaling_where_the_step_scales():
+    look = make_look(numerics=replace(NUMERICS, runs=NUMERICS.runs[:1]))
+
+    assert look.largest_error == pytest.approx(2e-3)
+    assert make_look().largest_error == inf  # a gradient is lost when the loss is scaled
+    assert make_look(numerics=None).largest_error is None

@@ -344,3 +344,31 @@ def test_compiled_code_is_refused():
 
     assert look.status is Status.UNSUPPORTED
     assert "leave out --compile" in look.failure.message
+
+
+def test_of_numerics_only_there_are_errors_and_no_formats():
+    cell = Cell(model=TINY, workload="train_step", batch_size=2, context_length=16, device="cpu", precision="bf16")
+    request = PrecisionRequest(cell=cell, loss_steps=0, is_numerics_only=True)
+
+    look = look_at_precision(request, on_stage=lambda _name: None)
+
+    assert look.status is Status.OK
+    assert look.formats is None
+    assert look.numerics is not None
+    assert look.numerics.runs == looked_at(TINY, precision="bf16").numerics.runs
+    error = look.largest_error
+    assert error is not None
+    assert 1e-4 < error < 1e-1
+
+
+@pytest.mark.compile
+def test_the_numbers_of_a_compiled_step_are_near_to_the_reference_and_not_those_of_the_eager_one():
+    cell = Cell(model=TINY, workload="train_step", batch_size=2, context_length=16, device="cpu", precision="bf16")
+    eager, compiled = (
+        look_at_precision(PrecisionRequest(cell=one, loss_steps=0, is_numerics_only=True), on_stage=lambda _name: None)
+        for one in (cell, cell.model_copy(update={"compile": "default"}))
+    )
+
+    assert compiled.status is Status.OK, compiled.failure
+    assert compiled.largest_error != eager.largest_error
+    assert compiled.largest_error == pytest.approx(eager.largest_error, rel=5)

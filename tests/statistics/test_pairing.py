@@ -173,3 +173,24 @@ def test_a_sentence_says_where_the_difference_is():
     assert finding.sentence("A", "B", " in the whole step") == (
         "B takes 12.30 % less time than A in the whole step [-13.00 %, -11.00 %] (64 pairs; this run could see 0.40 %)"
     )
+
+
+def test_the_level_of_a_look_falls_with_the_error_that_all_may_have():
+    assert plan(max_pairs=128).alpha == pytest.approx(0.01)
+    assert plan(max_pairs=128, error=0.007).alpha == pytest.approx(0.001)
+    assert plan(max_pairs=16, error=0.05).alpha == pytest.approx(0.01)
+
+
+@pytest.mark.parametrize(
+    ("ratio", "verdict"), [(1.8, Verdict.FASTER), (2.2, Verdict.SLOWER), (2.0, Verdict.EQUIVALENT)]
+)
+def test_with_twice_the_work_the_time_of_a_unit_is_compared(ratio: float, verdict: Verdict):
+    taken, _ = take(plan(work_ratio=2.0), ratio=ratio)
+
+    assert taken.judgement.verdict is verdict
+    assert taken.judgement.effect.value == pytest.approx(ratio / 2 - 1, abs=0.002)
+
+
+@pytest.mark.parametrize("fields", [{"error": 0.0}, {"error": 0.08}, {"work_ratio": 0.0}, {"work_ratio": math.inf}])
+def test_an_error_or_a_ratio_out_of_range_is_a_fault(fields: dict[str, float]):
+    assert len(plan(**fields).faults()) == 1

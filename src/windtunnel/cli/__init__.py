@@ -36,6 +36,7 @@ _COMMANDS = {
     "step": _Entry(panel="Measure", summary="Measure one cell or a small grid, given by flags."),
     "attention": _Entry(panel="Measure", summary="Measure attention alone: backends, shapes, masks, precisions."),
     "compare": _Entry(panel="Measure", summary="Measure two configurations against each other, in pairs."),
+    "tune": _Entry(panel="Measure", summary="Find the fastest configuration under limits of memory and error."),
     "profile": _Entry(panel="Look inside", summary="Show which kernels a step runs and what it waits for."),
     "memory": _Entry(panel="Look inside", summary="Show what one step holds in memory, byte by byte, and what for."),
     "precision": _Entry(panel="Look inside", summary="Show the number formats of one step, and what they cost it."),

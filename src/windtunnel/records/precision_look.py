@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from math import inf
+from statistics import median
 
 from pydantic import TypeAdapter
 
@@ -191,6 +193,22 @@ class PrecisionLook:
     def key(self) -> str:
         """Return the content hash of the request."""
         return self.request.key()
+
+    @property
+    def largest_error(self) -> float | None:
+        """The largest relative error of logits, loss and, in the median, gradients; None where it is not known.
+
+        Infinite where one of them is not finite. Of fp16 in a training step, which scales its loss, that with scaling.
+        """
+        if self.numerics is None:
+            return None
+        run = self.numerics.runs[-1 if self.request.cell.workload == "train_step" else 0]
+        if any(one.not_finite for one in (run.logits, run.loss, *run.gradients) if one):
+            return inf
+        gradients = [one.relative_error for one in run.gradients if one.relative_error is not None]
+        errors = (run.logits.relative_error, run.loss.relative_error if run.loss else None)
+        known = [error for error in errors if error is not None] + ([median(gradients)] if gradients else [])
+        return max(known, default=None)
 
 
 _ADAPTER = TypeAdapter(PrecisionLook)

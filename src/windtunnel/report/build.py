@@ -10,6 +10,7 @@ from windtunnel.analysis.results import Results
 from windtunnel.report.anchors import with_anchors
 from windtunnel.report.document import Document, Paragraph, Section
 from windtunnel.report.scope import Scope, scopes_of
+from windtunnel.report.sections.advice import advice
 from windtunnel.report.sections.attention.backends import backends, backends_by_phase
 from windtunnel.report.sections.attention.charts import attention_charts
 from windtunnel.report.sections.attention.errors import errors, every_error
@@ -41,6 +42,7 @@ from windtunnel.report.sections.processes import processes
 from windtunnel.report.sections.profile.profiles import profiles
 from windtunnel.report.sections.ratio import ratio
 from windtunnel.report.sections.sizes import sizes
+from windtunnel.report.sections.tune import tune
 from windtunnel.report.sections.warnings import warnings
 
 SECTIONS: tuple[Callable[[Scope], Section | None], ...] = (
@@ -49,6 +51,8 @@ SECTIONS: tuple[Callable[[Scope], Section | None], ...] = (
     first_change,
     findings,
     charts,
+    tune,
+    advice,
     compare,
     checkpoints,
     grid,

@@ -27,11 +27,13 @@ class PrecisionRequest(Frozen):
 
     `loss` is a function of logits [tokens, vocab] and targets [tokens] as module:attr, imported by the worker alone;
     None: torch's cross-entropy. `loss_steps` counts the training steps whose loss is set beside that of fp32; 0: none.
+    With `is_numerics_only` formats are not watched, which compiled code cannot be: only how far its numbers are off.
     """
 
     cell: Cell
     loss: Annotated[str | None, AfterValidator(_check_loss)] = None
     loss_steps: Annotated[int, Field(ge=0, le=10_000, strict=True)] = DEFAULT_LOSS_STEPS
+    is_numerics_only: bool = Field(default=False, strict=True)
 
     def key(self) -> str:
         """Return the content hash: 16 hex digits over every field that differs from its default."""

@@ -91,13 +91,13 @@ def looks(max_pairs: int) -> tuple[int, ...]:
     return (*(n for n in LOOKS if n < max_pairs), max_pairs)
 
 
-def level_of_a_look(num_looks: int) -> float:
-    """Return the alpha of each of so many looks: their sum is at most .07, which bounds the false alarms of all.
+def level_of_a_look(num_looks: int, *, error: float = ALPHA_OF_ALL_LOOKS) -> float:
+    """Return the alpha of each of so many looks: their sum is at most `error`, which bounds the false alarms of all.
 
     Looks share most of their pairs, so fewer are: in simulated noise of five kinds 4 to 5 % of equal pairs have a look
     that rejects, with seven looks at .01 as with 15 at .0047 (benchmarks/looks.py). Seven at .05 would be 16 to 19 %.
     """
-    return min(ALPHA, ALPHA_OF_ALL_LOOKS / num_looks)
+    return min(ALPHA, error / num_looks)
 
 
 def fewest_pairs(alpha: float) -> int:

@@ -7,6 +7,7 @@ from random import Random
 from typing import Self
 
 from windtunnel.statistics.paired import (
+    ALPHA_OF_ALL_LOOKS,
     LEAST_PAIRS,
     Effect,
     Judgement,
@@ -33,12 +34,18 @@ class PairPlan:
         target: Half-width that the interval of the effect must reach, a fraction; None: any that gives a verdict.
         max_pairs: An even number from LEAST_PAIRS.
         max_seconds: Checked between pairs, so one slow pair can exceed it.
+        error: The most equal sides that all looks together may declare different; less than the default where many
+            comparisons are read as one answer.
+        work_ratio: Work of B's step over that of A's: effects are in time for a unit of work. 2 where B's batch is
+            twice as large, and both are compared by the time of a token.
     """
 
     delta: float = DEFAULT_DELTA
     target: float | None = None
     max_pairs: int
     max_seconds: float
+    error: float = ALPHA_OF_ALL_LOOKS
+    work_ratio: float = 1.0
 
     def faults(self) -> list[str]:
         """Return one message for each value that is out of its range."""
@@ -51,6 +58,10 @@ class PairPlan:
             faults.append(f"max_pairs is {self.max_pairs}; it is an even number from {LEAST_PAIRS}")
         if not self.max_seconds > 0:
             faults.append(f"max_seconds is {self.max_seconds}; it is a number above 0")
+        if not 0 < self.error <= ALPHA_OF_ALL_LOOKS:
+            faults.append(f"error is {self.error}; it is a fraction above 0 and at most {ALPHA_OF_ALL_LOOKS}")
+        if not 0 < self.work_ratio < math.inf:
+            faults.append(f"work_ratio is {self.work_ratio}; it is a number above 0")
         return faults
 
     @property
@@ -61,11 +72,13 @@ class PairPlan:
     @property
     def alpha(self) -> float:
         """The level of one look, so 1 - alpha is the confidence of the interval."""
-        return level_of_a_look(len(self.looks))
+        return level_of_a_look(len(self.looks), error=self.error)
 
     def judge(self, pairs: Sequence[float], null_pairs: Sequence[float]) -> Judgement:
-        """Judge pairs that were taken by this plan, at the level of one look."""
-        return judge(pairs, null_pairs, delta=self.delta, alpha=self.alpha)
+        """Judge pairs that were taken by this plan, at the level of one look, by the time of a unit of work."""
+        shift = math.log(self.work_ratio)
+        by_work = [pair - shift for pair in pairs] if shift else pairs
+        return judge(by_work, null_pairs, delta=self.delta, alpha=self.alpha)
 
     def is_enough(self, judgement: Judgement) -> bool:
         """Say whether a judgement has a verdict that is as precise as asked."""

@@ -118,19 +118,24 @@ class _Attempt:
             find_loss = load_loss(self.request.loss)
             if self.cell.is_attention:
                 raise UnsupportedError(f"workload {self.cell.workload!r} has no formats to look at; whole models have")
-            workload = build_model_step(self.cell, find_loss=find_loss)
-            if workload.is_compiled:
-                raise UnsupportedError(
-                    "compiled code is not run operation by operation, so its formats cannot be watched: leave out "
-                    "--compile, or name an attention that does not compile itself"
-                )
-        with self.stage("formats"):
-            self.formats = self._watched(workload)
+            workload = None if self.request.is_numerics_only else self._watchable(find_loss)
+        if workload:
+            with self.stage("formats"):
+                self.formats = self._watched(workload)
         del workload
         with self.stage("numerics"):
             self.numerics = self._compared(find_loss)
         if self.cell.workload != "forward" and self.request.loss_steps:
             self.curves = self._followed(find_loss)
+
+    def _watchable(self, find_loss: FindLoss) -> Workload:
+        workload = build_model_step(self.cell, find_loss=find_loss)
+        if workload.is_compiled:
+            raise UnsupportedError(
+                "compiled code is not run operation by operation, so its formats cannot be watched: leave out "
+                "--compile, or name an attention that does not compile itself"
+            )
+        return workload
 
     def _watched(self, workload: Workload) -> Formats:
         self._step(workload)  # optimizer states are made in the first one
@@ -178,6 +183,8 @@ class _Attempt:
         named_model(parts.model).load_state_dict(weights)
         if silence_dropout(parts.model):
             self.warnings.append(_DROPOUT)
+        if parts.is_compiled:
+            torch.compiler.reset()  # else Dynamo gives up after 8 cells of one process, and runs them eagerly
         scales = [1.0, *([LOSS_SCALE] if trains and PRECISIONS[self.cell.precision].autocast == "float16" else [])]
         runs: list[Numbers] = []
         for scale in scales:

@@ -71,6 +71,7 @@ def main() -> None:
                 cells += 1
             elif request["op"] == "precision":
                 _look_at_precision(request, send)
+                cells += 1
             elif request["op"] == "profile":
                 _look_at_profile(request, send)
                 cells += 1

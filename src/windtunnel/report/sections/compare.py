@@ -32,6 +32,8 @@ def _run(scope: Scope, started_at: str, run: tuple[Compared, ...]) -> Iterator[B
     asked = _asked(run[0].record, sides[0] if has_one_question else None)
     if always:
         asked += f" The same everywhere: {', '.join(phrase for phrase in sides[0].shared if phrase in always)}."
+    if any(one.record.plan.work_ratio != 1 for one in run):
+        asked += " Where batches differ, changes are in the time of a token; other times are of a step."
     yield Paragraph(lead=f"Run of {started_at[:19].replace('T', ' ')} UTC", text=asked)
     names = [_name(each, always, has_one_question=has_one_question) for each in sides]
     measured = [(name, one) for name, one in zip(names, run, strict=True) if one.effects]
@@ -43,7 +45,7 @@ def _run(scope: Scope, started_at: str, run: tuple[Compared, ...]) -> Iterator[B
             yield Paragraph(text=f"Whole steps of {counted(len(measured), 'comparison')}: {said}.")
         if len(measured) <= (1 if _is_attention(measured[0][1]) else _MOST_SENTENCES):
             for name, one in measured:
-                sentence = one.effects[0].finding.sentence("A", "B", " in the whole step")
+                sentence = one.effects[0].finding.sentence("A", "B", _what(one.record))
                 yield Paragraph(lead=name if len(measured) > 1 else "", text=f"{sentence[0].upper()}{sentence[1:]}.")
     for name, one in zip(names, run, strict=True):
         yield from _remarks(name, one)
@@ -69,6 +71,10 @@ def _asked(record: PairRecord, sides: Sides | None) -> str:
     if not sides.a and not sides.b:
         return f"A and B are the same, so a difference would be a false alarm. {how}"
     return f"A: {sides.a}. B: {sides.b}. {how}"
+
+
+def _what(record: PairRecord) -> str:
+    return " in the whole step" if record.plan.work_ratio == 1 else " for each token, in the whole step"
 
 
 def _is_attention(one: Compared) -> bool:

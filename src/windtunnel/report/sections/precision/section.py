@@ -32,7 +32,7 @@ _EXPLAINED = (
 
 def precision(scope: Scope) -> Section | None:
     """Return the formats that were seen on this machine, and how fast precisions are against fp32."""
-    looks = [stored.look for stored in scope.precision_looks]
+    looks = _looks(scope)
     speed = speed_table(scope.comparisons)
     if not looks and speed is None:
         return None
@@ -48,9 +48,14 @@ def precision(scope: Scope) -> Section | None:
 
 def precision_operations(scope: Scope) -> Section | None:
     """Return the formats of each kind of operation."""
-    looks = [stored.look for stored in scope.precision_looks][-MOST_DETAILED:]
+    looks = _looks(scope)[-MOST_DETAILED:]
     tables = tuple(operations_table(look, look_label(look)) for look in looks if look.formats)
     return Section(heading="Number formats by operation", blocks=tables, is_detail=True) if tables else None
+
+
+def _looks(scope: Scope) -> list[PrecisionLook]:
+    """Return the looks at formats; those at numbers only belong to the search that asked for them."""
+    return [stored.look for stored in scope.precision_looks if not stored.look.request.is_numerics_only]
 
 
 def look_label(look: PrecisionLook) -> str:
