@@ -52,7 +52,7 @@ def test_an_allocation_that_the_profiler_did_not_see_has_no_block():
 
 def test_blocks_that_the_history_does_not_have_are_no_match():
     assert blocks_of(ALLOCATIONS, (*GIVEN, Event(5, 2 * MIB, 1, 1, 0))) is None
-    assert blocks_of(ALLOCATIONS, (GIVEN[0], GIVEN[0])) is None
+    assert blocks_of(ALLOCATIONS, (*GIVEN, GIVEN[0])) is None
 
 
 def test_sizes_are_of_blocks_and_marks_are_no_events():

@@ -1,11 +1,13 @@
 """A small grid with everything that a report has a section for, and golden files to compare with."""
 
 import re
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Browser, sync_playwright
 
 from factory import (
     GPU,
@@ -23,6 +25,7 @@ from windtunnel.records.record import Failure, Kernel, Record, Status
 from windtunnel.records.store import Run, open_store
 from windtunnel.report.build import build_document
 from windtunnel.report.document import Document
+from windtunnel.report.write import write_report
 from windtunnel.spec.model import ModelSpec
 
 _CLAIMS = re.compile(
@@ -215,3 +218,18 @@ def attention_results(tmp_path: Path) -> Results:
 @pytest.fixture
 def attention_document(attention_results: Results) -> Document:
     return build_document(attention_results)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    executable = shutil.which("chromium")
+    assert executable, "the browser tests need chromium on the PATH: make chromium"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def report(grid: Results, tmp_path: Path) -> Path:
+    return write_report(grid, tmp_path / "report", ("html",))[0]

@@ -1,14 +1,12 @@
 """The HTML report as a browser sees it: offline, without a violation of its own policy, on a desk and on a phone."""
 
-import shutil
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, Route, sync_playwright
+from playwright.sync_api import Browser
 
+from browsing import Seen, opened, wait_for_charts
 from factory import CPU
 from ledgers import make_large_ledger
 from windtunnel.analysis.results import Results
@@ -19,63 +17,6 @@ from windtunnel.report.html import render_html
 from windtunnel.report.write import write_report
 
 pytestmark = pytest.mark.browser
-
-DRAW_MILLISECONDS = 30_000  # a busy machine needs seconds to read plotly
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    executable = shutil.which("chromium")
-    assert executable, "the browser tests need chromium on the PATH: make chromium"
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
-@dataclass
-class Seen:
-    """What went wrong or out while a page was open."""
-
-    complaints: list[str] = field(default_factory=list)
-    requests: list[str] = field(default_factory=list)
-
-
-def opened(page: Page, path: Path) -> Seen:
-    """Open a file with every request to anything else aborted and recorded."""
-    seen = Seen()
-
-    def abort(route: Route) -> None:
-        seen.requests.append(route.request.url)
-        route.abort()
-
-    def on_route(route: Route) -> None:
-        if route.request.url == path.as_uri():
-            route.continue_()
-        else:
-            abort(route)
-
-    page.route("**/*", on_route)
-    page.on("console", lambda message: seen.complaints.append(message.text) if message.type != "log" else None)
-    page.on("pageerror", lambda error: seen.complaints.append(str(error)))
-    page.add_init_script(
-        "addEventListener('securitypolicyviolation', (event) => console.error(`CSP: ${event.violatedDirective}`))"
-    )
-    page.goto(path.as_uri())
-    return seen
-
-
-def wait_for_charts(page: Page) -> None:
-    page.wait_for_function(
-        "document.querySelectorAll('.chart.drawn .main-svg').length > 0 &&"
-        " document.querySelectorAll('.chart:not(.drawn)').length === 0",
-        timeout=DRAW_MILLISECONDS,
-    )
-
-
-@pytest.fixture
-def report(grid: Results, tmp_path: Path) -> Path:
-    return write_report(grid, tmp_path / "report", ("html",))[0]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -104,29 +45,13 @@ def test_tables_are_there_with_their_rows(browser: Browser, report: Path):
     page.close()
 
 
-def test_a_header_sorts_its_table_and_failures_stay_last(browser: Browser, report: Path):
-    page = browser.new_page()
-    opened(page, report)
-    table = page.get_by_role("table", name="Complete results, 18 cells")
-
-    table.get_by_role("button", name="median").click()
-    ascending = table.locator("tbody tr td:nth-child(5)").all_inner_texts()
-    table.get_by_role("button", name="median").click()
-    descending = table.locator("tbody tr td:nth-child(5)").all_inner_texts()
-
-    assert [float(text) for text in ascending[:-2]] == sorted(float(text) for text in ascending[:-2])
-    assert [float(text) for text in descending[:-2]] == sorted((float(t) for t in descending[:-2]), reverse=True)
-    assert ascending[-2:] == descending[-2:] == ["out of memory"] * 2
-    page.close()
-
-
 def test_a_phone_scrolls_tables_and_not_the_page(browser: Browser, report: Path):
-    page = browser.new_page(viewport={"width": 390, "height": 844})
+    page = browser.new_page(viewport={"width": 360, "height": 740})
 
     opened(page, report)
     wait_for_charts(page)
 
-    assert page.evaluate("document.documentElement.scrollWidth") == 390
+    assert page.evaluate("document.documentElement.scrollWidth") == 360
     assert page.locator(".box").nth(1).evaluate("box => box.scrollWidth > box.clientWidth")
     page.close()
 

@@ -10,6 +10,7 @@ from reading import section_of
 from windtunnel.report import figures
 from windtunnel.report.document import Document, Figure
 from windtunnel.report.figures import COLORS, DARK, GRID, INK, MUTED
+from windtunnel.report.raw_samples import MAX_OF_CELL
 from windtunnel.spec.model import ModelSpec
 
 Build = Callable[..., Document]
@@ -181,3 +182,31 @@ def test_dark_colours_stand_out_from_the_dark_ground(color: str):
     contrast = (_luminance(color) + 0.05) / (_luminance("#12171e") + 0.05)
 
     assert contrast > (1.2 if color == DARK[GRID] else 4.5)  # WCAG AA for text; lines of the grid are decoration
+
+
+def test_time_by_size_brings_its_raw_samples_apart_from_the_points(report_of: Build):
+    records = [make_record(make_task(size=size(n)), milliseconds=[n, n + 0.5, n]) for n in (1, 2)]
+
+    chart = charts_of(report_of(*records))["Time of a step by size"]
+
+    (trace,), (samples,) = chart.plotly["data"], chart.samples
+    plotly.graph_objects.Figure({"data": [samples]})  # raises ValueError where it does not fit the schema
+    assert samples["x"] == ["L1"] * 3 + ["L2"] * 3
+    assert samples["y"] == [1.0, 1.5, 1.0, 2.0, 2.5, 2.0]
+    assert (samples["offsetgroup"], samples["marker"]["color"]) == (trace["offsetgroup"], trace["marker"]["color"])
+
+
+def test_of_many_samples_some_are_drawn_from_first_to_last(report_of: Build):
+    records = [make_record(make_task(size=size(n), steps=1000), milliseconds=range(1, 1001)) for n in (1, 2)]
+
+    (samples,) = charts_of(report_of(*records))["Time of a step by size"].samples
+
+    assert len(samples["y"]) == 2 * MAX_OF_CELL
+    assert samples["y"][:MAX_OF_CELL] == [1.0 + 10 * place for place in range(MAX_OF_CELL)]
+
+
+def test_series_that_differ_in_one_thing_differ_in_colour_and_in_mark(document: Document):
+    traces = charts_of(document)["Time of a step by size"].plotly["data"]
+
+    assert len({trace["marker"]["color"] for trace in traces}) == len(traces) == 3
+    assert len({trace["marker"]["symbol"] for trace in traces}) == 3

@@ -53,6 +53,15 @@ def advised(rows: Iterable[Row]) -> tuple[Advice, ...]:
     return advised_by(audit(observed_of(steps)), steps[0].cell.device) if steps else ()
 
 
+def all_advised(rows: Sequence[Row], findings: Iterable[Finding]) -> tuple[Advice, ...]:
+    """Return what `advised` does of the rows and after it what `findings` about them advise; a command stands once.
+
+    A finding may rest on comparisons that were made, and no longer advise them; the rows alone still do.
+    """
+    both = (*advised(rows), *(advised_by(findings, rows[0].cell.device) if rows else ()))
+    return tuple({one.command: one for one in reversed(both)}.values())[::-1]
+
+
 def advised_by(findings: Iterable[Finding], device: str) -> tuple[Advice, ...]:
     """Return what findings advise to compare on a device, in their order; a command stands once, whoever has it.
 

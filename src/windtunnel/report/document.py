@@ -87,11 +87,15 @@ class Table:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Figure:
-    """A chart in plotly's JSON schema, and a text that says the same where it cannot be drawn."""
+    """A chart in plotly's JSON schema, and a text that says the same where it cannot be drawn.
+
+    `samples` are traces of raw samples, in the same schema, that a reader may ask for.
+    """
 
     caption: str
     plotly: Mapping[str, Any]
     alternative: str
+    samples: tuple[Mapping[str, Any], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -125,8 +129,10 @@ class Document:
     claims: str = ""
 
 
-# C0 and C1 controls but newline, lone surrogates, and the marks that turn the direction of text around.
-_UNPRINTABLE = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069]")
+# C0 and C1 controls but newline, lone surrogates, line separators, and what is invisible or turns text around.
+_UNPRINTABLE = re.compile(
+    "[\x00-\x09\x0b-\x1f\x7f-\x9f\ud800-\udfff\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]"
+)
 
 
 def printable(text: str) -> str:

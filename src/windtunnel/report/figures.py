@@ -61,6 +61,22 @@ def dots(name: str, x: Sequence[Any], y: Iterable[float], *, place: int, mark: i
     }
 
 
+def specks(name: str, x: Sequence[Any], y: Iterable[float], *, place: int, mark: int) -> Json:
+    """Return a trace of faint points for what lies behind the points of `dots` of the same name; not in the legend."""
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "name": chart_text(name),
+        "x": list(x),
+        "y": [_short(value) for value in y],
+        "marker": {"color": color(place), "symbol": SYMBOLS[mark % len(SYMBOLS)], "size": 4, "opacity": 0.45},
+        "offsetgroup": chart_text(name),
+        "showlegend": False,
+        "hovertemplate": "%{fullData.name}<br>%{x}: %{y}<extra></extra>",
+        "cliponaxis": False,
+    }
+
+
 def crosses(name: str, x: Sequence[Any], y: Iterable[float], *, place: int) -> Json:
     """Return a trace of crosses in the colour of a line, for what has no value there; the legend leaves it out."""
     return {

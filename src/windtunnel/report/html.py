@@ -1,7 +1,7 @@
 """A document as one HTML file that works offline and runs no script but its own.
 
 The page brings plotly along, compressed. Its Content-Security-Policy forbids every request and allows two
-scripts by their hashes: ours, and plotly once ours has decompressed it.
+scripts by their hashes: ours, and plotly once ours has decompressed it. Ours is written in `assets/*.js`.
 """
 
 import base64
@@ -11,7 +11,7 @@ import html
 import json
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.resources import files
 from importlib.util import find_spec
@@ -23,7 +23,6 @@ from windtunnel.report.anchors import SHOWN_KEY, anchor, shown_evidence
 from windtunnel.report.document import (
     Block,
     Callout,
-    CalloutKind,
     Cell,
     Column,
     ColumnKind,
@@ -35,6 +34,7 @@ from windtunnel.report.document import (
     printable,
 )
 from windtunnel.report.figures import DARK
+from windtunnel.report.page_words import ENGLISH, PageWords
 
 _TALL_ROWS = 40  # a longer table scrolls in its own box, so that what follows stays in reach
 _LONG_TEXT = 48  # characters; a column with longer texts wraps
@@ -44,7 +44,8 @@ _SPECIAL = re.compile("[&<>\"']")
 CLAIMS_ID = "windtunnel-claims"
 """Of the block that holds the claim ledger."""
 
-_LEADS = {CalloutKind.NOTE: "Note.", CalloutKind.WARNING: "Warning.", CalloutKind.FAILURE: "Failed."}
+_SCRIPTS = ("page.js", "tables.js", "charts.js")
+"""Of the page, in the order in which they run; what one declares the next may use."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,20 +56,20 @@ class Packed:
     source: str
 
 
-def render_html(document: Document) -> str:
+def render_html(document: Document, words: PageWords = ENGLISH) -> str:
     """Return the whole page; everything in it that is not ours is escaped.
 
     Raises:
         UnsupportedError: The document has charts and plotly is not installed.
     """
-    style, script = _asset("report.css"), _asset("report.js")
-    body = [_section(section, f"s{place}") for place, section in enumerate(document.sections)]
+    style, script = _asset("report.css"), "\n".join(map(_asset, _SCRIPTS))
+    body = [_section(section, f"s{place}", words) for place, section in enumerate(document.sections)]
     has_charts = any(isinstance(block, Figure) for section in document.sections for block in section.blocks)
     packed = packed_plotly() if has_charts else None
     title = _escaped(document.title)
     parts = [
         "<!doctype html>",
-        '<html lang="en">',
+        f'<html lang="{_escaped(words.language)}">',
         "<head>",
         '<meta charset="utf-8">',
         f'<meta http-equiv="Content-Security-Policy" content="{_policy(script, packed)}">',
@@ -78,14 +79,14 @@ def render_html(document: Document) -> str:
         f"<style>{style}</style>",
         "</head>",
         "<body>",
-        '<a class="skip" href="#content">Skip to the results</a>',
+        f'<a class="skip" href="#content">{_escaped(words.skip)}</a>',
         '<div class="page">',
         f"<header><h1>{title}</h1></header>",
-        _contents(document.sections),
-        '<main id="content">',
+        _contents(document.sections, words),
+        '<main id="content" tabindex="-1">',
         *body,
         "</main>",
-        "<footer>Written by windtunnel. This file is complete: it needs no network and asks for none.</footer>",
+        f"<footer>{_escaped(words.footer)}</footer>",
         "</div>",
     ]
     if document.claims:
@@ -96,6 +97,7 @@ def render_html(document: Document) -> str:
             f'<script type="application/json" id="dark-colors">{_json(DARK)}</script>',
             f'<script type="application/gzip" id="plotly">{packed.base64_gzip}</script>',
         ]
+    parts.append(f'<script type="application/json" id="words">{_json(asdict(words))}</script>')
     parts += [f"<script>{script}</script>", "</body>", "</html>", ""]
     return "\n".join(parts)
 
@@ -147,33 +149,33 @@ def _asset(name: str) -> str:
     return (files("windtunnel.report") / "assets" / name).read_text(encoding="utf-8")
 
 
-def _contents(sections: Iterable[Section]) -> str:
+def _contents(sections: Iterable[Section], words: PageWords) -> str:
     links = "".join(
         f'<li><a href="#s{place}">{_escaped(section.heading)}</a></li>' for place, section in enumerate(sections)
     )
-    return f'<nav aria-label="Sections"><ul>{links}</ul></nav>'
+    return f'<nav aria-label="{_escaped(words.sections)}"><ul>{links}</ul></nav>'
 
 
-def _section(section: Section, identity: str) -> str:
+def _section(section: Section, identity: str, words: PageWords) -> str:
     parts = [f'<section id="{identity}" aria-labelledby="{identity}h">']
     parts.append(f'<h2 id="{identity}h">{_escaped(section.heading)}</h2>')
     numbered = enumerate(section.blocks)
     for is_figure, blocks in groupby(numbered, key=lambda entry: isinstance(entry[1], Figure)):
-        drawn = [_block(block, f"{identity}b{place}") for place, block in blocks]
+        drawn = [_block(block, f"{identity}b{place}", words) for place, block in blocks]
         parts += ['<div class="figures">', *drawn, "</div>"] if is_figure else drawn
     return "\n".join([*parts, "</section>"])
 
 
-def _block(block: Block, identity: str) -> str:
+def _block(block: Block, identity: str, words: PageWords) -> str:
     match block:
         case Paragraph():
             lead = f"<b>{_escaped(block.lead)}.</b> " if block.lead else ""
             return f"<p>{lead}{_escaped(block.text)}{_after(block)}</p>"
         case Callout():
-            text = f"<b>{_LEADS[block.kind]}</b>{_escaped(block.text)}"
+            text = f"<b>{_escaped(words.lead(block.kind))}</b>{_escaped(block.text)}"
             return f'<p class="callout {block.kind.value}">{text}{_after(block)}</p>'
         case Figure():
-            return _figure(block, identity)
+            return _figure(block, identity, words)
         case Table():
             return _table(block, identity)
 
@@ -188,14 +190,15 @@ def _after(block: Paragraph | Callout) -> str:
     return f'{command} <span class="rows">[{links}]</span>' if links else command
 
 
-def _figure(figure: Figure, identity: str) -> str:
+def _figure(figure: Figure, identity: str, words: PageWords) -> str:
     """Return the chart with its text, which is shown unless the chart was drawn, and read aloud either way."""
+    drawing = {**figure.plotly, "samples": figure.samples} if figure.samples else figure.plotly
     return (
         f'<figure aria-labelledby="{identity}c">'
         f'<figcaption id="{identity}c">{_escaped(figure.caption)}</figcaption>'
-        f'<div class="chart"><script type="application/json">{_json(figure.plotly)}</script>'
-        '<div class="plot" aria-hidden="true"></div></div>'
-        '<p class="missing"><b>This chart needs a browser with JavaScript.</b> '
+        f'<div class="chart"><script type="application/json">{_json(drawing)}</script>'
+        '<div class="plot"></div></div>'
+        f'<p class="missing"><b>{_escaped(words.needs_script)}</b> '
         f"{_escaped(figure.alternative)}</p></figure>"
     )
 

@@ -87,6 +87,8 @@ def panels_of(scope: Scope, rows: Sequence[Row], *, x: Axis) -> tuple[Panel, ...
 
     def series(line: Sequence[Row]) -> Series:
         color, mark, *_ = (*(places[axis][axis.get(line[0])] for axis in drawn), 0, 0)
+        if len(drawn) == 1:
+            mark = color  # what differs in colour alone is lost in grey
         name = " · ".join(scope.phrase(axis, line[0]) for axis in drawn)
         return Series(name=name or "all cells", color=color, mark=mark, rows=tuple(line[:MAX_POINTS]))
 

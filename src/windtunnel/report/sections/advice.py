@@ -1,6 +1,6 @@
 """Advice that was measured: what was advised, and what changed when it was done."""
 
-from windtunnel.analysis.advice import Outcome, advised, outcome_of
+from windtunnel.analysis.advice import Outcome, all_advised, outcome_of
 from windtunnel.analysis.pairs import Compared
 from windtunnel.report.document import Cell, Column, Section, Table
 from windtunnel.report.scope import Scope
@@ -14,9 +14,10 @@ _LANGUAGE = "en"
 
 def advice(scope: Scope) -> Section | None:
     """Return the advice of the findings that was measured in pairs on this machine; None where none was."""
-    if not scope.comparisons:
+    if not scope.comparisons or not scope.rows:
         return None
-    outcomes = [outcome for one in advised(scope.rows) if (outcome := outcome_of(one, scope.comparisons))]
+    given = all_advised(scope.rows, scope.findings)
+    outcomes = [outcome for one in given if (outcome := outcome_of(one, scope.comparisons))]
     if not outcomes:
         return None
     texts = texts_of(_LANGUAGE)

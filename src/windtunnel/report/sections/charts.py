@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from windtunnel.analysis.results import Row
 from windtunnel.report import figures
 from windtunnel.report.document import Figure, Section
+from windtunnel.report.raw_samples import raw_samples
 from windtunnel.report.scope import ATTENTION, BATCH, COMPILE, CONTEXT, PRECISION, SIZE, WARMUP, WORKLOAD, Axis, Scope
 from windtunnel.report.series import Panel, panels_of
 from windtunnel.statistics.interval import Estimate
@@ -72,6 +73,7 @@ def _times(scope: Scope, panel: Panel, axis: Axis) -> Figure:
             mark=series.mark,
             is_joined=axis is CONTEXT,
         )
+        trace["offsetgroup"] = trace["name"]  # its raw samples stand with it
         ends = [(scaled(estimates[row].low, time), scaled(estimates[row].high, time)) for row in members]
         hovers = [hover(row, estimates[row], time) for row in members]
         traces.append(figures.with_hover(figures.with_intervals(trace, ends), hovers))
@@ -86,6 +88,7 @@ def _times(scope: Scope, panel: Panel, axis: Axis) -> Figure:
             scattermode="overlay" if axis is CONTEXT else "group",
         ),
         alternative=_times_in_words(scope, panel),
+        samples=raw_samples(panel, lambda row: _x(scope, axis, row), time),
     )
 
 
@@ -161,7 +164,7 @@ def _samples_of(scope: Scope, caption: str, rows: Sequence[Row]) -> Figure:
         numbers = range(1, len(values) + 1)
         mark = place // len(figures.COLORS)
         trace = figures.dots(scope.label(row), numbers, values, place=place, mark=mark, is_joined=True)
-        trace["marker"]["size"] = 5
+        trace["marker"] |= {"size": 5, "symbol": figures.SYMBOLS[place % len(figures.SYMBOLS)]}
         traces.append(figures.with_hover(trace, [duration(value * 1e-9, 4) for value in row.samples()[:MAX_SAMPLES]]))
     chosen = f": the {len(shown)} of {len(rows):,} with the largest CV" if len(shown) < len(rows) else ""
     cut = f", first {MAX_SAMPLES} samples" if any(len(row.samples()) > MAX_SAMPLES for row in shown) else ""

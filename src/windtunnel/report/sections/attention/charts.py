@@ -1,12 +1,14 @@
 """The pictures of attention alone: time and memory by length, both axes logarithmic, and the samples in their order."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from windtunnel.analysis.attention import in_order, memory_use
 from windtunnel.analysis.results import Row
 from windtunnel.records.record import Status
 from windtunnel.report import figures
 from windtunnel.report.document import Figure, Section
+from windtunnel.report.raw_samples import raw_samples
 from windtunnel.report.scope import SEQ, Scope
 from windtunnel.report.sections.charts import hover, most_warmed, samples_of_cells, scaled
 from windtunnel.report.series import Panel, Series, panels_of
@@ -56,7 +58,8 @@ def _times(scope: Scope, panel: Panel) -> Figure:
         trace = figures.with_intervals(_line(series, members, values, time), ends)
         return figures.with_hover(trace, [hover(row, estimates[row], time) for row in members])
 
-    return _figure(scope, panel, "Time by sequence length", values, time, trace_of, duration)
+    figure = _figure(scope, panel, "Time by sequence length", values, time, trace_of, duration)
+    return replace(figure, samples=raw_samples(panel, lambda row: row.cell.context_length, time))
 
 
 def _memory(scope: Scope, panel: Panel) -> Figure:

@@ -1,0 +1,137 @@
+// Draws the charts. Nothing is fetched: plotly is in the page, compressed.
+"use strict";
+
+// Two charts side by side, and one with a long legend on a page: A4 and Letter, landscape.
+const PRINT = { dark: false, width: 470, height: 300 };
+
+async function inflate(base64) {
+  const bytes = Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
+  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+  return new Response(stream).text();
+}
+
+// The policy allows this script by the hash of its text, and no other.
+function run(text) {
+  const script = document.createElement("script");
+  script.textContent = text;
+  document.head.append(script);
+}
+
+function figureOf(chart, dark) {
+  const text = chart.querySelector("script").textContent;
+  const swaps = dark ? Object.entries(JSON.parse(read("dark-colors"))) : [];
+  return JSON.parse(swaps.reduce((json, [light, other]) => json.replaceAll(light, other), text));
+}
+
+const isOn = (chart, what) => chart.parentElement.querySelector(`button.${what}`)?.ariaPressed === "true";
+
+function draw(chart, { dark, width, height }) {
+  const { data, layout, samples = [] } = figureOf(chart, dark);
+  layout.height = height ?? layout.height;
+  data.forEach((trace) => { if (trace.error_y) trace.error_y.visible = isOn(chart, "intervals"); });
+  const traces = isOn(chart, "samples") ? [...samples, ...data] : data;
+  const target = chart.querySelector(".plot");
+  const room = width ?? chart.clientWidth;
+  const config = {
+    displaylogo: false,
+    modeBarButtons: [["toImage", "resetScale2d"]],
+    toImageButtonOptions: { scale: 2 },
+  };
+  Plotly.react(target, traces, { ...layout, width: room, autosize: false }, config);
+  // The legend wraps by the width there is; the plot keeps its height and the figure grows.
+  const legend = target.querySelector(".legend");
+  if (legend) {
+    const rows = Math.ceil(legend.getBoundingClientRect().height);
+    const plot = layout.height - layout.margin.t - layout.margin.b;
+    Plotly.relayout(target, {
+      height: layout.height + rows,
+      "margin.b": layout.margin.b + rows,
+      "legend.y": -(layout.margin.b + 4) / plot,
+    });
+  }
+  // Read aloud, a drawing is a heap of labels; its text and its data stand beside it.
+  target.querySelectorAll(".main-svg").forEach((drawing) => drawing.setAttribute("aria-hidden", "true"));
+  chart.classList.add("drawn");
+}
+
+function addToggle(tools, chart, what, isPressed) {
+  const toggle = make("button", { type: "button", className: what, ariaPressed: String(isPressed) }, WORDS[what]);
+  toggle.addEventListener("click", () => {
+    toggle.ariaPressed = String(toggle.ariaPressed !== "true");
+    draw(chart, { dark: isDark() });
+  });
+  tools.append(toggle);
+}
+
+// Names are escaped for plotly, which reads a few tags; here they are text.
+const plain = (text) =>
+  String(text ?? "–").replaceAll("&lt;", "<").replaceAll("&gt;", ">").replaceAll("&amp;", "&");
+
+function rowsOf(trace) {
+  const { type, name, x, y } = trace;
+  if (type === "heatmap") return y.flatMap((row, i) => x.map((column, j) => [row, column, trace.text[i][j]]));
+  if (type === "icicle") return trace.ids.map((_, i) => [trace.parents[i], trace.labels[i], trace.customdata[i]]);
+  return x.map((at, i) => [name, at, trace.customdata?.[i] ?? y[i]]);
+}
+
+function dataTable(chart) {
+  const { data, layout } = figureOf(chart, false);
+  const titles = [WORDS.series, layout.xaxis?.title?.text || WORDS.point, layout.yaxis?.title?.text || WORDS.value];
+  const heads = titles.map((title) => make("th", { scope: "col", className: "t" }, plain(title)));
+  const rows = data.flatMap(rowsOf).map(([first, ...others]) =>
+    make(
+      "tr",
+      {},
+      make("th", { scope: "row", className: "t" }, plain(first)),
+      ...others.map((value) => make("td", { className: "t" }, plain(value))),
+    ));
+  const table = make("table", {}, make("thead", {}, make("tr", {}, ...heads)), make("tbody", {}, ...rows));
+  const caption = chart.parentElement.querySelector("figcaption").textContent;
+  const box = make("div", { className: rows.length > 40 ? "box tall" : "box", tabIndex: 0, role: "region" }, table);
+  box.ariaLabel = say(WORDS.data_of, { caption });
+  return box;
+}
+
+// The table is made when it is asked for: a page of many charts would otherwise hold each number twice.
+function addTools(chart) {
+  const { data, samples = [] } = figureOf(chart, false);
+  const tools = make("div", { className: "tools" });
+  if (data.some((trace) => trace.error_y)) addToggle(tools, chart, "intervals", true);
+  if (samples.length) addToggle(tools, chart, "samples", false);
+  const details = make("details", { className: "data" }, make("summary", {}, WORDS.data));
+  details.addEventListener("toggle", () => {
+    if (details.open && !details.querySelector("table")) details.append(dataTable(chart));
+  });
+  chart.before(tools);
+  chart.parentElement.append(details);
+}
+
+async function drawAll() {
+  const charts = [...document.querySelectorAll(".chart")];
+  if (charts.length === 0) return;
+  charts.forEach(addTools);
+  run(await inflate(read("plotly")));
+  const all = (how) => charts.forEach((chart) => draw(chart, how));
+  const onScreen = () => all({ dark: isDark() });
+  for (const chart of charts) {
+    draw(chart, { dark: isDark() });
+    await new Promise((done) => setTimeout(done)); // the page stays responsive meanwhile
+  }
+  onTheme(onScreen);
+  addEventListener("beforeprint", () => all(PRINT));
+  addEventListener("afterprint", onScreen);
+  let width = innerWidth;
+  let timer;
+  addEventListener("resize", () => {
+    if (innerWidth === width) return; // a phone's address bar comes and goes
+    width = innerWidth;
+    clearTimeout(timer);
+    timer = setTimeout(onScreen, 150);
+  });
+}
+
+drawAll().catch((error) => {
+  document.querySelectorAll(".missing b").forEach((lead) => {
+    lead.textContent = say(WORDS.not_drawn, { reason: error.message });
+  });
+});
