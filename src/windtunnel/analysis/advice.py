@@ -9,7 +9,7 @@ from windtunnel.analysis.observed_results import observed_of
 from windtunnel.analysis.pairs import Compared, effects_of
 from windtunnel.analysis.results import Row
 from windtunnel.records.store import StoredComparison
-from windtunnel.spec.cell import Task
+from windtunnel.spec.cell import Cell, Task
 from windtunnel.spec.flag_text import sides_of
 from windtunnel.spec.sides import match_sides
 from windtunnel.spec.sweep import make_sweep
@@ -54,12 +54,15 @@ def advised(rows: Iterable[Row]) -> tuple[Advice, ...]:
 
 
 def all_advised(rows: Sequence[Row], findings: Iterable[Finding]) -> tuple[Advice, ...]:
-    """Return what `advised` does of the rows and after it what `findings` about them advise; a command stands once.
+    """Return what `advised` does of the rows, and after it what else `findings` about them advise to compare.
 
     A finding may rest on comparisons that were made, and no longer advise them; the rows alone still do.
     """
     both = (*advised(rows), *(advised_by(findings, rows[0].cell.device) if rows else ()))
-    return tuple({one.command: one for one in reversed(both)}.values())[::-1]
+    found: dict[tuple[tuple[Cell, Cell], ...], Advice] = {}
+    for one in both:
+        found.setdefault(tuple((a.cell, b.cell) for a, b in one.pairs), one)
+    return tuple(found.values())
 
 
 def advised_by(findings: Iterable[Finding], device: str) -> tuple[Advice, ...]:
