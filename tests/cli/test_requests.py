@@ -38,7 +38,7 @@ SHAPE = ("--d-model", "32", "--layers", "1", "--heads", "4", "--vocab", "11", "-
         (("run", "seed-03"), ("unknown preset 'seed-03'", "did you mean 'seed-003'")),
         (("run", "nowhere.toml"), ("nowhere.toml", "No such file")),
         (("report", "/nowhere"), ("no store in /nowhere", "windtunnel run")),
-        (("report", "--format", "terminal,pdf"), ("unknown report format 'pdf'", "html, md, terminal")),
+        (("report", "--format", "terminal,pdf"), ("unknown report format 'pdf'", "html, latex, md, terminal")),
         (("list", "/nowhere"), ("no store in /nowhere",)),
         (("step", *SHAPE, "--store", "/proc/store"), ("/proc/store", "--store")),
     ],

@@ -3,7 +3,7 @@
 import re
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -19,14 +19,18 @@ from factory import (
     make_results,
     make_task,
 )
+from ledgers import make_ledger
+from precision_looks import make_look
+from profiles import make_profile
 from windtunnel.analysis.results import Results, load_results
 from windtunnel.records.environment import Environment
-from windtunnel.records.record import Failure, Kernel, Record, Status
+from windtunnel.records.record import Failure, Kernel, Memory, Record, Status
 from windtunnel.records.store import Run, open_store
 from windtunnel.report.build import build_document
 from windtunnel.report.document import Document
 from windtunnel.report.write import write_report
 from windtunnel.spec.model import ModelSpec
+from windtunnel.spec.precision_request import PrecisionRequest
 
 _CLAIMS = re.compile(
     r"(?<=<!-- )windtunnel claims .*(?= -->)"
@@ -101,18 +105,55 @@ def report_of(tmp_path: Path) -> Callable[..., Document]:
     return build
 
 
+EVIL = (
+    "</script><script>alert(1)</script><img src=x onerror=alert(2)>|`*x*`[a](javascript:b)\" onclick='alert(3)'"
+    "\x1b[31m\x00\u202egnp.exe\u2066\u200f\u2028\\input{/etc/passwd}%$&#{{7*7}} javascript:alert(4)"
+)
+"""A text that tries to be markup of each format, a link, a colour of a terminal, and another text than it is."""
+
+
+def poisoned(environment: Environment) -> Environment:
+    """Return an environment whose every text is hostile, but the device by which records are told apart."""
+    texts = {field.name: EVIL for field in fields(environment) if isinstance(getattr(environment, field.name), str)}
+    return replace(environment, **{**texts, "device": environment.device, "settings": {EVIL: EVIL}})
+
+
 @pytest.fixture
-def hostile(report_of: Callable[..., Document]) -> Document:
-    """A document in which every text of a record tries to be markup."""
-    evil = "</script><script>alert(1)</script>|`*x*`[a](javascript:b)\x1b[31m"
-    size = TINY.model_copy(update={"name": evil})
-    ok = make_record(make_task(size=size, device="cuda:0"), warnings=(evil,), timed={"forward": evil})
-    failed = make_record(
-        make_task(size=size, device="cuda:0", workload="train_step"),
-        status=Status.CRASHED,
-        failure=Failure(stage=evil, message=evil),
+def hostile(tmp_path: Path) -> Document:
+    """A document in which every free text of records, their environment and their looks tries to be markup."""
+    size = TINY.model_copy(update={"name": EVIL})
+    task = make_task(size=size, device="cuda:0")
+    memory = Memory(built_bytes=1, peak_bytes=2, peak_reserved_bytes=3, capacity_bytes=4, source=EVIL)
+    kernels = (Kernel(phase="forward", name=EVIL, launches=1, nanoseconds=1),)
+    ok = make_record(task, warnings=(EVIL,), timed={"forward": EVIL}, memory=memory, kernels=kernels)
+    failing = make_task(size=size, device="cuda:0", workload="train_step")
+    failure = Failure(stage=EVIL, message=EVIL)
+    failed = make_record(failing, status=Status.CRASHED, failure=failure)
+    environment = poisoned(GPU)
+    profile = make_profile(failing.cell)
+    ledger = make_ledger(cell=failing.cell)
+    look = make_look(request=PrecisionRequest(cell=failing.cell))
+    components = tuple(replace(one, name=EVIL) for one in look.formats.components)
+    looks = (
+        replace(profile, source=EVIL, names=(EVIL,) * len(profile.names), warnings=(EVIL,), trace=EVIL),
+        replace(ledger, device=replace(ledger.device, source=EVIL)),
+        replace(look, formats=replace(look.formats, components=components)),
     )
-    return report_of(ok, failed, environment=replace(GPU, device_name=evil, settings={evil: evil}))
+    with open_store(tmp_path / "hostile") as store:
+        run = store.begin_run(
+            Run(
+                started_at="2026-01-02T03:04:05+00:00",
+                sweep={"name": EVIL, "description": EVIL},
+                machine=environment.machine(),
+                summary=None,
+            )
+        )
+        for record in (ok, failed):
+            store.add(record, environment)
+        for look in looks:
+            store.add_look(look, environment)
+        store.end_run(run, {"seconds": {"start": 4.0, "measure": 2.5}})
+    return build_document(load_results(tmp_path / "hostile"))
 
 
 @pytest.fixture

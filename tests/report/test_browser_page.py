@@ -202,3 +202,21 @@ def test_a_hundred_cells_of_a_hundred_samples_are_small_and_open_soon(
     assert len(records) == 100
     assert len(text.encode()) < 4_000_000
     assert min(spent) < 2.0, spent
+
+
+def test_a_legend_begins_below_names_that_stand_upright(
+    browser: Browser, report_of: Callable[..., Document], tmp_path: Path
+):
+    sizes = [TINY.model_copy(update={"name": f"a-long-name-{n:02}", "num_layers": n}) for n in range(1, 21)]
+    records = [make_record(make_task(size=size, batch_size=batch)) for size in sizes for batch in (1, 4)]
+    path = tmp_path / "names.html"
+    path.write_text(render_html(report_of(*records)), encoding="utf-8")
+    page = browser.new_page(viewport={"width": 360, "height": 740})
+
+    opened(page, path)
+    wait_for_charts(page)
+
+    chart = page.locator(".chart").first
+    title, legend = chart.locator(".xtitle").bounding_box(), chart.locator(".legend").bounding_box()
+    assert legend["y"] >= title["y"] + title["height"]
+    page.close()

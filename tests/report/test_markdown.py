@@ -83,4 +83,5 @@ def test_a_hostile_record_makes_no_html(hostile: Document):
     assert "<script" not in html
     assert all(code.startswith("windtunnel ") for code in re.findall("<code>(.*?)</code>", html, re.DOTALL))
     assert 'href="javascript' not in html
-    assert "\x1b" not in html
+    assert "<img" not in html
+    assert not re.search("[\x00\x1b\u200f\u2028\u202e\u2066]", html)

@@ -21,7 +21,7 @@ def test_only_the_asked_formats_are_written_and_nothing_is_left_behind(grid: Res
 
 
 def test_an_unknown_format_is_named_and_nothing_is_written(grid: Results, tmp_path: Path):
-    with pytest.raises(SpecError, match="unknown report format 'markdwn'; known: html, md"):
+    with pytest.raises(SpecError, match="unknown report format 'markdwn'; known: html, latex, md"):
         write_report(grid, tmp_path / "out", ("html", "markdwn"))
 
     assert not (tmp_path / "out").exists()

@@ -87,7 +87,9 @@ def ledger_text(scopes: Sequence[ScopeClaims], runs: Sequence[Run], language: st
             for scope in scopes
         ],
     }
-    return json.dumps(ledger, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return json.dumps(
+        ledger, allow_nan=False, separators=(",", ":")
+    )  # in ASCII: a record may hold marks that turn text around
 
 
 def _plain(value: object) -> object:

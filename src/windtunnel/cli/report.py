@@ -23,7 +23,7 @@ def command(
         Path | None, typer.Option("--out", metavar="DIR", help="Where the files go. [dim]default: STORE/report[/]")
     ] = None,
     formats: Annotated[
-        str, typer.Option("--format", metavar="NAME,…", help="terminal, md, html, or several with commas.")
+        str, typer.Option("--format", metavar="NAME,…", help="terminal, md, html, latex, or several with commas.")
     ] = "terminal,md,html",
     verify: Annotated[
         bool,

@@ -9,10 +9,14 @@ from windtunnel.errors import SpecError, StoreError, unknown_name
 from windtunnel.report.build import build_document
 from windtunnel.report.document import Document
 from windtunnel.report.html import render_html
+from windtunnel.report.latex import render_latex
 from windtunnel.report.markdown import render_markdown
 
-FORMATS: dict[str, Callable[[Document], str]] = {"html": render_html, "md": render_markdown}
-"""Format to its renderer; the format is also the file's suffix."""
+FORMATS: dict[str, Callable[[Document], str]] = {"html": render_html, "md": render_markdown, "latex": render_latex}
+"""Format to its renderer."""
+
+SUFFIXES = {"latex": "tex"}
+"""Of the formats whose file ends in something else than their name."""
 
 
 def write_report(
@@ -33,7 +37,7 @@ def write_report(
     folder = Path(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        return tuple(_write(folder / f"{name}.{suffix}", FORMATS[suffix](document)) for suffix in formats)
+        return tuple(_write(folder / f"{name}.{SUFFIXES.get(one, one)}", FORMATS[one](document)) for one in formats)
     except OSError as error:
         raise StoreError(f"cannot write the report to {folder}: {error.strerror}; choose another folder") from error
 

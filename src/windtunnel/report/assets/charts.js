@@ -43,10 +43,14 @@ function draw(chart, { dark, width, height }) {
   if (legend) {
     const rows = Math.ceil(legend.getBoundingClientRect().height);
     const plot = layout.height - layout.margin.t - layout.margin.b;
+    // Long names below the axis stand upright and push its title down; the legend begins below both.
+    const ground = target.getBoundingClientRect().top + layout.margin.t + target._fullLayout._size.h;
+    const title = target.querySelector(".xtitle")?.getBoundingClientRect().bottom ?? 0;
+    const below = Math.max(layout.margin.b, Math.ceil(title - ground)) + 4;
     Plotly.relayout(target, {
-      height: layout.height + rows,
-      "margin.b": layout.margin.b + rows,
-      "legend.y": -(layout.margin.b + 4) / plot,
+      height: layout.margin.t + plot + below + rows,
+      "margin.b": below + rows,
+      "legend.y": -below / plot,
     });
   }
   // Read aloud, a drawing is a heap of labels; its text and its data stand beside it.
