@@ -8,16 +8,12 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from windtunnel.analysis.advice import Advice, all_advised, outcome_of
-from windtunnel.analysis.finding import Finding
-from windtunnel.analysis.judge import judge
+from windtunnel.analysis.advice import Advice, advised, outcome_of
 from windtunnel.analysis.results import Results, Row, load_results
 from windtunnel.cli import EXIT_INTERRUPTED
 from windtunnel.cli.progress import PairDisplay
 from windtunnel.errors import SpecError
 from windtunnel.records.record import Status
-from windtunnel.report.build import measured_of
-from windtunnel.report.scope import scopes_of
 from windtunnel.report.sections.advice import outcome_text
 from windtunnel.spec.quantities import parse_seconds
 from windtunnel.statistics.pairing import PairPlan
@@ -46,7 +42,7 @@ def verify_advice(store: Path, *, budget: str | None, console: Console) -> bool:
     results = load_results(store)
     machine, rows = _of_this_machine(results, store)
     here = [one for one in results.comparisons if one.environment_a.machine() == machine]
-    asked = all_advised(rows, _found(results, machine))
+    asked = advised(rows)
     todo: list[Advice] = []
     for one in asked:
         outcome = outcome_of(one, here)
@@ -64,12 +60,6 @@ def verify_advice(store: Path, *, budget: str | None, console: Console) -> bool:
             break
         went_well = _compare(one, left, left / (len(todo) - number), store, console) and went_well
     return went_well
-
-
-def _found(results: Results, machine: str) -> Sequence[Finding]:
-    """Return the findings of a report about steps of models of a machine."""
-    scopes = [one for one in scopes_of(results) if one.machine == machine and not one.is_attention and not one.is_fit]
-    return [finding for scope in scopes if scope.rows for finding in judge(measured_of(scope))]
 
 
 def _seconds(budget: str) -> float:
