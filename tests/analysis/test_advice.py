@@ -2,9 +2,9 @@
 
 import pytest
 
-from advising import advice_with, finding, rows_with_idle_compile
-from factory import CPU, compared, make_attention_record, make_attention_task, make_pair, make_row
-from windtunnel.analysis.advice import advice_of, advised, outcome_of
+from advising import advice_with, finding
+from factory import CPU, compared, make_pair
+from windtunnel.analysis.advice import advice_of, outcome_of
 from windtunnel.errors import SpecError
 from windtunnel.records.record import Failure, Status
 from windtunnel.statistics.paired import Verdict
@@ -28,18 +28,6 @@ def test_a_finding_that_compares_nothing_is_no_advice_to_verify(command: str | N
 def test_a_command_that_cannot_be_run_is_a_fault_of_its_rule():
     with pytest.raises(SpecError, match="unknown attention 'spda'"):
         advice_of(finding('windtunnel compare --size small --b "--attention spda"'), "cpu")
-
-
-def test_the_findings_of_rows_that_advise_a_comparison_are_found_once_for_each_command():
-    found = advised(rows_with_idle_compile())
-
-    assert found
-    assert len({one.command for one in found}) == len(found)
-    assert all("--compile default" in one.command for one in found)
-
-
-def test_rows_of_attention_alone_have_none():
-    assert advised([make_row(make_attention_record(make_attention_task()))]) == ()
 
 
 def test_stored_pairs_are_known_by_their_cells_and_the_latest_counts():

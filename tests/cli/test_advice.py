@@ -25,7 +25,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     make_results(tmp_path / "s", [(row.record, CPU) for row in rows_with_idle_compile()])
     monkeypatch.setattr("windtunnel.cli.advice.describe_device", lambda _device: CPU)
     found = (finding(COMMAND), replace(finding(SECOND), subject="more"), finding("windtunnel step --size small"))
-    monkeypatch.setattr("windtunnel.analysis.advice.audit", lambda _observed: found)
+    monkeypatch.setattr("windtunnel.report.judged.judge", lambda _measured: found)
     return tmp_path / "s"
 
 
@@ -73,7 +73,7 @@ def test_a_comparison_that_fails_ends_with_1_and_its_reason(
     cli: CallCli, store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     command = COMMAND.replace("sdpa", "flash-triton")
-    monkeypatch.setattr("windtunnel.analysis.advice.audit", lambda _observed: (finding(command),))
+    monkeypatch.setattr("windtunnel.report.judged.judge", lambda _measured: (finding(command),))
 
     outcome = cli("report", str(store), "--verify-advice", *TERMINAL)
 
@@ -95,7 +95,7 @@ def test_results_of_another_machine_cannot_be_verified_here(
 def test_a_store_whose_findings_advise_nothing_says_so(
     cli: CallCli, store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("windtunnel.analysis.advice.audit", lambda _observed: ())
+    monkeypatch.setattr("windtunnel.report.judged.judge", lambda _measured: ())
 
     outcome = cli("report", str(store), "--verify-advice", *TERMINAL)
 

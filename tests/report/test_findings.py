@@ -18,7 +18,7 @@ from windtunnel.analysis.results import load_results
 from windtunnel.analysis.rules import own
 from windtunnel.errors import ContradictionError
 from windtunnel.records.store import open_store
-from windtunnel.report.anchors import with_anchors
+from windtunnel.report.anchors import shown_key, with_anchors
 from windtunnel.report.build import build_document
 from windtunnel.report.document import Callout, Cell, Column, Document, Paragraph, Section, Table
 from windtunnel.report.html import render_html
@@ -138,3 +138,8 @@ def test_findings_that_contradict_are_not_printed(
     assert outcome.code == 2
     assert "takes" not in outcome.out
     assert not (tmp_path / "s" / "report").exists()
+
+
+def test_a_link_is_called_by_the_digits_of_what_it_leads_to():
+    assert shown_key("2acb7e-profile f6d416881da9") == "f6d41688"
+    assert shown_key("9e8879-4b6d4bcaa81c") == "4b6d4bca"

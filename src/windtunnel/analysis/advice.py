@@ -3,13 +3,10 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from windtunnel.analysis.audit import audit
 from windtunnel.analysis.finding import Finding
-from windtunnel.analysis.observed_results import observed_of
 from windtunnel.analysis.pairs import Compared, effects_of
-from windtunnel.analysis.results import Row
 from windtunnel.records.store import StoredComparison
-from windtunnel.spec.cell import Cell, Task
+from windtunnel.spec.cell import Task
 from windtunnel.spec.flag_text import sides_of
 from windtunnel.spec.sides import match_sides
 from windtunnel.spec.sweep import make_sweep
@@ -40,29 +37,6 @@ class Outcome:
     def is_complete(self) -> bool:
         """Whether each pair of cells was compared."""
         return len(self.compared) == len(self.advice.pairs)
-
-
-def advised(rows: Iterable[Row]) -> tuple[Advice, ...]:
-    """Return what the findings about steps of models of one machine advise to compare, the weightiest first.
-
-    Raises:
-        ContradictionError: Two findings say different things about the same.
-        ValueError: The rows are of several machines.
-    """
-    steps = [row for row in rows if not row.cell.is_attention and row.plan.purpose == "time"]
-    return advised_by(audit(observed_of(steps)), steps[0].cell.device) if steps else ()
-
-
-def all_advised(rows: Sequence[Row], findings: Iterable[Finding]) -> tuple[Advice, ...]:
-    """Return what `advised` does of the rows, and after it what else `findings` about them advise to compare.
-
-    A finding may rest on comparisons that were made, and no longer advise them; the rows alone still do.
-    """
-    both = (*advised(rows), *(advised_by(findings, rows[0].cell.device) if rows else ()))
-    found: dict[tuple[tuple[Cell, Cell], ...], Advice] = {}
-    for one in both:
-        found.setdefault(tuple((a.cell, b.cell) for a, b in one.pairs), one)
-    return tuple(found.values())
 
 
 def advised_by(findings: Iterable[Finding], device: str) -> tuple[Advice, ...]:

@@ -87,9 +87,8 @@ def ledger_text(scopes: Sequence[ScopeClaims], runs: Sequence[Run], language: st
             for scope in scopes
         ],
     }
-    return json.dumps(
-        ledger, allow_nan=False, separators=(",", ":")
-    )  # in ASCII: a record may hold marks that turn text around
+    # In ASCII: a name in a record may hold marks that turn text around.
+    return json.dumps(ledger, allow_nan=False, separators=(",", ":"))
 
 
 def _plain(value: object) -> object:

@@ -1,19 +1,20 @@
 """What `windtunnel report --verify-advice` does: each comparison that a finding advises, in a budget of time."""
 
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 
-from windtunnel.analysis.advice import Advice, advised, outcome_of
-from windtunnel.analysis.results import Results, Row, load_results
+from windtunnel.analysis.advice import Advice, outcome_of
+from windtunnel.analysis.results import Results, load_results
 from windtunnel.cli import EXIT_INTERRUPTED
 from windtunnel.cli.progress import PairDisplay
 from windtunnel.errors import SpecError
 from windtunnel.records.record import Status
+from windtunnel.report.judged import advised_of
+from windtunnel.report.scope import scopes_of
 from windtunnel.report.sections.advice import outcome_text
 from windtunnel.spec.quantities import parse_seconds
 from windtunnel.statistics.pairing import PairPlan
@@ -40,9 +41,9 @@ def verify_advice(store: Path, *, budget: str | None, console: Console) -> bool:
     seconds = _seconds(budget or DEFAULT_BUDGET)
     begin = time.monotonic()
     results = load_results(store)
-    machine, rows = _of_this_machine(results, store)
+    machine = _this_machine(results, store)
     here = [one for one in results.comparisons if one.environment_a.machine() == machine]
-    asked = advised(rows)
+    asked = [one for scope in scopes_of(results) if scope.machine == machine for one in advised_of(scope)]
     todo: list[Advice] = []
     for one in asked:
         outcome = outcome_of(one, here)
@@ -69,17 +70,17 @@ def _seconds(budget: str) -> float:
         raise SpecError(f"budget {error}") from None
 
 
-def _of_this_machine(results: Results, store: Path) -> tuple[str, Sequence[Row]]:
-    """Return this machine's hash and its rows of steps.
+def _this_machine(results: Results, store: Path) -> str:
+    """Return this machine's hash.
 
     Raises:
-        SpecError: There is none of it.
+        SpecError: The store has no results of it.
     """
     groups = results.by_machine()
     for device in dict.fromkeys(row.cell.device for row in results):
         machine = describe_device(device).machine()
         if machine in groups:
-            return machine, groups[machine]
+            return machine
     names = ", ".join(dict.fromkeys(rows[0].environment.device_name for rows in groups.values())) or "no machine"
     raise SpecError(
         f"--verify-advice measures, so it must run on the machine of the results, and {store} has those of {names} "

@@ -5,14 +5,18 @@ from dataclasses import replace
 
 from windtunnel.report.document import Block, Callout, Document, Paragraph, Section, Table
 
-SHOWN_KEY = 8
-"""So many digits of a key are the text of a link; `windtunnel show` takes them."""
+_SHOWN_DIGITS = 8
 _MOST_LINKS = 4
 
 
 def anchor(key: str) -> str:
     """Return the identity of a row on the page."""
     return f"r-{key.replace(' ', '-')}"
+
+
+def shown_key(key: str) -> str:
+    """Return the text of a link: the first digits of the key, which `windtunnel show` takes, without what it is of."""
+    return key.partition("-")[2].split(" ")[-1][:_SHOWN_DIGITS]
 
 
 def shown_evidence(evidence: tuple[str, ...]) -> tuple[str, ...]:

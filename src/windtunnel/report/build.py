@@ -5,10 +5,10 @@ from dataclasses import replace
 
 from windtunnel.analysis.claims import ScopeClaims, digests_of, ledger_text
 from windtunnel.analysis.judge import judge
-from windtunnel.analysis.measured import Measured
 from windtunnel.analysis.results import Results
 from windtunnel.report.anchors import with_anchors
 from windtunnel.report.document import Document, Paragraph, Section
+from windtunnel.report.judged import measured_of
 from windtunnel.report.scope import Scope, scopes_of
 from windtunnel.report.sections.advice import advice
 from windtunnel.report.sections.attention.backends import backends, backends_by_phase
@@ -19,7 +19,6 @@ from windtunnel.report.sections.attention.kernels import kernels
 from windtunnel.report.sections.attention.memory import memory
 from windtunnel.report.sections.attention.rates import rates
 from windtunnel.report.sections.attention.results import results as attention_results
-from windtunnel.report.sections.cell_label import cell_label
 from windtunnel.report.sections.charts import charts
 from windtunnel.report.sections.checkpoints import checkpoints
 from windtunnel.report.sections.cold import cold
@@ -135,21 +134,6 @@ def build_document(results: Results, *, title: str | None = None) -> Document:
     ]
     claims = ledger_text(claimed, results.runs, "en")
     return with_anchors(Document(title=title or _title(scopes), sections=tuple(sections), claims=claims))
-
-
-def measured_of(scope: Scope) -> Measured:
-    """Return what rules look at of a scope."""
-    return Measured(
-        rows=scope.rows,
-        name=scope.label,
-        cell_name=cell_label,
-        is_attention=scope.is_attention,
-        predictions=scope.predictions,
-        comparisons=scope.comparisons,
-        ledgers=scope.ledgers,
-        precision_looks=scope.precision_looks,
-        profiles=scope.profiles,
-    )
 
 
 def _sections_of(scope: Scope) -> tuple[Callable[[Scope], Section | None], ...]:

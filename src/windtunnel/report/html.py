@@ -19,7 +19,7 @@ from itertools import groupby
 from pathlib import Path
 
 from windtunnel.errors import UnsupportedError
-from windtunnel.report.anchors import SHOWN_KEY, anchor, shown_evidence
+from windtunnel.report.anchors import anchor, shown_evidence, shown_key
 from windtunnel.report.document import (
     Block,
     Callout,
@@ -184,7 +184,7 @@ def _after(block: Paragraph | Callout) -> str:
     """Return the command of a block and the links to its rows."""
     command = f" <code>{_escaped(block.command)}</code>" if block.command else ""
     links = " ".join(
-        f'<a href="#{_escaped(anchor(key))}" aria-label="row {key[-SHOWN_KEY:]}">{key.split("-")[-1][:SHOWN_KEY]}</a>'
+        f'<a href="#{_escaped(anchor(key))}" aria-label="row {shown_key(key)}">{shown_key(key)}</a>'
         for key in shown_evidence(block.evidence)
     )
     return f'{command} <span class="rows">[{links}]</span>' if links else command

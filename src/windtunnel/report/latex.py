@@ -12,7 +12,6 @@ from itertools import count, groupby
 from windtunnel.report.document import (
     Block,
     Callout,
-    CalloutKind,
     Cell,
     Column,
     ColumnKind,
@@ -22,8 +21,7 @@ from windtunnel.report.document import (
     Table,
     printable,
 )
-
-_LEADS = {CalloutKind.NOTE: "Note.", CalloutKind.WARNING: "Warning.", CalloutKind.FAILURE: "Failed."}
+from windtunnel.report.page_words import ENGLISH
 
 _PREAMBLE = r"""% A windtunnel report.
 % Alone: pdflatex, lualatex or xelatex; text beyond Latin letters needs one of the last two, Chinese also ctex.
@@ -153,7 +151,7 @@ def _block(block: Block, numbers: Iterator[int]) -> str:
             lead = rf"\textbf{{{_escaped(block.lead)}.}} " if block.lead else ""
             return f"{lead}{_escaped(block.text)}{_command(block)}\\par"
         case Callout():
-            return rf"\textbf{{{_LEADS[block.kind]}}} {_escaped(block.text)}{_command(block)}\par"
+            return rf"\textbf{{{_escaped(ENGLISH.lead(block.kind))}}} {_escaped(block.text)}{_command(block)}\par"
         case Figure():
             return rf"\textbf{{{_escaped(block.caption)}.}} {_escaped(block.alternative)}\par"
         case Table():

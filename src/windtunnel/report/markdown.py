@@ -2,7 +2,7 @@
 
 import re
 
-from windtunnel.report.anchors import SHOWN_KEY, anchor, shown_evidence
+from windtunnel.report.anchors import anchor, shown_evidence, shown_key
 from windtunnel.report.document import (
     Block,
     Callout,
@@ -61,7 +61,7 @@ def _block(block: Block) -> str:
 def _after(block: Paragraph | Callout) -> str:
     """Return the command of a block and the links to its rows."""
     command = f" {_code(block.command)}" if block.command else ""
-    links = [f"[{key.split('-')[-1][:SHOWN_KEY]}](#{anchor(key)})" for key in shown_evidence(block.evidence)]
+    links = [f"[{shown_key(key)}](#{anchor(key)})" for key in shown_evidence(block.evidence)]
     return f"{command} [{' '.join(links)}]" if links else command
 
 

@@ -30,7 +30,7 @@ from windtunnel.records.looks import Look, StoredLook
 from windtunnel.records.pair import PairRecord
 from windtunnel.records.record import Failure, Kernel, Memory, Record, Status
 from windtunnel.records.store import StoredRecord
-from windtunnel.report.build import measured_of
+from windtunnel.report.judged import measured_of
 from windtunnel.report.scope import scopes_of
 from windtunnel.report.wording import advice, ruled_out, sentence, texts_of
 

@@ -1,8 +1,9 @@
 """Advice that was measured: what was advised, and what changed when it was done."""
 
-from windtunnel.analysis.advice import Outcome, all_advised, outcome_of
+from windtunnel.analysis.advice import Outcome, outcome_of
 from windtunnel.analysis.pairs import Compared
 from windtunnel.report.document import Cell, Column, Section, Table
+from windtunnel.report.judged import advised_of
 from windtunnel.report.scope import Scope
 from windtunnel.report.wording import advice as advice_text
 from windtunnel.report.wording import sentence, texts_of
@@ -14,10 +15,9 @@ _LANGUAGE = "en"
 
 def advice(scope: Scope) -> Section | None:
     """Return the advice of the findings that was measured in pairs on this machine; None where none was."""
-    if not scope.comparisons or not scope.rows:
+    if not scope.comparisons:
         return None
-    given = all_advised(scope.rows, scope.findings)
-    outcomes = [outcome for one in given if (outcome := outcome_of(one, scope.comparisons))]
+    outcomes = [outcome for one in advised_of(scope) if (outcome := outcome_of(one, scope.comparisons))]
     if not outcomes:
         return None
     texts = texts_of(_LANGUAGE)
