@@ -1,10 +1,10 @@
 import pytest
 
+from windtunnel.language import counted
 from windtunnel.units import (
     PERCENT,
     change,
     count_scale,
-    counted,
     half_width,
     known_to,
     memory_scale,

@@ -71,11 +71,6 @@ def count(value: float | None, unit: str = "", digits: int = 3) -> str:
     return f"{significant(value, digits)} {unit}".rstrip()
 
 
-def counted(number: int, noun: str) -> str:
-    """Write how many there are of something: '1 cell', '1,234 cells'."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
-
-
 def rate(flops_per_second: float | None, digits: int = 3) -> str:
     """Write a rate of floating-point operations: 4.4e13 becomes '44.0 TFLOP/s'."""
     return NOT_KNOWN if flops_per_second is None else count(flops_per_second, "FLOP/s", digits)

@@ -9,7 +9,8 @@ import windtunnel.analysis
 from published import SEEDS, findings_of, seed_text
 from windtunnel.analysis.published.entries import Declared
 from windtunnel.errors import SpecError
-from windtunnel.report.wording import advice, ruled_out, sentence, texts_of
+from windtunnel.language import texts_of
+from windtunnel.report.wording import advice, ruled_out, sentence
 
 _RULES = Path(windtunnel.analysis.__file__).parent
 _SOURCE = "\n".join(

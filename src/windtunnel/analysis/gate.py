@@ -14,10 +14,10 @@ from windtunnel.analysis.pairs import Compared
 from windtunnel.analysis.results import Row
 from windtunnel.analysis.selection import Chosen
 from windtunnel.errors import SpecError
+from windtunnel.language import counted
 from windtunnel.records.record import Status
 from windtunnel.statistics.paired import Verdict
 from windtunnel.statistics.unpaired import Difference, judge_unpaired
-from windtunnel.units import counted
 
 FALSE_DISCOVERY_RATE = 0.05
 """Of the differences that one gate claims, at most this share is expected to be false."""

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from statistics import median
 
+from windtunnel.language import counted
 from windtunnel.records.environment import Environment
 from windtunnel.records.pair import PairRecord, PairSide
 from windtunnel.records.record import ClockName, Status
@@ -11,7 +12,7 @@ from windtunnel.records.store import StoredComparison
 from windtunnel.spec.checkpoint import NO_CHECKPOINT
 from windtunnel.statistics.paired import Side, Verdict, benjamini_hochberg
 from windtunnel.statistics.pairing import Finding
-from windtunnel.units import counted, percent
+from windtunnel.units import percent
 
 FALSE_DISCOVERY_RATE = 0.05
 """Of the differences that a grid of comparisons claims, at most this share is expected to be false."""

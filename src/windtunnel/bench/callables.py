@@ -13,8 +13,9 @@ from windtunnel.bench.clock import Clock
 from windtunnel.bench.failing import is_out_of_memory
 from windtunnel.bench.guards import MemoryWatch, OutOfTimeError, TimeLimit
 from windtunnel.errors import RunError, SpecError, UnsupportedError
+from windtunnel.language import counted
 from windtunnel.records.record import ClockName
-from windtunnel.units import counted, duration
+from windtunnel.units import duration
 
 LEAST_SAMPLE_NS = 50_000
 """Shorter work is repeated inside one sample: two readings of a clock and a synchronisation cost up to a few µs."""

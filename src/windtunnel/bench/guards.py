@@ -13,7 +13,8 @@ import psutil
 import torch
 
 from windtunnel.errors import RunError
-from windtunnel.units import counted, duration, memory, percent
+from windtunnel.language import counted
+from windtunnel.units import duration, memory, percent
 
 MOST_GROWTH = 0.5
 """What is measured may keep this share of the memory that was free at the start."""

@@ -8,8 +8,8 @@ from pathlib import Path
 import psutil
 import torch
 
+from windtunnel.language import counted
 from windtunnel.records.record import Memory
-from windtunnel.units import counted
 
 _MIB = 2**20
 LEFTOVER_LIMIT_BYTES = {"cuda": 16 * _MIB, "cpu": 512 * _MIB}

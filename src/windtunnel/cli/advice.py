@@ -12,6 +12,7 @@ from windtunnel.analysis.results import Results, load_results
 from windtunnel.cli import EXIT_INTERRUPTED
 from windtunnel.cli.progress import PairDisplay
 from windtunnel.errors import SpecError
+from windtunnel.language import counted
 from windtunnel.records.record import Status
 from windtunnel.report.judged import advised_of
 from windtunnel.report.scope import scopes_of
@@ -20,7 +21,6 @@ from windtunnel.spec.quantities import parse_seconds
 from windtunnel.statistics.pairing import PairPlan
 from windtunnel.sweep.launch import describe_device
 from windtunnel.sweep.pairs import compare_tasks
-from windtunnel.units import counted
 
 DEFAULT_BUDGET = "5m"
 MOST_PAIRS = 64

@@ -16,9 +16,10 @@ from windtunnel.cli import EXIT_NO
 from windtunnel.cli.console import make_console
 from windtunnel.cost.devices import ALIASES
 from windtunnel.errors import SpecError, unknown_name
+from windtunnel.language import texts_of
 from windtunnel.report.audit import build_audit
 from windtunnel.report.terminal import render_terminal
-from windtunnel.report.wording import ruled_out, sentence, texts_of
+from windtunnel.report.wording import ruled_out, sentence
 from windtunnel.spec.tables import PRECISIONS
 
 _SAID = "What the table does not say itself"

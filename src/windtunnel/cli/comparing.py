@@ -8,6 +8,7 @@ from rich.console import Console
 from windtunnel.analysis.results import Results
 from windtunnel.cli import EXIT_INTERRUPTED
 from windtunnel.cli.progress import PairDisplay
+from windtunnel.language import counted
 from windtunnel.records.environment import Environment
 from windtunnel.records.pair import Pairing
 from windtunnel.records.store import StoredComparison
@@ -16,7 +17,6 @@ from windtunnel.spec.cell import Task
 from windtunnel.spec.sides import as_side, match_backends
 from windtunnel.statistics.pairing import PairPlan
 from windtunnel.sweep.pairs import compare_tasks
-from windtunnel.units import counted
 
 PLAN = PairPlan(max_pairs=32, max_seconds=10.0)
 """There may be as many comparisons as half of the cells, so none may take long."""

@@ -11,12 +11,12 @@ from windtunnel.analysis.pairs import judge_grid
 from windtunnel.cli import EXIT_INTERRUPTED
 from windtunnel.cli.progress import PairDisplay
 from windtunnel.errors import SpecError
+from windtunnel.language import counted
 from windtunnel.spec.cell import Task
 from windtunnel.spec.sides import as_side
 from windtunnel.statistics.pairing import PairPlan
 from windtunnel.sweep.launch import Place, describe_device
 from windtunnel.sweep.pairs import compare_tasks
-from windtunnel.units import counted
 
 _HERE = Place()
 

@@ -11,6 +11,7 @@ from windtunnel import units
 from windtunnel.cli import EXIT_NO
 from windtunnel.cli.console import make_console
 from windtunnel.cli.flags import DeviceOption
+from windtunnel.language import counted
 from windtunnel.records.checkup import CheckResult, CheckStatus, checkup_to_json
 from windtunnel.sweep.launch import examine_device
 
@@ -61,8 +62,8 @@ def _print(results: tuple[CheckResult, ...]) -> None:
     console.print(table)
     counts = {status: sum(result.status is status for result in results) for status in CheckStatus}
     console.print(
-        f"{counts[CheckStatus.OK]} ok, {units.counted(counts[CheckStatus.WARNING], 'warning')}, "
-        f"{units.counted(counts[CheckStatus.PROBLEM], 'problem')}, {counts[CheckStatus.NOT_KNOWN]} not known"
+        f"{counts[CheckStatus.OK]} ok, {counted(counts[CheckStatus.WARNING], 'warning')}, "
+        f"{counted(counts[CheckStatus.PROBLEM], 'problem')}, {counts[CheckStatus.NOT_KNOWN]} not known"
     )
 
 

@@ -15,6 +15,7 @@ from windtunnel.cli.flags import CELL_FLAGS, HOW_FLAGS, DeviceOption, takes_flag
 from windtunnel.cli.measuring import DEFAULT_TIMEOUT, ReportOption, StoreOption, TimeoutOption, parse_timeout
 from windtunnel.cli.reporting import write_files
 from windtunnel.errors import SpecError
+from windtunnel.language import counted
 from windtunnel.records.store import DEFAULT_STORE
 from windtunnel.report.build import build_document
 from windtunnel.report.terminal import render_terminal
@@ -169,7 +170,7 @@ def _of_search(results: Results, summary: FrontierSummary) -> Results:
 def _print_ending(summary: FrontierSummary, console: Console) -> None:
     before, after = summary.free_before_bytes, summary.free_after_bytes
     console.print(
-        f"{units.counted(summary.probes, 'probe')} in {units.duration(summary.wall_seconds)}"
+        f"{counted(summary.probes, 'probe')} in {units.duration(summary.wall_seconds)}"
         + (f", {summary.stored:,} more were stored before" if summary.stored else "")
     )
     if before is not None and after is not None:

@@ -7,6 +7,7 @@ from rich.markup import escape
 from rich.status import Status as Spinner
 
 from windtunnel import units
+from windtunnel.language import counted
 from windtunnel.records.environment import Environment
 from windtunnel.records.record import Record, Status
 from windtunnel.spec.cell import Task
@@ -41,8 +42,8 @@ class FitDisplay:
         most = sum(most_probes(len(line)) for line in lines)
         self._console.print(
             f"[bold]{escape(environment.device_name)}[/] · torch {escape(environment.torch)} · "
-            f"{units.counted(len(lines), 'line')} to search in {units.memory(budget_bytes)}, "
-            f"at most {units.counted(most, 'probe')} where nothing contradicts",
+            f"{counted(len(lines), 'line')} to search in {units.memory(budget_bytes)}, "
+            f"at most {counted(most, 'probe')} where nothing contradicts",
             soft_wrap=True,
         )
 

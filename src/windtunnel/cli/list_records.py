@@ -13,6 +13,7 @@ from windtunnel import units
 from windtunnel.analysis.pairs import Compared, describe_sides, judge_runs
 from windtunnel.analysis.results import Row, load_results
 from windtunnel.cli.console import make_console
+from windtunnel.language import counted
 from windtunnel.records.store import DEFAULT_STORE
 
 _BETWEEN = " · "
@@ -35,19 +36,19 @@ def command(
     compared = [one for run in judge_runs(results.comparisons).values() for one in run]
     if compared:
         _print_comparisons(compared, console)
-    records = units.counted(sum(len(row.processes) for row in results), "record")
+    records = counted(sum(len(row.processes) for row in results), "record")
     console.print(f"{records} in {store}; one of them in full: windtunnel show KEY --store {store}", soft_wrap=True)
     if compared:
-        number = units.counted(len(compared), "comparison")
+        number = counted(len(compared), "comparison")
         console.print(f"{number} in {store}; phase by phase: windtunnel report {store}", soft_wrap=True)
     if results.precision_looks:
-        number = units.counted(len(results.precision_looks), "precision look")
+        number = counted(len(results.precision_looks), "precision look")
         console.print(f"{number} in {store}; in full: windtunnel report {store}", soft_wrap=True)
     if results.ledgers:
-        number = units.counted(len(results.ledgers), "memory ledger")
+        number = counted(len(results.ledgers), "memory ledger")
         console.print(f"{number} in {store}; in full: windtunnel report {store}", soft_wrap=True)
     if results.profiles:
-        number = units.counted(len(results.profiles), "profile")
+        number = counted(len(results.profiles), "profile")
         console.print(f"{number} in {store}; in full: windtunnel report {store}", soft_wrap=True)
 
 

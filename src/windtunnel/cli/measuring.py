@@ -22,6 +22,7 @@ from windtunnel.cost.ceilings import Ceilings
 from windtunnel.cost.devices import peaks_of
 from windtunnel.cost.prediction import Prediction, Target, predict, target_named
 from windtunnel.errors import SpecError
+from windtunnel.language import counted
 from windtunnel.records.ceilings import calibrated_ceilings
 from windtunnel.records.environment import Environment
 from windtunnel.records.record import Status
@@ -129,7 +130,7 @@ def _print_times(summary: RunSummary, comparing: float, console: Console) -> Non
     table.add_row("[bold]all[/]", units.duration(wall_seconds), "")
     console.print(table)
     console.print(
-        f"{units.counted(summary.measured, 'measurement')} in "
+        f"{counted(summary.measured, 'measurement')} in "
         f"{summary.processes} {'process' if summary.processes == 1 else 'processes'}, "
         f"{summary.already_stored} were stored before, {summary.failed} of the new ones failed"
     )
@@ -155,7 +156,7 @@ def print_plan(sweep: AnySweep | ChooseSweep, device: str, *, store: Path) -> No
     for exclusion in sweep.exclude:
         console.print(f"left out: {exclusion.reason}", style="dim")
     if isinstance(sweep, AttentionSweep) and sweep.compare:
-        pairs = units.counted(len(match_backends(sweep, environment.device)), "comparison")
+        pairs = counted(len(match_backends(sweep, environment.device)), "comparison")
         console.print(
             f"Then {', '.join(f'{a} against {b}' for a, b in sweep.comparisons())}: {pairs} in pairs, each for at most "
             f"{units.duration(PLAN.max_seconds)}, building and warm-up not counted."
@@ -187,7 +188,7 @@ def _total_text(tasks: Sequence[Task], predictions: Mapping[Cell, Prediction], t
     known = [(task, seconds) for task in tasks if (seconds := times[task.cell]) is not None]
     total = sum(task.plan.fewest_steps * seconds for task, seconds in known)
     left = len(tasks) - len(known)
-    without = f" ({units.counted(left, 'measurement')} not predicted is not in it)" if left else ""
+    without = f" ({counted(left, 'measurement')} not predicted is not in it)" if left else ""
     return (
         f"All steps together: about {units.duration(total)}{without}, by the {target.ceilings.source}. Each cell adds "
         "about a second; a cell without warm-up, and each of several processes, adds the start of a process."

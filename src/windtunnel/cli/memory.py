@@ -19,6 +19,7 @@ from windtunnel.cli.console import make_console
 from windtunnel.cli.flags import COUNT_FLAGS, TRAINING_FLAGS, DeviceOption, takes_flags
 from windtunnel.cli.measuring import DEFAULT_TIMEOUT, ReportOption, StoreOption, TimeoutOption, parse_timeout
 from windtunnel.errors import SpecError
+from windtunnel.language import counted
 from windtunnel.records.looks import StoredLook
 from windtunnel.records.memory_ledger import MemoryLedger
 from windtunnel.records.record import Status
@@ -142,7 +143,7 @@ def _look(
     for one in made:
         outcome = "" if one.look.status is Status.OK else f"  [bold red]{one.look.status.value}[/]"
         console.print(f"{escape(ledger_label(one.look))}{outcome}", soft_wrap=True, highlight=False)
-    console.print(f"[dim]{units.counted(len(made), 'ledger')} in {took}[/]", highlight=False)
+    console.print(f"[dim]{counted(len(made), 'ledger')} in {took}[/]", highlight=False)
     return made
 
 

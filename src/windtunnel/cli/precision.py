@@ -18,6 +18,7 @@ from windtunnel.cli.flags import CELL_FLAGS, COUNT_FLAGS, DeviceOption, takes_fl
 from windtunnel.cli.measuring import DEFAULT_TIMEOUT, ReportOption, StoreOption, TimeoutOption, parse_timeout
 from windtunnel.cli.progress import PairDisplay
 from windtunnel.errors import SpecError
+from windtunnel.language import counted
 from windtunnel.records.looks import StoredLook
 from windtunnel.records.precision_look import PrecisionLook
 from windtunnel.records.record import Status
@@ -138,7 +139,7 @@ def _look(
     for one in made:
         outcome = "" if one.look.status is Status.OK else f"  [bold red]{one.look.status.value}[/]"
         console.print(f"{escape(look_label(one.look))}{outcome}", soft_wrap=True, highlight=False)
-    console.print(f"[dim]{units.counted(len(made), 'look')} in {took}[/]", highlight=False)
+    console.print(f"[dim]{counted(len(made), 'look')} in {took}[/]", highlight=False)
     return made
 
 

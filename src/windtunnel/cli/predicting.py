@@ -14,6 +14,7 @@ from windtunnel.cost.counted import EVERYTHING_ELSE
 from windtunnel.cost.prediction import CONTEXT_BYTES, Fit, Prediction, Target
 from windtunnel.cost.step import Cost
 from windtunnel.cost.tape import Component
+from windtunnel.language import counted
 from windtunnel.spec.cell import Cell
 from windtunnel.spec.own_model import OwnModel
 
@@ -278,7 +279,7 @@ def print_many(predictions: Sequence[Prediction], target: Target, console: Conso
         " · ".join(word for word, same in zip(each, shared, strict=True) if word and not same) or each[0]
         for each in words
     ]
-    title = f"{units.counted(len(predictions), 'cell')} on {_target_text(target)}"
+    title = f"{counted(len(predictions), 'cell')} on {_target_text(target)}"
     console.print(rows_table(title, zip(labels, predictions, strict=True)))
     if any(shared):
         console.print(f"The same in all: {escape(' · '.join(filter(None, shared)))}.", highlight=False, soft_wrap=True)

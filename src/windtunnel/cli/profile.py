@@ -18,6 +18,7 @@ from windtunnel.cli.console import make_console
 from windtunnel.cli.flags import CELL_FLAGS, COUNT_FLAGS, DeviceOption, takes_flags
 from windtunnel.cli.measuring import DEFAULT_TIMEOUT, ReportOption, StoreOption, TimeoutOption, parse_timeout
 from windtunnel.errors import SpecError
+from windtunnel.language import counted
 from windtunnel.records.imported_profile import profile_of_file
 from windtunnel.records.looks import StoredLook
 from windtunnel.records.profile import Profile
@@ -159,7 +160,7 @@ def _look(
         outcome = "" if one.look.status is Status.OK else f"  [bold red]{one.look.status.value}[/]"
         console.print(f"{escape(profile_label(one.look))}{outcome}", soft_wrap=True, highlight=False)
     took = units.duration(time.monotonic() - begin, digits=2)
-    console.print(f"[dim]{units.counted(len(made), 'profile')} in {took}[/]", highlight=False)
+    console.print(f"[dim]{counted(len(made), 'profile')} in {took}[/]", highlight=False)
     return made
 
 

@@ -7,6 +7,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from windtunnel import units
+from windtunnel.language import counted
 from windtunnel.records.environment import Environment
 from windtunnel.records.pair import PairRecord
 from windtunnel.records.record import Record, Status
@@ -99,7 +100,7 @@ class PairDisplay:
         self.planned_count = len(pairs)
         there = dict.fromkeys(f"{one.device_name} · torch {one.torch}" for one in environments)
         self._console.print(
-            f"[bold]{escape(' against '.join(there))}[/] · {units.counted(len(pairs), 'comparison')}", soft_wrap=True
+            f"[bold]{escape(' against '.join(there))}[/] · {counted(len(pairs), 'comparison')}", soft_wrap=True
         )
         if seconds is not None:
             in_all = f" and {units.duration(len(pairs) * seconds, 2)} in all" if len(pairs) > 1 else ""
@@ -126,7 +127,7 @@ class PairDisplay:
         self._bar.update(self._line, completed=self.stored)
         took = units.duration(time.monotonic() - self._begin, digits=2)
         pairs = sum(turn.pair is not None for turn in record.turns) // 2
-        outcome = units.counted(pairs, "pair")
+        outcome = counted(pairs, "pair")
         if record.failure:
             where = escape(f"{record.failure.stage}: {record.failure.message}")
             outcome = f"[bold red]{record.status.value}[/] in {where}"
@@ -149,10 +150,10 @@ def _label_of_pair(a: Task, b: Task) -> str:
 def tasks_text(tasks: tuple[Task, ...]) -> str:
     """Return what a sweep asks for: 24 cells; or 5 cells in 3 processes each, 15 measurements."""
     if not is_repeated(tasks):
-        return units.counted(len(tasks), "cell")
+        return counted(len(tasks), "cell")
     processes = tasks[0].plan.processes
-    cells = units.counted(len(tasks) // processes, "cell")
-    return f"{cells} in {processes} processes each, {units.counted(len(tasks), 'measurement')}"
+    cells = counted(len(tasks) // processes, "cell")
+    return f"{cells} in {processes} processes each, {counted(len(tasks), 'measurement')}"
 
 
 def is_repeated(tasks: tuple[Task, ...]) -> bool:

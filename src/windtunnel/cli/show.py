@@ -15,6 +15,7 @@ from windtunnel.analysis.results import Row
 from windtunnel.analysis.telemetry import conditions_of
 from windtunnel.cli.console import make_console
 from windtunnel.errors import SpecError
+from windtunnel.language import counted
 from windtunnel.records.record import Record, record_to_json
 from windtunnel.records.store import DEFAULT_STORE, StoredRecord, read_store
 
@@ -130,7 +131,7 @@ def _telemetry(record: Record) -> str:
     seen = conditions_of(record)
     if seen is None:
         return ""
-    said = [f"{units.counted(seen.num_readings, 'reading')} during the timed steps ({seen.source})"]
+    said = [f"{counted(seen.num_readings, 'reading')} during the timed steps ({seen.source})"]
     if seen.median_mhz is not None:
         low, high = (units.MEGAHERTZ.text(mhz) for mhz in (seen.low_mhz, seen.high_mhz))
         said.append(f"clock {units.MEGAHERTZ.text(seen.median_mhz)} MHz ({low} to {high})")

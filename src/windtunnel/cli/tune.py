@@ -26,6 +26,7 @@ from windtunnel.cli.measuring import (
 from windtunnel.cli.predicting import rows_table, unknown_texts
 from windtunnel.cli.tune_progress import TuneDisplay
 from windtunnel.errors import SpecError, unknown_name
+from windtunnel.language import counted
 from windtunnel.records.store import DEFAULT_STORE, has_store, read_store
 from windtunnel.report.document import Document
 from windtunnel.report.sections.tune import tune_section
@@ -190,7 +191,7 @@ def _print_plan(make: Any, device: str, store: Path, console: Console) -> None:
     limit = limit_of(tuning, environment)
     check_limit(candidates, limit)
     left_out = sum(not fits(one, limit) for one in candidates)
-    title = f"{candidates[0].cell.model.name}: {units.counted(len(candidates), 'configuration')}, the present one first"
+    title = f"{candidates[0].cell.model.name}: {counted(len(candidates), 'configuration')}, the present one first"
     console.print(rows_table(title, ((label_of(one.cell, tuning), one.prediction) for one in candidates)))
     for name in TUNED_AXES:
         console.print(f"{name}: {', '.join(map(str, tuning.tried.axes()[name]))}", highlight=False)

@@ -6,6 +6,7 @@ from rich.status import Status as Spinner
 
 from windtunnel import units
 from windtunnel.analysis.tuning import estimate_of, finding_of, label_of
+from windtunnel.language import counted
 from windtunnel.records.environment import Environment
 from windtunnel.spec.cell import Cell
 from windtunnel.spec.tuning import Tuning
@@ -48,7 +49,7 @@ class TuneDisplay:
         limit = "" if self._tuning.memory_limit is None else f" in {units.memory(limit_bytes)}"
         self._console.print(
             f"[bold]{escape(environment.device_name)}[/] · torch {escape(environment.torch)} · "
-            f"{units.counted(len(candidates), 'configuration')}{limit}, {units.duration(self._tuning.budget)} to spend",
+            f"{counted(len(candidates), 'configuration')}{limit}, {units.duration(self._tuning.budget)} to spend",
             soft_wrap=True,
         )
 
@@ -77,7 +78,7 @@ class TuneDisplay:
         """Print what a duel found."""
         finding = finding_of(duelled.record)
         change = f"{units.change(finding.effect.value)}, {_verdict(duelled)}" if finding else "not compared"
-        pairs = f" ({units.counted(finding.pairs, 'pair')})" if finding else ""
+        pairs = f" ({counted(finding.pairs, 'pair')})" if finding else ""
         self._console.print(
             f"[dim]round {duelled.duel.round + 1}[/] {escape(self._label(challenger.cell))} against the leader: "
             f"[bold]{change}[/]{pairs}",

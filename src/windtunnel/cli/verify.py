@@ -13,6 +13,7 @@ from windtunnel.analysis.results import load_results
 from windtunnel.cli import EXIT_NO
 from windtunnel.cli.console import make_console
 from windtunnel.errors import SpecError
+from windtunnel.language import counted
 from windtunnel.records.store import DEFAULT_STORE
 from windtunnel.report.build import build_document
 from windtunnel.report.displayed import Ledger, is_html, ledger_of, read_displayed
@@ -20,7 +21,6 @@ from windtunnel.report.document import printable
 from windtunnel.report.html import render_html
 from windtunnel.report.markdown import render_markdown
 from windtunnel.report.verify import Verification, verify
-from windtunnel.units import counted
 
 _MOST_CHANGED = 5
 

@@ -9,8 +9,8 @@ from torch.autograd import DeviceType  # pyright: ignore[reportPrivateImportUsag
 from torch.profiler import ProfilerActivity, profile
 
 from windtunnel.errors import RunError
+from windtunnel.language import counted
 from windtunnel.records.record import Kernel
-from windtunnel.units import counted
 
 MAX_NAME_LENGTH = 200
 """Names of templates go on for thousands of characters; kernels that first differ after so many are counted as one."""

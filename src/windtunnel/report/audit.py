@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from windtunnel.analysis.finding import Finding, Severity, Strength
 from windtunnel.analysis.published.read import Published, Understood
+from windtunnel.language import Texts, texts_of
 from windtunnel.report.document import (
     Block,
     Callout,
@@ -15,7 +16,7 @@ from windtunnel.report.document import (
     Section,
     Table,
 )
-from windtunnel.report.wording import Texts, advice, ruled_out, sentence, texts_of
+from windtunnel.report.wording import advice, ruled_out, sentence
 
 _MOST_PLACES = 4
 

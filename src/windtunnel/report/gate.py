@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from windtunnel.analysis.gate import CellVerdict, Gate, KernelChange, PhaseChange, has_failed
 from windtunnel.analysis.results import Row
 from windtunnel.analysis.selection import names_of
+from windtunnel.language import counted
 from windtunnel.report.document import Block, Callout, CalloutKind, Cell, Column, Document, Paragraph, Section, Table
 from windtunnel.report.measures import number_column
 from windtunnel.statistics.paired import Verdict
-from windtunnel.units import NOT_KNOWN, Scale, change, counted, duration, percent, time_scale
+from windtunnel.units import NOT_KNOWN, Scale, change, duration, percent, time_scale
 
 _BETWEEN = " · "
 _CLAIMS = (Verdict.SLOWER, Verdict.FASTER)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 
 from windtunnel.analysis.history import History, Moment
+from windtunnel.language import counted
 from windtunnel.report.document import Block, Callout, CalloutKind, Cell, Column, Document, Figure, Section, Table
 from windtunnel.report.figures import (
     Json,
@@ -18,7 +19,7 @@ from windtunnel.report.figures import (
 from windtunnel.report.measures import number_column
 from windtunnel.statistics.change_points import ChangePoint, Course
 from windtunnel.statistics.series import FEWEST_SAMPLES
-from windtunnel.units import NOT_KNOWN, change, counted, duration, half_width, percent, time_scale
+from windtunnel.units import NOT_KNOWN, change, duration, half_width, percent, time_scale
 
 _BARS = "▁▂▃▄▅▆▇█"
 _MOST_BARS = 40

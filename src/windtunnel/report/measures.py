@@ -6,6 +6,7 @@ from itertools import chain
 
 from windtunnel.analysis.labels import SMALLEST_EFFECT, Mark
 from windtunnel.analysis.results import Row
+from windtunnel.language import counted
 from windtunnel.report.document import Cell, Column, ColumnKind
 from windtunnel.statistics.interval import Estimate
 from windtunnel.statistics.series import FEWEST_SAMPLES
@@ -15,7 +16,6 @@ from windtunnel.units import (
     NOT_KNOWN,
     PERCENT,
     Scale,
-    counted,
     memory_scale,
     percent,
     percent_scale,

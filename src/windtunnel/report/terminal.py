@@ -10,6 +10,7 @@ from rich.rule import Rule
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from windtunnel.language import counted
 from windtunnel.report.document import (
     Callout,
     CalloutKind,
@@ -21,7 +22,6 @@ from windtunnel.report.document import (
     Table,
     printable,
 )
-from windtunnel.units import counted
 
 MAX_ROWS = 60
 """More rows than this nobody reads in a terminal; the files hold all."""

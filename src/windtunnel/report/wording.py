@@ -1,32 +1,12 @@
 """Findings to sentences: templates of a language with the fields of a finding filled in, by units.py alone."""
 
 import string
-import tomllib
 from collections.abc import Callable, Mapping
-from functools import cache
-from importlib import resources
 from typing import Any
 
 from windtunnel import units
 from windtunnel.analysis.finding import Finding
-from windtunnel.errors import SpecError, unknown_name
-
-_FOLDER = "texts"
-Texts = Mapping[str, Mapping[str, str]]
-
-
-@cache
-def texts_of(language: str) -> Texts:
-    """Return the table of texts of a language: one file in `report/texts/`.
-
-    Raises:
-        SpecError: There is none of that language.
-    """
-    folder = resources.files("windtunnel.report") / _FOLDER
-    known = {file.name.removesuffix(".toml") for file in folder.iterdir() if file.name.endswith(".toml")}
-    if language not in known:
-        raise SpecError(unknown_name("language", language, known))
-    return tomllib.loads((folder / f"{language}.toml").read_text(encoding="utf-8"))
+from windtunnel.language import Texts
 
 
 def sentence(finding: Finding, texts: Texts) -> str:

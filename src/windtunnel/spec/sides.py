@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 
 from windtunnel.errors import SpecError
+from windtunnel.language import counted
 from windtunnel.spec.attention_sweep import AttentionSweep
 from windtunnel.spec.cell import MeasurePlan, Task
 from windtunnel.spec.sweep import AnySweep, Sweep
-from windtunnel.units import counted
 
 _Point = tuple[object, ...]
 

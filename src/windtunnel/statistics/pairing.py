@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from random import Random
 from typing import Self
 
+from windtunnel.language import counted
 from windtunnel.statistics.paired import (
     ALPHA_OF_ALL_LOOKS,
     LEAST_PAIRS,
@@ -20,7 +21,7 @@ from windtunnel.statistics.paired import (
     looks,
     over_looks,
 )
-from windtunnel.units import change, counted, duration, percent
+from windtunnel.units import change, duration, percent
 
 DEFAULT_DELTA = 0.01
 

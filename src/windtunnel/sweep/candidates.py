@@ -5,9 +5,10 @@ from dataclasses import dataclass
 
 from windtunnel.cost.prediction import MARGIN, Prediction, Target, predict
 from windtunnel.errors import SpecError
+from windtunnel.language import counted
 from windtunnel.spec.cell import Cell, Task
 from windtunnel.spec.tuning import Tuning
-from windtunnel.units import counted, memory
+from windtunnel.units import memory
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

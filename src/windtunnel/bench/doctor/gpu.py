@@ -2,9 +2,10 @@
 
 from windtunnel.bench.doctor.check import Check, Seen, grade, parse_cpus
 from windtunnel.bench.vitals import Vitals
+from windtunnel.language import counted
 from windtunnel.records.checkup import CheckStatus
 from windtunnel.records.throttling import THROTTLE_REASONS
-from windtunnel.units import counted, duration, memory
+from windtunnel.units import duration, memory
 
 _MIB, _GIB = 2**20, 2**30
 

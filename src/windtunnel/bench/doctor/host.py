@@ -6,8 +6,9 @@ from pathlib import PurePosixPath
 
 from windtunnel.bench.doctor.check import Check, Seen, grade, parse_cpus
 from windtunnel.bench.vitals import NotKnownError, Vitals
+from windtunnel.language import counted
 from windtunnel.records.checkup import CheckStatus
-from windtunnel.units import counted, duration, memory, percent
+from windtunnel.units import duration, memory, percent
 
 _MIB, _GIB = 2**20, 2**30
 

@@ -2,13 +2,14 @@
 
 from windtunnel.analysis.advice import Outcome, outcome_of
 from windtunnel.analysis.pairs import Compared
+from windtunnel.language import counted, texts_of
 from windtunnel.report.document import Cell, Column, Section, Table
 from windtunnel.report.judged import advised_of
 from windtunnel.report.scope import Scope
 from windtunnel.report.wording import advice as advice_text
-from windtunnel.report.wording import sentence, texts_of
+from windtunnel.report.wording import sentence
 from windtunnel.statistics.paired import Effect, Verdict
-from windtunnel.units import change, counted
+from windtunnel.units import change
 
 _LANGUAGE = "en"
 

@@ -4,12 +4,13 @@ from collections.abc import Mapping
 
 from windtunnel.analysis.comparisons import ColdStart, cold_cause, cold_starts
 from windtunnel.analysis.results import Row
+from windtunnel.language import counted
 from windtunnel.records.record import ColdCause
 from windtunnel.report.document import Block, Cell, Column, Paragraph, Section, Table
 from windtunnel.report.measures import number_column
 from windtunnel.report.scope import WARMUP, Scope
 from windtunnel.statistics.summary import spread_of
-from windtunnel.units import NOT_KNOWN, Scale, counted, time_scale
+from windtunnel.units import NOT_KNOWN, Scale, time_scale
 from windtunnel.units import ratio as ratio_text
 
 

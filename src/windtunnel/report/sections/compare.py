@@ -5,12 +5,13 @@ from collections.abc import Iterator
 
 from windtunnel.analysis.measured import comparison_evidence
 from windtunnel.analysis.pairs import Compared, PhaseEffect, Sides, describe_sides, judge_runs
+from windtunnel.language import counted
 from windtunnel.records.pair import Pairing, PairRecord
 from windtunnel.report.document import Block, Callout, CalloutKind, Cell, Column, Paragraph, Section, Table
 from windtunnel.report.measures import number_column
 from windtunnel.report.scope import Scope
 from windtunnel.statistics.paired import Verdict
-from windtunnel.units import NOT_KNOWN, Scale, change, counted, duration, percent, time_scale
+from windtunnel.units import NOT_KNOWN, Scale, change, duration, percent, time_scale
 
 _MOST_SENTENCES = 12
 """A larger grid is read in its table."""

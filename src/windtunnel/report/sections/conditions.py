@@ -5,21 +5,11 @@ from typing import TypeAlias
 
 from windtunnel.analysis.results import Row
 from windtunnel.analysis.telemetry import LOW_CLOCK, SMALLEST_CHANGE, THROTTLED_SHARE, Conditions
+from windtunnel.language import counted
 from windtunnel.report.document import Block, Callout, CalloutKind, Cell, Column, Paragraph, Section, Table
 from windtunnel.report.measures import number_column
 from windtunnel.report.scope import Scope
-from windtunnel.units import (
-    CELSIUS,
-    MEGAHERTZ,
-    NOT_KNOWN,
-    WATTS,
-    change,
-    count_scale,
-    counted,
-    percent,
-    significant,
-    time_scale,
-)
+from windtunnel.units import CELSIUS, MEGAHERTZ, NOT_KNOWN, WATTS, change, count_scale, percent, significant, time_scale
 
 Entry: TypeAlias = tuple[Column, Callable[[Conditions], str]]
 """A column, and the text of a cell under it; NOT_KNOWN where it does not apply."""

@@ -1,10 +1,11 @@
 """Every cell that was not measured to its end, with its whole configuration and what went wrong."""
 
 from windtunnel.analysis.results import Row
+from windtunnel.language import counted
 from windtunnel.report.document import Block, Callout, CalloutKind, Cell, Column, Section, Table
 from windtunnel.report.measures import number_column
 from windtunnel.report.scope import Scope
-from windtunnel.units import NOT_KNOWN, counted, memory
+from windtunnel.units import NOT_KNOWN, memory
 
 
 def failures(scope: Scope) -> Section | None:

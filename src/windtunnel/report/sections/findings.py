@@ -3,9 +3,10 @@
 from collections.abc import Iterator, Sequence
 
 from windtunnel.analysis.finding import Finding, Severity, Strength
+from windtunnel.language import Texts, texts_of
 from windtunnel.report.document import Block, Callout, CalloutKind, Paragraph, Section
 from windtunnel.report.scope import Scope
-from windtunnel.report.wording import Texts, advice, sentence, texts_of
+from windtunnel.report.wording import advice, sentence
 
 _QUESTIONS = (("time",), ("fastest", "ceiling"), ("waiting", "memory_filled", "peak_memory"))
 """What the answer says: how long, how far from the ceiling, what is waited for or where memory goes. Of each question

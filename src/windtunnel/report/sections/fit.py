@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 
 from windtunnel.analysis.frontier import FrontierLine, frontier_lines
+from windtunnel.language import counted
 from windtunnel.records.record import Failure
 from windtunnel.report.document import Block, Callout, CalloutKind, Cell, Column, Paragraph, Section, Table
 from windtunnel.report.heat import heat_map_of
 from windtunnel.report.measures import GAP, number_column
 from windtunnel.report.scope import BATCH, CONTEXT, SEQ, SIZE, Axis, Scope
 from windtunnel.sweep.lines import predicted_peak
-from windtunnel.units import NOT_KNOWN, change, counted, memory
+from windtunnel.units import NOT_KNOWN, change, memory
 
 _NOUNS = {"context": "context", "batch": "batch", "size": "size", "seq": "sequence"}
 _AXES = {"context": CONTEXT, "batch": BATCH, "size": SIZE, "seq": SEQ}

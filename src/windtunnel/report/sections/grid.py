@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator
 
+from windtunnel.language import counted
 from windtunnel.report.document import Block, Callout, CalloutKind, Cell, Column, Paragraph, Section, Table
 from windtunnel.report.measures import explain_marks, measures_of, number_column
 from windtunnel.report.scope import Scope
 from windtunnel.spec.model import ModelSpec
 from windtunnel.spec.own_model import OwnModel
 from windtunnel.statistics.interval import FEWEST_PROCESSES
-from windtunnel.units import NOT_KNOWN, count_scale, counted, percent, rate
+from windtunnel.units import NOT_KNOWN, count_scale, percent, rate
 
 _MOST_OF_CEILING = 1.02
 """Above this a rate is not a fast cell but a fault: the ceiling itself is known to a percent or two."""

@@ -10,11 +10,12 @@ from windtunnel.analysis.ledger import (
     synchronising_penalty,
 )
 from windtunnel.analysis.results import Row
+from windtunnel.language import counted
 from windtunnel.records.record import ClockName
 from windtunnel.report.document import Block, Callout, CalloutKind, Cell, Paragraph, Section, Table
 from windtunnel.report.measures import number_column
 from windtunnel.report.scope import Scope
-from windtunnel.units import NOT_KNOWN, PERCENT, counted, percent, time_scale
+from windtunnel.units import NOT_KNOWN, PERCENT, percent, time_scale
 
 _EXPLAINED = (
     "Phases and residual add up to the whole step; all three are means, as medians do not add up. The residual is "

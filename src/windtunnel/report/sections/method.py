@@ -3,11 +3,12 @@
 from collections.abc import Iterator, Mapping
 from typing import cast
 
+from windtunnel.language import counted
 from windtunnel.records.record import ClockName
 from windtunnel.report.document import Block, Cell, Column, Paragraph, Section, Table
 from windtunnel.report.measures import number_column
 from windtunnel.report.scope import WORKLOAD_NAMES, Scope
-from windtunnel.units import counted, duration
+from windtunnel.units import duration
 
 _CLOCKS = {
     ClockName.HOST: "host: the wall clock, which on an accelerator waits for the device before and after the step",

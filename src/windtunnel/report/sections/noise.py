@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from windtunnel.analysis.comparisons import shows_cold_start
 from windtunnel.analysis.labels import slow_start_of
 from windtunnel.analysis.results import Row, in_seconds
+from windtunnel.language import counted
 from windtunnel.report.document import Cell, Column, Paragraph, Section, Table
 from windtunnel.report.measures import GAP, interval_cell, median_cell, number_column
 from windtunnel.report.scope import Scope
 from windtunnel.statistics.series import irregularities_of, level_intervals
-from windtunnel.units import Scale, change, counted, percent, time_scale
+from windtunnel.units import Scale, change, percent, time_scale
 from windtunnel.units import ratio as ratio_text
 
 

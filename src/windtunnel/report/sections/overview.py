@@ -2,10 +2,11 @@
 
 from collections import Counter
 
+from windtunnel.language import counted
 from windtunnel.records.environment import Environment
 from windtunnel.report.document import Block, Callout, CalloutKind, Paragraph, Section
 from windtunnel.report.scope import Scope
-from windtunnel.units import counted, memory
+from windtunnel.units import memory
 
 
 def overview(scope: Scope) -> Section:

@@ -5,10 +5,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from windtunnel.analysis.predictions import Beside, Compared, Predictions
 from windtunnel.cost.prediction import Fit
 from windtunnel.cost.time import Bound
+from windtunnel.language import counted
 from windtunnel.report.document import Block, Cell, Column, Paragraph, Section, Table
 from windtunnel.report.measures import GAP, number_column
 from windtunnel.report.scope import Scope
-from windtunnel.units import Scale, change, counted, mebibytes_scale, ratio, span, time_scale
+from windtunnel.units import Scale, change, mebibytes_scale, ratio, span, time_scale
 
 _HEADING = "Predicted beside measured"
 _PEAK, _STEP = "peak memory", "whole step"

@@ -1,11 +1,12 @@
 """How much a cell differs between processes, for those that were measured in several."""
 
 from windtunnel.analysis.processes import Between, between_processes
+from windtunnel.language import counted
 from windtunnel.report.document import Block, Callout, CalloutKind, Cell, Paragraph, Section, Table
 from windtunnel.report.measures import number_column
 from windtunnel.report.scope import Scope
 from windtunnel.statistics.interval import FEWEST_PROCESSES
-from windtunnel.units import PERCENT, counted, percent_scale, time_scale
+from windtunnel.units import PERCENT, percent_scale, time_scale
 
 
 def processes(scope: Scope) -> Section | None:

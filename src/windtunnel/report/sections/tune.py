@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from windtunnel.analysis.tuning import estimate_of, finding_of, label_of, outcome_of, searches_of
+from windtunnel.language import counted
 from windtunnel.records.record import Status
 from windtunnel.report.document import Block, Callout, CalloutKind, Cell, Column, Paragraph, Section, Table
 from windtunnel.report.measures import GAP, interval_cell, median_cell, number_column
@@ -11,7 +12,7 @@ from windtunnel.spec.flag_text import compare_command
 from windtunnel.statistics.pairing import Finding
 from windtunnel.statistics.racing import ROUNDS, Ending, Standing
 from windtunnel.sweep.tuning import Duelled, Found, Place, Trial
-from windtunnel.units import Scale, change, counted, duration, memory_scale, scientific, time_scale
+from windtunnel.units import Scale, change, duration, memory_scale, scientific, time_scale
 from windtunnel.units import memory as memory_text
 
 

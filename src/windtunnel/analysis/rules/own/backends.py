@@ -8,7 +8,7 @@ from windtunnel.analysis.comparisons import grid_point, ratio_span
 from windtunnel.analysis.finding import Finding, Number, Strength
 from windtunnel.analysis.measured import Measured, evidence_of, seconds_of
 from windtunnel.analysis.results import Row
-from windtunnel.units import counted
+from windtunnel.language import counted
 
 
 def judge_backends(measured: Measured) -> Iterator[Finding]:

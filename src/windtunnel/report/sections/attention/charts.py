@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from windtunnel.analysis.attention import in_order, memory_use
 from windtunnel.analysis.results import Row
+from windtunnel.language import counted
 from windtunnel.records.record import Status
 from windtunnel.report import figures
 from windtunnel.report.document import Figure, Section
@@ -12,7 +13,7 @@ from windtunnel.report.raw_samples import raw_samples
 from windtunnel.report.scope import SEQ, Scope
 from windtunnel.report.sections.charts import hover, most_warmed, samples_of_cells, scaled
 from windtunnel.report.series import Panel, Series, panels_of
-from windtunnel.units import Scale, counted, duration, mebibytes_scale, memory, milliseconds_scale
+from windtunnel.units import Scale, duration, mebibytes_scale, memory, milliseconds_scale
 
 _ABOVE = 1.5
 """How far above the highest point the crosses of what ran out of memory stand, each line's above the last, as a factor.

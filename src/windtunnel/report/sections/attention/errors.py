@@ -4,11 +4,12 @@ from collections.abc import Iterable, Sequence
 
 from windtunnel.analysis.attention import errors_of, in_order, worst_errors
 from windtunnel.analysis.results import Row
+from windtunnel.language import counted
 from windtunnel.records.record import TensorError
 from windtunnel.report.document import Cell, Column, Paragraph, Section, Table
 from windtunnel.report.measures import GAP, number_column
 from windtunnel.report.scope import BACKEND, COMPILE, PRECISION, Axis, Scope
-from windtunnel.units import counted, scientific
+from windtunnel.units import scientific
 
 _OF = (BACKEND, COMPILE, PRECISION)
 """What an error belongs to: the same code in the same format."""

@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 
 from windtunnel.analysis.attention import Frontier, frontiers
+from windtunnel.language import counted
 from windtunnel.report.document import Block, Callout, CalloutKind, Cell, Column, Paragraph, Section, Table
 from windtunnel.report.measures import GAP, number_column
 from windtunnel.report.scope import SEQ, Scope
-from windtunnel.units import NOT_KNOWN, counted, memory
+from windtunnel.units import NOT_KNOWN, memory
 
 
 def frontier(scope: Scope) -> Section | None:

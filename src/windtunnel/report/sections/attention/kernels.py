@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from windtunnel.analysis.kernel_kinds import classify
 from windtunnel.analysis.kernels import verdict_of
 from windtunnel.analysis.results import Row
+from windtunnel.language import counted
 from windtunnel.records.record import Kernel
 from windtunnel.report.document import Block, Callout, CalloutKind, Cell, Column, Paragraph, Section, Table
 from windtunnel.report.measures import number_column
 from windtunnel.report.scope import BACKEND, COMPILE, PRECISION, Axis, Scope
-from windtunnel.units import counted, percent
+from windtunnel.units import percent
 
 _OF = (BACKEND, COMPILE, PRECISION)
 """What chooses kernels, besides the shape."""

@@ -4,11 +4,12 @@ from collections.abc import Iterator, Sequence
 
 from windtunnel.analysis.attention import MemoryUse, in_order, memory_use
 from windtunnel.analysis.results import Row
+from windtunnel.language import counted
 from windtunnel.records.record import Status
 from windtunnel.report.document import Block, Callout, CalloutKind, Cell, Column, Paragraph, Section, Table
 from windtunnel.report.measures import GAP, number_column
 from windtunnel.report.scope import WORKLOAD, Scope
-from windtunnel.units import NOT_KNOWN, counted, mebibytes_scale, percent, ratio
+from windtunnel.units import NOT_KNOWN, mebibytes_scale, percent, ratio
 from windtunnel.units import memory as memory_text
 
 _LEAST_SHARE = 0.99

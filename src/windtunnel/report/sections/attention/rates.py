@@ -4,11 +4,12 @@ from collections.abc import Mapping
 
 from windtunnel.analysis.attention import SHORT_SECONDS, in_order
 from windtunnel.analysis.results import Row
+from windtunnel.language import counted
 from windtunnel.report.document import Block, Callout, CalloutKind, Cell, Paragraph, Section, Table
 from windtunnel.report.measures import GAP, number_column
 from windtunnel.report.scope import WORKLOAD, Scope
 from windtunnel.report.sections.attention.results import phase_name
-from windtunnel.units import counted, duration, percent, percent_scale, rate, rate_scale
+from windtunnel.units import duration, percent, percent_scale, rate, rate_scale
 
 _MOST_OF_CEILING = 1.02
 """Above this a rate is a fault, as a ceiling is known to a percent or two."""

@@ -5,6 +5,7 @@ from itertools import pairwise
 
 from windtunnel.analysis.attention import in_order
 from windtunnel.analysis.results import Row
+from windtunnel.language import counted
 from windtunnel.records.record import ClockName
 from windtunnel.report.document import Block, Callout, CalloutKind, Cell, Column, Paragraph, Section, Table
 from windtunnel.report.measures import (
@@ -17,7 +18,7 @@ from windtunnel.report.measures import (
     spread_cell,
 )
 from windtunnel.report.scope import BACKEND, COMPILE, PRECISION, WORKLOAD, Axis, Scope
-from windtunnel.units import Scale, counted, mebibytes_scale, memory, milliseconds_scale
+from windtunnel.units import Scale, mebibytes_scale, memory, milliseconds_scale
 
 MAX_TABLES = 16
 """With more backends than this all stand in one table for each workload: short tables are hard to search."""

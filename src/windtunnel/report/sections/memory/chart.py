@@ -4,10 +4,11 @@ from collections.abc import Collection, Mapping
 
 from windtunnel.analysis.memory_ledger import LedgerView
 from windtunnel.analysis.memory_timeline import Timeline, timeline
+from windtunnel.language import counted
 from windtunnel.records.memory_ledger import Category
 from windtunnel.report import figures
 from windtunnel.report.document import Figure
-from windtunnel.units import Scale, counted, memory, memory_scale
+from windtunnel.units import Scale, memory, memory_scale
 
 _LOOKS = {
     Category.PARAMETERS: (0, 0),

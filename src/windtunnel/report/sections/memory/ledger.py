@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from windtunnel.analysis.memory_ledger import CATEGORIES, Closing, LedgerView, Moment
+from windtunnel.language import counted
 from windtunnel.records.memory_ledger import DeviceLevels, MemoryLedger
 from windtunnel.report.anchors import keyed
 from windtunnel.report.document import Block, Callout, CalloutKind, Cell, Column, Paragraph, Section, Table
@@ -19,7 +20,7 @@ from windtunnel.report.sections.memory.tables import (
     shown_moments,
     sites_table,
 )
-from windtunnel.units import PERCENT, counted, mebibytes_scale, memory, percent
+from windtunnel.units import PERCENT, mebibytes_scale, memory, percent
 
 MOST_DETAILED = 8
 """Ledgers that have tables and a chart of their own; the others have their row."""

@@ -4,9 +4,10 @@ from collections.abc import Iterator
 
 from windtunnel.analysis.memory_ledger import LedgerView
 from windtunnel.analysis.residuals import Residuals, residuals
+from windtunnel.language import counted
 from windtunnel.report.document import Block, Cell, Column, Paragraph, Table
 from windtunnel.report.measures import number_column
-from windtunnel.units import PERCENT, counted, mebibytes_scale, memory, percent
+from windtunnel.units import PERCENT, mebibytes_scale, memory, percent
 
 _REMEDIES = {
     "flash attention": "flash attention, which computes scores again",

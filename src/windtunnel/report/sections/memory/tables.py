@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 
 from windtunnel.analysis.memory_ledger import CATEGORIES, LedgerView, Moment
+from windtunnel.language import counted
 from windtunnel.records.memory_ledger import Category, Label
 from windtunnel.report.document import Cell, Column, Table
 from windtunnel.report.measures import GAP, number_column
-from windtunnel.units import PERCENT, counted, mebibytes_scale
+from windtunnel.units import PERCENT, mebibytes_scale
 
 _OWNED = frozenset({Category.PARAMETERS, Category.OPTIMIZER, Category.INPUTS, Category.BUFFERS})
 """What is there before the step: it says nothing about where the step's own memory goes."""

@@ -3,10 +3,11 @@
 from collections.abc import Iterator, Sequence
 
 from windtunnel.analysis.number_formats import Following, follow
+from windtunnel.language import counted
 from windtunnel.records.precision_look import LossCurves
 from windtunnel.report import figures
 from windtunnel.report.document import Block, Figure, Paragraph
-from windtunnel.units import counted, scientific, significant
+from windtunnel.units import scientific, significant
 
 
 def curve_blocks(curves: LossCurves, precision: str, label: str) -> Iterator[Block]:

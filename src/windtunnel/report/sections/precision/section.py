@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
+from windtunnel.language import counted
 from windtunnel.records.precision_look import PrecisionLook
 from windtunnel.report.anchors import keyed
 from windtunnel.report.document import Block, Callout, CalloutKind, Paragraph, Section
@@ -18,7 +19,6 @@ from windtunnel.report.sections.precision.tables import (
     losses_table,
     operations_table,
 )
-from windtunnel.units import counted
 
 MOST_DETAILED = 8
 """Looks that are shown; older ones are counted."""

@@ -10,10 +10,11 @@ from windtunnel.analysis.number_formats import (
     typical_error,
     worst_gradient,
 )
+from windtunnel.language import counted
 from windtunnel.records.precision_look import ComponentKind, Formats, Numerics, Overflow, PrecisionLook, TensorNumbers
 from windtunnel.spec.cell import Cell
 from windtunnel.spec.tables import PRECISIONS
-from windtunnel.units import counted, percent, scientific, significant
+from windtunnel.units import percent, scientific, significant
 
 _LEAST_SHARE = 1e-5
 """What three decimals of a percentage show."""

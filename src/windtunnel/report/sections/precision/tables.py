@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 
 from windtunnel.analysis.number_formats import dtypes_text, merged_operations, shares_of
+from windtunnel.language import counted
 from windtunnel.records.precision_look import ComponentKind, Numbers, Numerics, PrecisionLook, TensorNumbers
 from windtunnel.report.document import Cell, Column, Table
 from windtunnel.report.measures import number_column
-from windtunnel.units import NOT_KNOWN, counted, percent, scientific
+from windtunnel.units import NOT_KNOWN, percent, scientific
 
 _MOST_GRADIENTS = 12
 

@@ -6,9 +6,10 @@ from windtunnel.analysis.kernel_kinds import WorkKind
 from windtunnel.analysis.profile import ProfileView, SoftmaxAgainstProducts, Sum
 from windtunnel.analysis.profile_gaps import LAUNCH_BOUND_SHARE
 from windtunnel.analysis.stopwatch import AGREES_WITHIN, Comparison, Verdict, compare_with_stopwatch
+from windtunnel.language import counted
 from windtunnel.records.profile import Unit
 from windtunnel.report.sections.profile.words import calls, noun, runner, short_name
-from windtunnel.units import count, counted, duration, percent, ratio, significant
+from windtunnel.units import count, duration, percent, ratio, significant
 
 _NOTABLE = 0.05
 """Kinds with less than this share of a phase are not named."""

@@ -7,6 +7,7 @@ from windtunnel.analysis.profile import ProfileView
 from windtunnel.analysis.stopwatch import compare_with_stopwatch
 from windtunnel.cost.ceilings import Ceilings, datasheet_ceilings
 from windtunnel.cost.devices import peaks_of
+from windtunnel.language import counted
 from windtunnel.records.ceilings import calibrated_ceilings
 from windtunnel.records.looks import StoredLook
 from windtunnel.records.profile import Profile, Unit
@@ -25,7 +26,7 @@ from windtunnel.report.sections.profile.tables import (
     parts_table,
 )
 from windtunnel.report.sections.profile.words import calls, profile_label
-from windtunnel.units import PERCENT, change, counted, percent, time_scale
+from windtunnel.units import PERCENT, change, percent, time_scale
 
 MOST_DETAILED = 8
 """Profiles that have tables and a chart of their own; the others have their row."""

@@ -5,11 +5,12 @@ from collections.abc import Sequence
 from windtunnel.analysis.kernel_kinds import WorkKind
 from windtunnel.analysis.profile import ProfileView, Rate, Sum
 from windtunnel.analysis.profile_gaps import Explained
+from windtunnel.language import counted
 from windtunnel.records.profile import Part, Unit
 from windtunnel.report.document import Cell, Column, Table
 from windtunnel.report.measures import GAP, number_column
 from windtunnel.report.sections.profile.words import calls, noun, short_name
-from windtunnel.units import PERCENT, change, count, counted, duration, milliseconds_scale, percent, time_scale
+from windtunnel.units import PERCENT, change, count, duration, milliseconds_scale, percent, time_scale
 
 _MOST_KERNELS = 8
 _LEAST_SHARE = 0.01

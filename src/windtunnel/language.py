@@ -1,0 +1,110 @@
+"""The language that text is written in: English as it stands in the code, every other by one file of `texts/`.
+
+A template is looked up by its English text, so that code reads as what it says:
+
+    say("{some} of {all}", some=counted(3, "cell"), all=counted(5, "cell"))
+"""
+
+import tomllib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import cache
+from importlib import resources
+from typing import Any
+
+from windtunnel.errors import SpecError, WindtunnelError, unknown_name
+
+ENGLISH = "en"
+
+Texts = Mapping[str, Mapping[str, str]]
+"""Tables of a language by their names; those of English alone hold no `texts` and no `counted`, which the code has."""
+
+_language: ContextVar[str] = ContextVar("language", default=ENGLISH)
+
+
+@cache
+def languages() -> frozenset[str]:
+    """Return the names of all languages, as BCP 47 has them."""
+    folder = resources.files("windtunnel") / "texts"
+    return frozenset(file.name.removesuffix(".toml") for file in folder.iterdir() if file.name.endswith(".toml"))
+
+
+@cache
+def texts_of(language: str) -> Texts:
+    """Return the tables of a language.
+
+    Raises:
+        SpecError: There is none of that name.
+    """
+    if language not in languages():
+        raise SpecError(unknown_name("language", language, languages()))
+    file = resources.files("windtunnel") / "texts" / f"{language}.toml"
+    return tomllib.loads(file.read_text(encoding="utf-8"))
+
+
+@contextmanager
+def writing_in(language: str) -> Iterator[None]:
+    """Write all text in a language until the context ends.
+
+    Raises:
+        SpecError: There is none of that name.
+    """
+    texts_of(language)
+    token = _language.set(language)
+    try:
+        yield
+    finally:
+        _language.reset(token)
+
+
+def current_language() -> str:
+    """Return the name of the language that text is written in now."""
+    return _language.get()
+
+
+def current_texts() -> Texts:
+    """Return the tables of the language that text is written in now."""
+    return texts_of(_language.get())
+
+
+def say(template: str, /, **fields: Any) -> str:
+    """Return a template in the language of now, its fields filled in as by `str.format`.
+
+    The template stands in the call as one literal, since a test reads all of them from the code. Write numbers with
+    units.py before they come here.
+
+    Raises:
+        WindtunnelError: The language has no such text.
+    """
+    language = _language.get()
+    if language != ENGLISH:
+        template = _in(language, "texts", template)
+    return template.format(**fields) if fields else template
+
+
+def word(name: str) -> str:
+    """Return a word of the field that is also a name in data (a phase, a status, an axis) in the language of now.
+
+    What is no such word, as a name that a user gave, stays as it is.
+    """
+    return current_texts()["words"].get(name, name)
+
+
+def counted(number: int, noun: str) -> str:
+    """Write how many there are of something: '1 cell', '1,234 cells'; the noun is one literal, in the singular.
+
+    Raises:
+        WindtunnelError: The language has no such noun.
+    """
+    language = _language.get()
+    if language != ENGLISH:
+        return _in(language, "counted", noun).format(n=f"{number:,}")
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def _in(language: str, table: str, text: str) -> str:
+    found = texts_of(language)[table].get(text)
+    if found is None:
+        raise WindtunnelError(f"No text of {language} in [{table}] for {text!r}; add it to texts/{language}.toml")
+    return found
