@@ -6,7 +6,7 @@ A template is looked up by its English text, so that code reads as what it says:
 """
 
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
@@ -101,6 +101,11 @@ def counted(number: int, noun: str) -> str:
     if language != ENGLISH:
         return _in(language, "counted", noun).format(n=f"{number:,}")
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def listed(items: Iterable[str]) -> str:
+    """Write several things in a row: 'eager, sdpa, flash-triton'."""
+    return current_texts()["joining"]["comma"].join(items)
 
 
 def _in(language: str, table: str, text: str) -> str:
