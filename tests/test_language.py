@@ -29,5 +29,5 @@ def test_a_text_without_fields_may_hold_braces() -> None:
 def test_a_language_without_a_text_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     empty = {"texts": {}, "counted": {}}
     monkeypatch.setattr("windtunnel.language.texts_of", lambda name: empty)
-    with writing_in("xx"), pytest.raises(WindtunnelError, match="texts/xx.toml"):
+    with writing_in("xx"), pytest.raises(WindtunnelError, match=r"texts/xx\.toml"):
         say("A text.")
