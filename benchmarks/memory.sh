@@ -44,7 +44,7 @@ keep() { # the store of a part, compacted
 grid() { # size, precision: one row of axes of the sweep in place of all
   sed -e "s/^size = .*/size = \"$1\"/" -e "s/^precision = .*/precision = \"$2\"/" benchmarks/memory.toml \
     >"$stores/memory-$1-$2.toml"
-  windtunnel "grid-$1-$2" run "$stores/memory-$1-$2.toml" --store "$stores/memory" --report "$kept/memory"
+  windtunnel "grid-$1-$2" run "$stores/memory-$1-$2.toml" --no-probes --store "$stores/memory" --report "$kept/memory"
 }
 
 fit() { # grid, limit
