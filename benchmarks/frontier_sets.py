@@ -12,7 +12,7 @@ from pathlib import Path
 from windtunnel import units
 from windtunnel.analysis.frontier import FrontierLine, frontier_lines
 from windtunnel.analysis.results import load_results
-from windtunnel.units import counted
+from windtunnel.language import counted
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,9 +13,10 @@ class Materialised:
     Forward holds at most: scores and softmax, 2 matrices of queries x keys in the format of products; under autocast
     scores in it, and scores and softmax in float32 (10 bytes an entry). Backward needs the softmax (under autocast also
     its cast: 6 bytes an entry), the mask of the call (one byte a pair of positions) and copies of Q, K and V by head.
-    At its peak, backward holds softmax, its gradient and that of the scores: 3 matrices.
+    At its peak, backward holds softmax, its gradient, their product and the gradient of the scores: 4 matrices.
 
-    Source: `windtunnel.attention.eager.attend` line by line; Korthikanti et al. 2022 (arXiv:2205.05198), section 4.1,
+    Source: `windtunnel.attention.eager.attend` line by line; softmax_backward_cuda_out of aten/src/ATen/native/cuda/
+    SoftMax.cu, for its product of dP and P; peaks on an H200; Korthikanti et al. 2022 (arXiv:2205.05198), section 4.1,
     count 5·a·s²·b for a softmax, its dropout and a mask of bytes in half precision: here there is no dropout, and one
     mask for all heads.
     """
@@ -104,8 +105,10 @@ class Materialised:
             tape.drop("dP")
             tape.rename("dP in float32", "dP")
         dS = scores if sizes.is_half_softmax else sizes.scores(sizes.softmax_bytes)
-        tape.run("softmax backward", reads=("dP", "P"), makes={"dS": dS})
-        tape.drop("dP", "P")
+        # CUDA multiplies dP and P into a tensor of its own first, and sums up its rows in a second kernel.
+        tape.run("dP times P", reads=("dP", "P"), makes={"dP times P": sizes.scores(sizes.softmax_bytes)})
+        tape.run("softmax backward", reads=("dP times P", "P"), makes={"dS": dS})
+        tape.drop("dP times P", "dP", "P")
         if sizes.is_autocast and not sizes.is_half_softmax:
             tape.run("cast dS", reads=("dS",), makes={"dS in products": scores})
             tape.drop("dS")
