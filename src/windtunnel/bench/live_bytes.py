@@ -4,6 +4,7 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -12,7 +13,9 @@ from torch.utils._pytree import tree_leaves
 class LiveBytes(TorchDispatchMode):
     """Counts the storages that operators make while it is on, and those that it was shown.
 
-    What an operator takes for itself and frees before it returns is not seen.
+    What an operator takes for itself and frees before it returns is not seen, but for the one that is as large as
+    scores: on CUDA a softmax on its way back multiplies its gradient by itself into a tensor of its own
+    (softmax_backward_cuda_out of aten/src/ATen/native/cuda/SoftMax.cu).
     """
 
     def __init__(self) -> None:
@@ -30,6 +33,8 @@ class LiveBytes(TorchDispatchMode):
         for leaf in tree_leaves(made):
             if isinstance(leaf, Tensor):
                 self.see(leaf)
+        if func is torch.ops.aten._softmax_backward_data.default:
+            self._peak = max(self._peak, self.now + args[0].nbytes)
         return made
 
     def see(self, tensor: Tensor) -> None:

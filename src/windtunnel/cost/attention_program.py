@@ -1,5 +1,7 @@
 """The phases of attention alone: what lives when, and what runs."""
 
+from windtunnel.cost.compiled_scores import CompiledScores
+from windtunnel.cost.materialised import Materialised
 from windtunnel.cost.program import Program, attending_of
 from windtunnel.cost.sizes import AttentionSizes, attention_sizes_of
 from windtunnel.cost.tape import Component, Held, Tape
@@ -26,7 +28,22 @@ def attention_program_of(cell: Cell) -> Program:
         resident={Component.INPUTS: sum(held.num_bytes for held in inputs.values())},
         phases=phases,
         saved_of_block={name: held for name, held in forward.held.items() if name not in inputs} if trains else {},
+        beyond_peak_bytes=_beyond_peak(sizes) if trains and isinstance(attends, Materialised | CompiledScores) else 0,
     )
+
+
+def _beyond_peak(sizes: AttentionSizes) -> int:
+    """Return one matrix of scores, for a reason of its own in either backend.
+
+    Eager: the block of the scores is freed after forward and then cut for the first gradient, dV, since the allocator
+    takes the smallest free block that is large enough; what is left is too small for dP. Compiled: the first run tries
+    kernels on a copy of what they change in place; where the device itself has no room for it, torch copies to the
+    host, and a longer sequence may fit.
+
+    Source: get_free_block of c10/cuda/CUDACachingAllocator.cpp; CachingAutotuner of torch/_inductor/runtime/
+    triton_heuristics.py; where searches on an H200 ended.
+    """
+    return sizes.scores(sizes.element_bytes).num_bytes
 
 
 def _inputs(sizes: AttentionSizes, *, trains: bool) -> dict[str, Held]:

@@ -5,6 +5,16 @@ from dataclasses import dataclass
 from windtunnel.cost.sizes import FLOAT, AttentionSizes
 from windtunnel.cost.tape import Tape
 
+_ENTRY_BYTES = 12
+"""What a pass needs that takes one entry at a time, as one with a mask for all heads or with two formats does: as long
+as a copy of so many bytes an entry, whatever the format."""
+
+_WARP_ROW = 1024
+"""Longest row whose softmax one warp takes in its registers."""
+
+_SOFTMAX_BYTES = {True: 9.3, False: 16.0}
+"""The same of the softmax of a row, by whether one warp takes it."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Materialised:
@@ -42,7 +52,12 @@ class Materialised:
             tape.drop("scaled q")
         if sizes.mask != "full":
             tape.run("mask", makes={"mask": sizes.hidden}, launches=2, more_bytes=2 * sizes.hidden.num_bytes)
-            tape.run("apply mask", reads=("mask", "scores"), more_bytes=scores.num_bytes)
+            tape.run(
+                "apply mask",
+                reads=("mask", "scores"),
+                more_bytes=scores.num_bytes,
+                share=_share(2 * sizes.element_bytes),
+            )
             self._forget(tape, "mask", keeps=keeps)
         weights = self._softmax(tape, sizes, keeps=keeps)
         if v == "v rows":
@@ -75,8 +90,19 @@ class Materialised:
         source, softmax = "scores", sizes.scores(sizes.softmax_bytes)
         if sizes.is_autocast and not sizes.is_half_softmax:
             source = "scores in float32"
-            tape.run("cast scores", reads=("scores",), makes={source: sizes.scores(FLOAT)})
-        tape.run("softmax", reads=(source,), makes={"P": softmax})
+            tape.run(
+                "cast scores",
+                reads=("scores",),
+                makes={source: sizes.scores(FLOAT)},
+                share=_share(sizes.element_bytes + FLOAT),
+            )
+        read_bytes = sizes.element_bytes if source == "scores" else FLOAT
+        tape.run(
+            "softmax",
+            reads=(source,),
+            makes={"P": softmax},
+            share=_share(read_bytes + sizes.softmax_bytes, _SOFTMAX_BYTES[sizes.seq_len <= _WARP_ROW]),
+        )
         if source != "scores":
             tape.drop(source)
         if not sizes.is_autocast:
@@ -101,7 +127,12 @@ class Materialised:
         tape.drop("do", v)
         if sizes.is_autocast:
             tape.drop(weights)
-            tape.run("cast dP", reads=("dP",), makes={"dP in float32": sizes.scores(FLOAT)})
+            tape.run(
+                "cast dP",
+                reads=("dP",),
+                makes={"dP in float32": sizes.scores(FLOAT)},
+                share=_share(sizes.element_bytes + FLOAT),
+            )
             tape.drop("dP")
             tape.rename("dP in float32", "dP")
         dS = scores if sizes.is_half_softmax else sizes.scores(sizes.softmax_bytes)
@@ -114,7 +145,12 @@ class Materialised:
             tape.drop("dS")
             tape.rename("dS in products", "dS")
         if sizes.mask != "full":
-            tape.run("mask backward", reads=("dS", "mask"), makes={"masked dS": scores})
+            tape.run(
+                "mask backward",
+                reads=("dS", "mask"),
+                makes={"masked dS": scores},
+                share=_share(2 * sizes.element_bytes),
+            )
             tape.drop("dS", "mask")
             tape.rename("masked dS", "dS")
         tape.run("dK", reads=("dS", q), makes={"dk heads": sizes.queries}, flops=sizes.product_flops, shape=sizes.tall)
@@ -136,3 +172,13 @@ class Materialised:
     def gathers(self, sizes: AttentionSizes) -> bool:
         """The product orders O by head."""
         return sizes.is_strided and sizes.num_heads > 1
+
+
+def _share(entry_bytes: int, needed: float = _ENTRY_BYTES) -> float:
+    """Return the share of a copy's rate that a pass reaches which moves so many bytes an entry.
+
+    Source: kernels of `aten::masked_fill`, `aten::copy_` and `aten::_softmax` on an H200, 2.7 to 3 ps an entry in
+    either format, beside copies at 4.2 TB/s (docs/results/h200/profiles); for rows of 2048,
+    whole steps there.
+    """
+    return entry_bytes / needed

@@ -7,7 +7,7 @@ from windtunnel.cost.allocator import handed_out
 from windtunnel.cost.cell_program import cell_program
 from windtunnel.cost.parameters import tensor_sizes
 from windtunnel.cost.program import Program
-from windtunnel.cost.tape import Component, add
+from windtunnel.cost.tape import Component, Kind, add
 from windtunnel.spec.cell import Cell
 from windtunnel.spec.model import ModelSpec
 from windtunnel.spec.tables import DTYPE_BYTES, PRECISIONS
@@ -16,6 +16,9 @@ HOPPER_WORKSPACE_BYTES = 32 * 2**20
 """What torch gives to each cuBLAS handle on a Hopper GPU: CUBLAS_WORKSPACE_CONFIG of :4096:8 in its place."""
 WORKSPACE_BYTES = 4096 * 1024 * 2 + 16 * 1024 * 8
 """The same on other GPUs."""
+
+_NEW_THREADS = {"forward", "backward"}
+"""Phases that begin a thread, which has a cuBLAS handle of its own."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,17 +31,24 @@ class MemoryPrediction:
         before_backward_bytes: What is held when backward begins; None where there is none.
         saved_of_block: What one block keeps for backward where nothing is computed again, by name, the largest first;
             without copies of weights. Of attention alone, what that keeps. Empty where there is no backward.
+        beyond_peak_bytes: What the device must have besides, as for a large free block of which a part is in use.
     """
 
     phases: Mapping[str, int]
     components: Mapping[str, Mapping[str, int]]
     before_backward_bytes: int | None
     saved_of_block: Mapping[str, int]
+    beyond_peak_bytes: int = 0
 
     @property
     def peak_bytes(self) -> int:
         """The most of the whole step."""
         return max(self.phases.values())
+
+    @property
+    def needed_bytes(self) -> int:
+        """What the device must have for it."""
+        return self.peak_bytes + self.beyond_peak_bytes
 
     @property
     def peak_phase(self) -> str:
@@ -59,7 +69,8 @@ def predict_memory(
     Args:
         cell: What is measured; its checkpointing counts.
         optimizer: Which optimizer a training step has, of `OPTIMIZER_STATES`.
-        workspace_bytes: What each cuBLAS handle holds. There is one in forward, and one more in the thread of backward.
+        workspace_bytes: What each cuBLAS handle holds. There is one in forward, and one more in the thread of backward;
+            none where a phase has no products of its own, as fused attention alone.
 
     Raises:
         UnsupportedError: The attention backend or torch.compile leaves what is kept to a compiler: no closed form.
@@ -71,12 +82,13 @@ def predict_memory(
 
 
 def _played(program: Program, *, workspace_bytes: int, rounding: int) -> MemoryPrediction:
-    level = add(program.resident, {Component.ROUNDING: rounding, Component.WORKSPACE: workspace_bytes})
+    level = add(program.resident, {Component.ROUNDING: rounding})
     components: dict[str, Mapping[str, int]] = {}
     before: int | None = None
     for name, stretch in program.phases.items():
         if name == "backward":
             before = sum(level.values())
+        if name in _NEW_THREADS and any(one.kind is Kind.PRODUCT for one in stretch.operations):
             level = add(level, {Component.WORKSPACE: workspace_bytes})
         most = add(level, stretch.peak)
         components[name] = {part.value: most[part] for part in Component if most.get(part)}
@@ -89,6 +101,7 @@ def _played(program: Program, *, workspace_bytes: int, rounding: int) -> MemoryP
             name: held.num_bytes
             for name, held in sorted(program.saved_of_block.items(), key=lambda item: -item[1].num_bytes)
         },
+        beyond_peak_bytes=program.beyond_peak_bytes,
     )
 
 

@@ -108,7 +108,7 @@ def fit_of(memory: MemoryPrediction | None, capacity: int | None) -> Fit | None:
     """Return whether a step fits into a device with so many bytes; None where one of both is not known."""
     if memory is None or capacity is None:
         return None
-    share = (memory.peak_bytes + CONTEXT_BYTES) / capacity
+    share = (memory.needed_bytes + CONTEXT_BYTES) / capacity
     return Fit.YES if share <= 1 - MARGIN else Fit.CLOSE if share <= 1 + MARGIN else Fit.NO
 
 

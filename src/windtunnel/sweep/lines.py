@@ -16,13 +16,13 @@ from windtunnel.spec.own_model import OwnModel
 from windtunnel.spec.sweep import Sweep
 
 Predict = Callable[[Cell], int | None]
-"""The peak of a cell in bytes, or None where it is not known."""
+"""The bytes that a cell needs at its peak, or None where that is not known."""
 
 
 def predicted_peak(cell: Cell) -> int | None:
-    """Return the predicted peak of a cell in bytes; None where there is no closed form of it."""
+    """Return the bytes that a cell is predicted to need at its peak; None where there is no closed form of it."""
     try:
-        return predict_memory(cell).peak_bytes
+        return predict_memory(cell).needed_bytes
     except UnsupportedError:
         return None
 
