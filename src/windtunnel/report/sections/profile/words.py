@@ -4,7 +4,7 @@ import re
 
 from windtunnel.analysis.profile import ProfileView
 from windtunnel.records.profile import Profile, Unit
-from windtunnel.report.scope import WORKLOAD_NAMES
+from windtunnel.report.scope import workload_name
 from windtunnel.spec.cell import Cell
 
 _SHOWN = 64
@@ -24,7 +24,7 @@ def _cell_label(cell: Cell) -> str:
     others = cell.model_dump(mode="json", exclude_defaults=True, exclude=_NAMED)
     parts = [
         cell.model.name,
-        WORKLOAD_NAMES.get(cell.workload, cell.workload),
+        workload_name(cell.workload),
         f"context {cell.context_length}",
         f"batch {cell.batch_size}",
         cell.precision,
