@@ -1,9 +1,10 @@
 """The pictures: time by size and by context, samples in their order, peak memory; chosen by what varies."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from functools import reduce
 
 from windtunnel.analysis.results import Row
-from windtunnel.language import apart, listed, say
+from windtunnel.language import apart, say
 from windtunnel.report import figures
 from windtunnel.report.document import Figure, Section
 from windtunnel.report.raw_samples import raw_samples
@@ -99,7 +100,7 @@ def hover(row: Row, estimate: Estimate, time: Scale) -> str:
     parts = [f"{time.text(estimate.value)} {time.unit}"]
     parts += [say("95 % interval {ends}", ends=interval)] if estimate.low is not None else [say("no interval")]
     parts += [say("mean ± std {both}", both=time.spread(spread.mean, spread.std))] if spread else []
-    return listed([*parts, f"n = {estimate.n:,}"])
+    return _in_a_row([*parts, f"n = {estimate.n:,}"])
 
 
 def _times_in_words(scope: Scope, panel: Panel) -> str:
@@ -211,7 +212,11 @@ def _caption(what: str, panel: Panel, scope: Scope) -> str:
         parts.append(say("{some} of {all} cells", some=f"{len(panel.rows):,}", all=f"{len(scope.rows):,}"))
     if scope.failed:
         parts.append(say("failed ones have nothing to draw"))
-    return listed(part for part in parts if part)
+    return _in_a_row(part for part in parts if part)
+
+
+def _in_a_row(parts: Iterable[str]) -> str:
+    return reduce(lambda one, other: say("{one}, {other}", one=one, other=other), parts)
 
 
 def _along(axis: Axis, rows: Sequence[Row]) -> list[Row]:

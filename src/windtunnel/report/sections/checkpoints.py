@@ -99,7 +99,7 @@ def _table(found: CheckpointSearch) -> Table:
             ),
             number_column(say("peak"), description=say("Most bytes allocated in a step.")),
             number_column(say("error"), description=say("The prediction against what was measured.")),
-            number_column(say("step time"), description=say("Median time of a step.")),
+            number_column(word("step"), description=say("Median time of a step.")),
             number_column(say("against none"), description=say("Time of the step over that without checkpointing.")),
             Column(name=say("fits"), description=say("Within the budget, or what the cell ended with.")),
         ),

@@ -96,4 +96,4 @@ def _table(scope: Scope, found: tuple[Between, ...]) -> Table:
 
 def _count(entry: Between) -> str:
     asked = entry.row.plan.processes
-    return str(asked) if entry.row.is_complete else say("{some} of {all}", some=len(entry.medians), all=asked)
+    return str(asked) if entry.row.is_complete else say("{some} of {asked}", some=len(entry.medians), asked=asked)
