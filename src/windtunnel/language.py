@@ -9,7 +9,7 @@ import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from functools import cache
+from functools import cache, reduce
 from importlib import resources
 from typing import Any
 
@@ -106,6 +106,22 @@ def counted(number: int, noun: str) -> str:
 def listed(items: Iterable[str]) -> str:
     """Write several things in a row: 'eager, sdpa, flash-triton'."""
     return current_texts()["joining"]["comma"].join(items)
+
+
+def apart(items: Iterable[str]) -> str:
+    """Write several things in a row that may have commas themselves: 'small, eager; wide, sdpa'."""
+    return current_texts()["joining"]["semicolon"].join(items)
+
+
+def alternatives(items: Iterable[str]) -> str:
+    """Write several things of which one holds: 'eager or sdpa'; nothing where there is none."""
+    first, *others = [*items] or [""]
+    return reduce(lambda one, other: say("{one} or {other}", one=one, other=other), others, first)
+
+
+def passage(sentences: Iterable[str]) -> str:
+    """Write sentences one after another; an empty one is left out."""
+    return " ".join(filter(None, sentences))
 
 
 def _in(language: str, table: str, text: str) -> str:
