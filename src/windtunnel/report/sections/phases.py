@@ -4,7 +4,7 @@ from windtunnel.analysis.results import Row
 from windtunnel.records.record import ClockName
 from windtunnel.report.document import Cell, Column, Paragraph, Section, Table
 from windtunnel.report.measures import GAP, interval_cell, median_cell, number_column, spread_cell
-from windtunnel.report.scope import WORKLOAD, WORKLOAD_NAMES, Scope
+from windtunnel.report.scope import WORKLOAD, Scope, workload_name
 from windtunnel.units import Scale, time_scale
 
 CLOCK_NAMES = {
@@ -41,7 +41,7 @@ def _table(scope: Scope, workload: str, rows: list[Row]) -> Table:
     names = measured[0].phases
     scales = {name: _scale(measured, name) for name in names}
     return Table(
-        caption=f"Phases of {WORKLOAD_NAMES[workload]}" + ("" if "loss" in names else ", loss inside forward"),
+        caption=f"Phases of {workload_name(workload)}" + ("" if "loss" in names else ", loss inside forward"),
         columns=(
             *scope.columns(without=(WORKLOAD,)),
             *(column for name in names for column in _columns(measured, name, scales[name])),

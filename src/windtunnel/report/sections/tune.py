@@ -7,7 +7,7 @@ from windtunnel.language import counted
 from windtunnel.records.record import Status
 from windtunnel.report.document import Block, Callout, CalloutKind, Cell, Column, Paragraph, Section, Table
 from windtunnel.report.measures import GAP, interval_cell, median_cell, number_column
-from windtunnel.report.scope import WORKLOAD_NAMES, Scope
+from windtunnel.report.scope import Scope, workload_name
 from windtunnel.spec.flag_text import compare_command
 from windtunnel.statistics.pairing import Finding
 from windtunnel.statistics.racing import ROUNDS, Ending, Standing
@@ -51,7 +51,7 @@ def _asked(found: Found) -> str:
         limits.append(f"with an error of at most {scientific(tuning.error_limit)}")
     what = "the most tokens a second" if tuning.varies_batch() else "the shortest step"
     return (
-        f"{cell.model.name}, {WORKLOAD_NAMES[cell.workload]}, context {cell.context_length}, batch {cell.batch_size}: "
+        f"{cell.model.name}, {workload_name(cell.workload)}, context {cell.context_length}, batch {cell.batch_size}: "
         f"which of {counted(len(found.trials), 'configuration')} has {what}"
         f"{' ' if limits else ''}{' and '.join(limits)}, in {duration(tuning.budget)}. "
         f"At present: {label_of(cell, tuning)}."

@@ -8,7 +8,7 @@ from windtunnel.language import say, word
 from windtunnel.records.store import StoredComparison
 from windtunnel.report.document import Cell, Column, Table
 from windtunnel.report.measures import GAP, number_column
-from windtunnel.report.scope import WORKLOAD_NAMES
+from windtunnel.report.scope import workload_name
 from windtunnel.spec.tables import PRECISIONS
 from windtunnel.units import change
 
@@ -25,7 +25,7 @@ def speed_table(comparisons: Sequence[StoredComparison]) -> Table | None:
                 cell.model.name,
                 str(cell.context_length),
                 str(cell.batch_size),
-                WORKLOAD_NAMES.get(cell.workload, cell.workload),
+                workload_name(cell.workload),
                 cell.attention_name,
             )
             found.setdefault(point, {})[cell.precision] = one
