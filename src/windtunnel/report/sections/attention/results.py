@@ -12,6 +12,7 @@ from windtunnel.report.measures import (
     GAP,
     explain_marks,
     half_width_cell,
+    mark_name,
     median_cell,
     number_column,
     samples_text,
@@ -101,7 +102,7 @@ def _table(scope: Scope, rows: Sequence[Row], apart: tuple[Axis, ...]) -> Table:
             yield Cell(text=word(row.record.status.value), is_failure=True)
             yield from [GAP] * (len(columns) - len(scope.columns(without=apart)) - 2)
         if has_remarks:
-            yield Cell(text=listed(map(word, scope.marks[row])) if row.is_ok else _failure(row))
+            yield Cell(text=listed(map(mark_name, scope.marks[row])) if row.is_ok else _failure(row))
 
     said = [scope.phrase(axis, rows[0]) for axis in apart if axis in scope.axes or axis in {BACKEND, WORKLOAD}]
     return Table(
