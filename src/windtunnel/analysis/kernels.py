@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from windtunnel.analysis.kernel_kinds import KernelKind, classify
 from windtunnel.analysis.results import Row
+from windtunnel.language import alternatives, listed, say, word
 from windtunnel.records.record import Kernel
 from windtunnel.spec.cell import Cell
 
@@ -108,10 +109,10 @@ def _judge(row: Row, kernels: Sequence[Kernel]) -> KernelVerdict:
     cell = row.cell
     attending = tuple(kernel for kernel in kernels if kernel.phase in _ATTENDING)
     ran = _in_words({classify(kernel.name) for kernel in attending})
-    compiled = "" if cell.compile == "off" else f", compile {cell.compile}"
-    asked = f"asked for {cell.attention_name}{compiled}"
+    compiled = [] if cell.compile == "off" else [say("compile {mode}", mode=cell.compile)]
     fault = _fault(cell, [phase for phase in row.phases if phase in _ATTENDING], attending, ran)
-    return KernelVerdict(ran=ran, is_as_asked=fault is None, sentence=f"{asked}, ran {fault or ran}")
+    sentence = say("asked for {asked}, ran {ran}", asked=listed([cell.attention_name, *compiled]), ran=fault or ran)
+    return KernelVerdict(ran=ran, is_as_asked=fault is None, sentence=sentence)
 
 
 def _fault(cell: Cell, phases: Iterable[str], attending: Sequence[Kernel], ran: str) -> str | None:
@@ -122,16 +123,22 @@ def _fault(cell: Cell, phases: Iterable[str], attending: Sequence[Kernel], ran: 
     by_kind = {classify(kernel.name): kernel.name for kernel in reversed(attending)}  # the first of each kind
     for kind in FUSED:
         if kind in by_kind and kind not in wanted.allowed:
-            how = "pattern-matched into " if wanted.may_inductor else ""
-            return f"{_short(by_kind[kind])}: {how}{kind} attention"
+            if wanted.may_inductor:
+                return say("{kernel}: pattern-matched into {kind} attention", kernel=_short(by_kind[kind]), kind=kind)
+            return say("{kernel}: {kind} attention", kernel=_short(by_kind[kind]), kind=kind)
     if wanted.is_compiled and not by_kind.keys() & {KernelKind.INDUCTOR, *FUSED}:
-        return f"{ran}: nothing that torch.compile made, so it ran eagerly"
+        return say("{ran}: nothing that torch.compile made, so it ran eagerly", ran=ran)
     if not wanted.may_inductor and KernelKind.INDUCTOR in by_kind:
-        return f"{_short(by_kind[KernelKind.INDUCTOR])}: compiled, which was not asked for"
+        return say("{kernel}: compiled, which was not asked for", kernel=_short(by_kind[KernelKind.INDUCTOR]))
     for phase in phases:
         kinds = {classify(kernel.name) for kernel in attending if kernel.phase == phase}
         if wanted.needed and not kinds & wanted.needed:
-            return f"{_in_words(kinds)} in {phase}: no {' or '.join(_sorted(wanted.needed))} there"
+            return say(
+                "{ran} in {phase}: no {needed} there",
+                ran=_in_words(kinds),
+                phase=word(phase),
+                needed=alternatives(_sorted(wanted.needed)),
+            )
     return None
 
 
@@ -141,7 +148,7 @@ def _in_words(kinds: Collection[KernelKind]) -> str:
         there = [kind for kind in telling if kind in kinds]
         if there:
             return " + ".join(there)
-    return KernelKind.OTHER if kinds else "nothing"
+    return word(KernelKind.OTHER.value) if kinds else say("nothing")
 
 
 def _sorted(kinds: Collection[KernelKind]) -> list[KernelKind]:

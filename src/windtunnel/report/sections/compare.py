@@ -11,6 +11,7 @@ from windtunnel.records.record import Failure
 from windtunnel.report.document import Block, Callout, CalloutKind, Cell, Column, Paragraph, Section, Table
 from windtunnel.report.measures import number_column
 from windtunnel.report.scope import Scope
+from windtunnel.report.sections.failures import failure_text, stage_name
 from windtunnel.statistics.paired import Verdict
 from windtunnel.units import NOT_KNOWN, Scale, between, change, duration, percent, time_scale
 
@@ -198,13 +199,12 @@ def _remarks(name: str, one: Compared) -> Iterator[Block]:
 
 
 def _failure_text(record: PairRecord, failure: Failure) -> str:
-    status = word(record.status.value)
     if not record.failed_side:
-        return say("{status} in {stage}: {message}", status=status, stage=failure.stage, message=failure.message)
+        return failure_text(record.status, failure)
     return say(
         "{status} in {stage} of {side}: {message}",
-        status=status,
-        stage=failure.stage,
+        status=word(record.status.value),
+        stage=stage_name(failure.stage),
         side=record.failed_side.upper(),
         message=failure.message,
     )

@@ -4,11 +4,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from windtunnel.analysis.comparisons import shows_cold_start
-from windtunnel.analysis.labels import slow_start_of
+from windtunnel.analysis.labels import Mark, slow_start_of
 from windtunnel.analysis.results import Row, in_seconds
-from windtunnel.language import counted, passage, say
+from windtunnel.language import counted, passage, say, word
 from windtunnel.report.document import Cell, Column, Paragraph, Section, Table
-from windtunnel.report.measures import GAP, interval_cell, median_cell, number_column
+from windtunnel.report.measures import GAP, interval_cell, mark_name, median_cell, number_column
 from windtunnel.report.scope import Scope
 from windtunnel.statistics.series import irregularities_of, level_intervals
 from windtunnel.units import Scale, change, percent, time_scale
@@ -67,7 +67,7 @@ def _kinds(scope: Scope) -> tuple[_Kind, ...]:
             columns=(
                 number_column(say("slow start"), description=say("Slow samples before the first that is not.")),
                 number_column(
-                    say("first"), description=say("First sample over the median of those after the slow ones.")
+                    word("first"), description=say("First sample over the median of those after the slow ones.")
                 ),
             ),
             cells=_slow_start,
@@ -84,7 +84,9 @@ def _kinds(scope: Scope) -> tuple[_Kind, ...]:
         _Kind(
             explained=say("Step: where the level changes once, and by how much."),
             columns=(
-                number_column(say("step"), description=say("Median after the step against the median before it.")),
+                number_column(
+                    mark_name(Mark.STEP), description=say("Median after the step against the median before it.")
+                ),
                 number_column(
                     say("at sample"), description=say("The first sample after the step; samples count from 1.")
                 ),

@@ -215,7 +215,7 @@ def _numbers(pairs: Iterable[Compared]) -> list[float | None]:
 def _pair_columns(group: str, scale: Scale) -> tuple[Column, Column]:
     return (
         number_column(say("predicted"), scale.unit, say("Before it ran, by closed form."), group),
-        number_column(say("measured"), scale.unit, say("Of a time, the median; of memory, the most."), group),
+        number_column(word("measured"), scale.unit, say("Of a time, the median; of memory, the most."), group),
     )
 
 

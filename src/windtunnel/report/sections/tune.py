@@ -4,10 +4,11 @@ from collections.abc import Iterator
 
 from windtunnel.analysis.tuning import estimate_of, finding_of, label_of, outcome_of, searches_of
 from windtunnel.language import counted, listed, passage, say, word
-from windtunnel.records.record import Record, Status
+from windtunnel.records.record import Status
 from windtunnel.report.document import Block, Callout, CalloutKind, Cell, Column, Paragraph, Section, Table
 from windtunnel.report.measures import GAP, interval_cell, median_cell, number_column
 from windtunnel.report.scope import Scope, workload_name
+from windtunnel.report.sections.failures import failure_text
 from windtunnel.spec.flag_text import compare_command
 from windtunnel.statistics.pairing import Finding
 from windtunnel.statistics.racing import ROUNDS, Ending, Standing
@@ -41,14 +42,8 @@ def _blocks(found: Found) -> Iterator[Block]:
     for trial in failed:
         assert trial.record is not None
         name = label_of(trial.candidate.cell, found.tuning)
-        yield Callout(kind=CalloutKind.FAILURE, text=say("{name}: {what}", name=name, what=_failure_text(trial.record)))
-
-
-def _failure_text(record: Record) -> str:
-    status, failure = word(record.status.value), record.failure
-    if failure is None:
-        return status
-    return say("{status} in {stage}: {message}", status=status, stage=failure.stage, message=failure.message)
+        why = failure_text(trial.record.status, trial.record.failure)
+        yield Callout(kind=CalloutKind.FAILURE, text=say("{name}: {what}", name=name, what=why))
 
 
 def _asked(found: Found) -> str:
