@@ -40,7 +40,7 @@ def failures(scope: Scope) -> Section | None:
 
 def _row(scope: Scope, row: Row) -> tuple[Cell, ...]:
     failure = row.record.failure
-    where = (stage_name(failure.stage), failure.phase, row.record.task.process_name) if failure else ()
+    where = (failure.stage, failure.phase, row.record.task.process_name) if failure else ()
     requested, free = (failure.requested_bytes, failure.free_bytes) if failure else (None, None)
     return (
         Cell(text=" · ".join([*(scope.phrase(axis, row) for axis in scope.all_axes), row.cell.device])),
@@ -59,11 +59,6 @@ def failure_text(status: Status, failure: Failure | None) -> str:
     return say(
         "{status} in {stage}: {message}",
         status=word(status.value),
-        stage=stage_name(failure.stage),
+        stage=word(failure.stage),
         message=failure.message,
     )
-
-
-def stage_name(name: str) -> str:
-    """Return what the worker was doing; the name of its warm-up is not that of the axis."""
-    return say("warmup") if name == "warmup" else word(name)
