@@ -114,7 +114,7 @@ def _speed_up(reference: Row | None, row: Row | None, phase: str | None) -> tupl
         return _status(row), GAP
     found = speed_up(reference, row, phase) if reference else None
     if found is None:
-        return Cell(text=say("runs")), GAP
+        return Cell(text=word("runs")), GAP
     if found.ratio is None:
         return Cell(text=say("short")), GAP
     return Cell(text=ratio(found.ratio), sort=found.ratio), Cell(text=span(found.span))

@@ -123,9 +123,10 @@ def _figure(
 
 
 def _caption(what: str, panel: Panel, scope: Scope) -> str:
-    drawn = say("{some} of {all}", some=f"{len(panel.rows):,}", all=counted(len(scope.rows), "cell"))
-    is_whole = len(panel.rows) == len(scope.rows)
-    return listed(filter(None, (what, panel.title, "" if is_whole else drawn)))
+    parts = [what, panel.title]
+    if len(panel.rows) < len(scope.rows):
+        parts.append(say("{some} of {all}", some=f"{len(panel.rows):,}", all=counted(len(scope.rows), "cell")))
+    return in_a_row(part for part in parts if part)
 
 
 def _in_words(scope: Scope, panel: Panel, values: dict[Row, float], text_of: Callable[[float], str]) -> str:
