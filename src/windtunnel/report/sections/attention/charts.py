@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from windtunnel.analysis.attention import in_order, memory_use
 from windtunnel.analysis.results import Row
-from windtunnel.language import apart, counted, listed, passage, say, word
+from windtunnel.language import apart, counted, passage, say, word
 from windtunnel.records.record import Status
 from windtunnel.report import figures
 from windtunnel.report.document import Figure, Section
