@@ -11,7 +11,7 @@ from windtunnel.report import figures
 from windtunnel.report.document import Figure, Section
 from windtunnel.report.raw_samples import raw_samples
 from windtunnel.report.scope import SEQ, Scope
-from windtunnel.report.sections.charts import hover, most_warmed, samples_of_cells, scaled
+from windtunnel.report.sections.charts import hover, in_a_row, most_warmed, samples_of_cells, scaled
 from windtunnel.report.series import Panel, Series, panels_of
 from windtunnel.units import Scale, duration, mebibytes_scale, memory, milliseconds_scale
 
