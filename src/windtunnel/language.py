@@ -10,7 +10,7 @@ import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from functools import cache
+from functools import cache, reduce
 from importlib import resources
 from typing import Any
 
@@ -139,6 +139,12 @@ def listed(items: Iterable[str]) -> str:
 def apart(items: Iterable[str]) -> str:
     """Write several things in a row that may have commas themselves: 'small, eager; wide, sdpa'."""
     return "; ".join(items) if _language.get() == ENGLISH else current_texts()["joining"]["semicolon"].join(items)
+
+
+def alternatives(items: Iterable[str]) -> str:
+    """Write several things of which one holds: 'eager or sdpa'; nothing where there is none."""
+    first, *others = [*items] or [""]
+    return reduce(lambda one, other: say("{one} or {other}", one=one, other=other), others, first)
 
 
 @cache

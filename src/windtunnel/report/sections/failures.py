@@ -2,6 +2,7 @@
 
 from windtunnel.analysis.results import Row
 from windtunnel.language import counted, listed, say, word
+from windtunnel.records.record import Failure, Status
 from windtunnel.report.document import Block, Callout, CalloutKind, Cell, Column, Section, Table
 from windtunnel.report.measures import number_column
 from windtunnel.report.scope import Scope
@@ -39,7 +40,7 @@ def failures(scope: Scope) -> Section | None:
 
 def _row(scope: Scope, row: Row) -> tuple[Cell, ...]:
     failure = row.record.failure
-    where = (failure.stage, failure.phase, row.record.task.process_name) if failure else ()
+    where = (stage_name(failure.stage), failure.phase, row.record.task.process_name) if failure else ()
     requested, free = (failure.requested_bytes, failure.free_bytes) if failure else (None, None)
     return (
         Cell(text=" · ".join([*(scope.phrase(axis, row) for axis in scope.all_axes), row.cell.device])),
@@ -49,3 +50,20 @@ def _row(scope: Scope, row: Row) -> tuple[Cell, ...]:
         Cell(text=memory(requested), sort=requested),
         Cell(text=memory(free), sort=free),
     )
+
+
+def failure_text(status: Status, failure: Failure | None) -> str:
+    """Say with what something ended, where and why: 'crashed in build: message'."""
+    if failure is None:
+        return word(status.value)
+    return say(
+        "{status} in {stage}: {message}",
+        status=word(status.value),
+        stage=stage_name(failure.stage),
+        message=failure.message,
+    )
+
+
+def stage_name(name: str) -> str:
+    """Return what the worker was doing; the name of its warm-up is not that of the axis."""
+    return say("warmup") if name == "warmup" else word(name)
