@@ -39,7 +39,7 @@ def history_document(histories: Sequence[History]) -> Document:
 
 def _heading(history: History, histories: Sequence[History]) -> str:
     shared = sum(other.label == history.label for other in histories) > 1
-    return listed((history.label, history.machine)) if shared else history.label
+    return say("{one}, {other}", one=history.label, other=history.machine) if shared else history.label
 
 
 def _overview(histories: Sequence[History]) -> Iterator[Block]:

@@ -204,20 +204,18 @@ def _bounds(shifts: Sequence[float], margin: float | None, *, is_by_process: boo
     near, far = math.log1p(margin), math.log1p(largest)
     if len(shifts) < FEWEST_CELLS:
         reason = say(
-            "of fewer than {number} cells only a change beyond {change} is claimed without pairs",
-            number=FEWEST_CELLS,
+            "of fewer than {cells} cells only a change beyond {change} is claimed without pairs",
+            cells=FEWEST_CELLS,
             change=percent(largest, 0),
         )
         return _Bounds(margin=margin, low=-far, high=far, reason=reason)
     common = float(np.median(shifts))
-    reason = (
-        say(
+    reason = ""
+    if abs(common) > near:
+        reason = say(
             "all cells together changed by {change}, which may be the machine; pairs can tell",
             change=change(math.expm1(common), 0),
         )
-        if abs(common) > near
-        else ""
-    )
     return _Bounds(
         margin=margin,
         low=max(min(0.0, common) - near, -far),
@@ -241,7 +239,7 @@ def _too_few(bounds: _Bounds) -> Difference:
         slower_from=math.expm1(bounds.high),
         is_by_process=False,
         verdict=Verdict.INCONCLUSIVE,
-        reason=say("fewer than {number} samples on a side", number=FEWEST_SAMPLES),
+        reason=say("fewer than {n} samples on a side", n=FEWEST_SAMPLES),
     )
 
 
@@ -279,9 +277,7 @@ def _difference(a: Level, b: Level, bounds: _Bounds, scatter: float | None, num_
 def _corrected(found: Difference, num_cells: int, *, is_kept: bool) -> Difference:
     if is_kept or found.verdict not in {Verdict.SLOWER, Verdict.FASTER}:
         return found
-    reason = say(
-        "among {number} cells such a difference turns up by accident (Benjamini and Hochberg)", number=num_cells
-    )
+    reason = say("among {cells} cells such a difference turns up by accident (Benjamini and Hochberg)", cells=num_cells)
     return replace(found, verdict=Verdict.INCONCLUSIVE, reason=reason)
 
 

@@ -100,7 +100,7 @@ def hover(row: Row, estimate: Estimate, time: Scale) -> str:
     parts = [f"{time.text(estimate.value)} {time.unit}"]
     parts += [say("95 % interval {ends}", ends=interval)] if estimate.low is not None else [say("no interval")]
     parts += [say("mean ± std {both}", both=time.spread(spread.mean, spread.std))] if spread else []
-    return _in_a_row([*parts, f"n = {estimate.n:,}"])
+    return in_a_row([*parts, f"n = {estimate.n:,}"])
 
 
 def _times_in_words(scope: Scope, panel: Panel) -> str:
@@ -212,10 +212,11 @@ def _caption(what: str, panel: Panel, scope: Scope) -> str:
         parts.append(say("{some} of {all} cells", some=f"{len(panel.rows):,}", all=f"{len(scope.rows):,}"))
     if scope.failed:
         parts.append(say("failed ones have nothing to draw"))
-    return _in_a_row(part for part in parts if part)
+    return in_a_row(part for part in parts if part)
 
 
-def _in_a_row(parts: Iterable[str]) -> str:
+def in_a_row(parts: Iterable[str]) -> str:
+    """Return the parts of a caption or a hover after one another."""
     return reduce(lambda one, other: say("{one}, {other}", one=one, other=other), parts)
 
 

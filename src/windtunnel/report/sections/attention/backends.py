@@ -24,7 +24,7 @@ def backends(scope: Scope) -> Section | None:
         "faster. A drift of the machine between two cells is in their ratio; windtunnel compare measures such a "
         "difference in pairs. Ranges are from the ends of the two intervals divided crosswise. short: both medians "
         "below {short}, where a ratio would rank launches and noise.",
-        reference=variant_name(reference),
+        reference=reference.name,
         short=duration(SHORT_SECONDS),
     )
     blocks: list[Block] = [Paragraph(text=said)]
@@ -70,13 +70,13 @@ def _table(scope: Scope, points: Sequence[Point], reference: Variant, phase: str
     time = milliseconds_scale(estimate.value for estimate in old if estimate)
     first = points[0].first
     name = phase_name(first, phase or first.record.total)
-    old_name = variant_name(reference)
+    old_name = reference.name
     columns: list[Column] = [
         *scope.columns(without=_SAME),
         number_column(old_name, time.unit, say("Median of {phase}: the reference.", phase=name)),
     ]
     for variant in others:
-        new_name = variant_name(variant)
+        new_name = variant.name
         columns += [
             number_column(
                 new_name, "x", say("Time of {reference} over time of {other}.", reference=old_name, other=new_name)
@@ -114,17 +114,10 @@ def _speed_up(reference: Row | None, row: Row | None, phase: str | None) -> tupl
         return _status(row), GAP
     found = speed_up(reference, row, phase) if reference else None
     if found is None:
-        return Cell(text=say("runs")), GAP
+        return Cell(text=word("runs")), GAP
     if found.ratio is None:
         return Cell(text=say("short")), GAP
     return Cell(text=ratio(found.ratio), sort=found.ratio), Cell(text=span(found.span))
-
-
-def variant_name(variant: Variant) -> str:
-    """Return what tables call a variant: eager, or eager compiled (default)."""
-    if variant.compile == "off":
-        return variant.backend
-    return say("{backend} compiled ({mode})", backend=variant.backend, mode=variant.compile)
 
 
 def _status(row: Row) -> Cell:

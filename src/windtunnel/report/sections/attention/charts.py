@@ -5,13 +5,13 @@ from dataclasses import replace
 
 from windtunnel.analysis.attention import in_order, memory_use
 from windtunnel.analysis.results import Row
-from windtunnel.language import apart, counted, listed, passage, say, word
+from windtunnel.language import apart, counted, passage, say, word
 from windtunnel.records.record import Status
 from windtunnel.report import figures
 from windtunnel.report.document import Figure, Section
 from windtunnel.report.raw_samples import raw_samples
 from windtunnel.report.scope import SEQ, Scope
-from windtunnel.report.sections.charts import hover, most_warmed, samples_of_cells, scaled
+from windtunnel.report.sections.charts import hover, in_a_row, most_warmed, samples_of_cells, scaled
 from windtunnel.report.series import Panel, Series, panels_of
 from windtunnel.units import Scale, duration, mebibytes_scale, memory, milliseconds_scale
 
@@ -123,9 +123,10 @@ def _figure(
 
 
 def _caption(what: str, panel: Panel, scope: Scope) -> str:
-    drawn = say("{some} of {all}", some=f"{len(panel.rows):,}", all=counted(len(scope.rows), "cell"))
-    is_whole = len(panel.rows) == len(scope.rows)
-    return listed(filter(None, (what, panel.title, "" if is_whole else drawn)))
+    parts = [what, panel.title]
+    if len(panel.rows) < len(scope.rows):
+        parts.append(say("{some} of {all}", some=f"{len(panel.rows):,}", all=counted(len(scope.rows), "cell")))
+    return in_a_row(part for part in parts if part)
 
 
 def _in_words(scope: Scope, panel: Panel, values: dict[Row, float], text_of: Callable[[float], str]) -> str:

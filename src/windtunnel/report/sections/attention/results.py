@@ -106,7 +106,7 @@ def _table(scope: Scope, rows: Sequence[Row], apart: tuple[Axis, ...]) -> Table:
 
     said = [scope.phrase(axis, rows[0]) for axis in apart if axis in scope.axes or axis in {BACKEND, WORKLOAD}]
     return Table(
-        caption=listed((" · ".join(said), counted(len(rows), "cell"))),
+        caption=say("{one}, {other}", one=" · ".join(said), other=counted(len(rows), "cell")),
         columns=(*columns, remarks) if has_remarks else tuple(columns),
         rows=tuple(tuple(entries(row)) for row in rows),
         keys=scope.row_keys(rows),

@@ -181,7 +181,7 @@ def gaps_table(view: ProfileView) -> Table | None:
             Cell(text=duration((one.gap.begin - begins[one.gap.step]) * 1e-9), sort=float(one.gap.begin)),
             Cell(text=size.text(one.gap.span * 1e-9)),
             Cell(text=word(one.phase) if one.phase else say("between phases")),
-            Cell(text=word(one.part) if one.part else NOT_KNOWN),
+            Cell(text=_part(one.part) if one.part else NOT_KNOWN),
             Cell(text=_doing(one)),
             Cell(text=short_name(one.before) if one.before else say("begin of the step")),
             Cell(text=short_name(one.after) if one.after else say("end of the step")),
@@ -209,6 +209,12 @@ def gaps_table(view: ProfileView) -> Table | None:
             time=duration(total),
         ),
     )
+
+
+def _part(name: str) -> str:
+    """Write a part with the block that it is in, which is a path in the model: 'softmax @ blocks.0'."""
+    part, at, block = name.partition(" @ ")
+    return f"{word(part)}{at}{block}"
 
 
 def _doing(one: Explained) -> str:
