@@ -1,7 +1,9 @@
 """A document as Markdown, as GitHub draws it and as it reads in an editor."""
 
 import re
+from collections.abc import Sequence
 
+from windtunnel.language import say, writing_in
 from windtunnel.report.anchors import anchor, shown_evidence, shown_key
 from windtunnel.report.document import (
     Block,
@@ -14,12 +16,14 @@ from windtunnel.report.document import (
     Paragraph,
     Table,
     printable,
+    run_in,
 )
 
 # An underscore inside a word does nothing, so that `train_step` stays readable.
 _SPECIAL = re.compile(r"[\\`*\[\]<>|~$]|&(?=[#\w])|(?<!\w)_|_(?!\w)")
 # Nearly every text is this, and needs no second look.
 _PLAIN = re.compile(r"[0-9A-Za-z.,%±–+-]+(?: [0-9A-Za-z.,%±–+-]+)*")
+_WIDE = re.compile("[\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-\uff60]")
 _STARTS_A_BLOCK = re.compile(r"^(\d*)(?=[-+#=.)])")
 
 _ALERTS = {CalloutKind.NOTE: "NOTE", CalloutKind.WARNING: "WARNING", CalloutKind.FAILURE: "CAUTION"}
@@ -27,6 +31,11 @@ _ALERTS = {CalloutKind.NOTE: "NOTE", CalloutKind.WARNING: "WARNING", CalloutKind
 
 def render_markdown(document: Document) -> str:
     """Return the document as text; everything in it is escaped, so that nothing from a record is markup."""
+    with writing_in(document.language):
+        return _text(document)
+
+
+def _text(document: Document) -> str:
     parts = [f"# {_escaped(document.title)}"]
     for section in document.sections:
         parts.append(f"## {_escaped(section.heading)}")
@@ -48,12 +57,12 @@ def _in_comment(text: str) -> str:
 def _block(block: Block) -> str:
     match block:
         case Paragraph():
-            text = f"**{_escaped(block.lead)}.** {_escaped(block.text)}" if block.lead else _line(block.text)
+            text = f"**{_escaped(run_in(block.lead))}** {_escaped(block.text)}" if block.lead else _line(block.text)
             return text + _after(block)
         case Callout():
             return f"> [!{_ALERTS[block.kind]}]\n> {_line(block.text)}{_after(block)}"
         case Figure():
-            return f"**Chart: {_escaped(block.caption)}**\n\n{_line(block.alternative)}"
+            return f"**{_escaped(say('Chart: {caption}', caption=block.caption))}**\n\n{_line(block.alternative)}"
         case Table():
             return _table(block)
 
@@ -78,19 +87,37 @@ def _table(table: Table) -> str:
     for key, row in zip(table.keys, rows, strict=False):
         if key:
             row[0] += f'<a id="{anchor(key)}"></a>'
-    widths = [max(3, *map(len, texts)) for texts in zip(header, *rows, strict=True)]
+    # An editor shows a Chinese sign as wide as two letters; where there is none, counting letters is much faster.
+    is_wide = any(_WIDE.search("".join(texts)) for texts in (header, *rows))
+    widths = [max(3, *map(_width if is_wide else len, texts)) for texts in zip(header, *rows, strict=True)]
     is_number = [column.kind is ColumnKind.NUMBER for column in table.columns]
     rule = ["-" * (width - 1) + (":" if right else "-") for width, right in zip(widths, is_number, strict=True)]
     template = (
         "| " + " | ".join(f"{{:{'>' if right else '<'}{w}}}" for w, right in zip(widths, is_number, strict=True)) + " |"
     )
-    lines = [template.format(*texts) for texts in (header, rule, *rows)]
+    lines = (
+        [_padded(texts, widths, is_number) for texts in (header, rule, *rows)]
+        if is_wide
+        else [template.format(*texts) for texts in (header, rule, *rows)]
+    )
     parts = [f"**{_escaped(table.caption)}**", "\n".join(lines)]
     return "\n\n".join([*parts, _line(table.note)] if table.note else parts)
 
 
+def _width(text: str) -> int:
+    return len(text) if text.isascii() else len(text) + len(_WIDE.findall(text))
+
+
+def _padded(texts: Sequence[str], widths: Sequence[int], is_number: Sequence[bool]) -> str:
+    entries: list[str] = []
+    for text, width, right in zip(texts, widths, is_number, strict=True):
+        blank = " " * (width - _width(text))
+        entries.append(f"{blank}{text}" if right else f"{text}{blank}")
+    return f"| {' | '.join(entries)} |"
+
+
 def _header(column: Column) -> str:
-    return f"{column.group}: {column.header}" if column.group else column.header
+    return say("{group}: {column}", group=column.group, column=column.header) if column.group else column.header
 
 
 def _line(text: str) -> str:
