@@ -117,7 +117,7 @@ def _table(scope: Scope, rows: Sequence[Row], apart: tuple[Axis, ...]) -> Table:
 def _columns(row: Row, phase: str, time: Scale) -> tuple[Column, ...]:
     name = phase_name(row, phase)
     inside = row.record.timed.get(phase, "")
-    median = number_column(name, time.unit, say("Median. Inside: {region}.", region=inside))
+    median = number_column(name, time.unit, say("Median. Inside: {region}.", region=word(inside)))
     if phase == row.record.total and len(row.phases) > 1:
         return (median, number_column("±", "%", say("Half of the 95 % interval of the median over it.")))
     return (
