@@ -7,6 +7,7 @@ from factory import CPU, GPU, make_task
 from nightly import TASK, nightly
 from reading import column_of, headings_of, section_of, tables_of, texts_of
 from windtunnel.analysis.results import load_results
+from windtunnel.language import writing_in
 from windtunnel.report.build import build_document
 from windtunnel.report.document import Document, Figure
 from windtunnel.report.sections.history import MOST_DRAWN
@@ -88,6 +89,18 @@ def test_an_earlier_run_that_changes_changes_the_section(tmp_path: Path):
     one, other = (section_of(report_of(tmp_path / name), HEADING) for name in ("one", "other"))
 
     assert one != other
+
+
+def test_the_section_is_in_the_language_of_the_report(tmp_path: Path):
+    nightly(tmp_path, [1.0] * 20 + [1.2] * 20)
+
+    with writing_in("zh"):
+        document = report_of(tmp_path)
+
+    section = section_of(document, "历次运行的变化")
+    (table,) = tables_of(document, section.heading)
+    assert column_of(table, "运行次数") == ["40"]
+    assert column_of(table, "水平的变化")[0].startswith("自 2026-01-21 02:00 起 +")
 
 
 def test_what_was_asked_for_once_reads_no_repeats(tmp_path: Path):

@@ -85,7 +85,7 @@ def _reason(cell: CellVerdict) -> str:
 def _sentence(cell: CellVerdict) -> str:
     paired = cell.confirmed.whole if cell.confirmed else None
     if paired:
-        return say("{claim}, in pairs.", claim=paired.sentence("BASE", "NEW", " in the whole step"))
+        return say("{claim}, in pairs.", claim=paired.sentence("BASE", "NEW", say(" in the whole step")))
     found = cell.whole.difference
     if found.value is None:
         return say("not known: too few samples.")
@@ -250,7 +250,7 @@ def _confirmed(gate: Gate, names: dict[Row, str]) -> Iterator[Block]:
             text = say("{cell}: no pairs: {reason}", cell=names[cell.base], reason=reason)
             yield Callout(kind=CalloutKind.FAILURE, text=text)
         elif cell.confirmed.whole:
-            claim = cell.confirmed.whole.sentence("BASE", "NEW", " in the whole step")
+            claim = cell.confirmed.whole.sentence("BASE", "NEW", say(" in the whole step"))
             text = say("{message}.", message=claim)
             yield Paragraph(lead=names[cell.base], text=f"{text[0].upper()}{text[1:]}")
 
