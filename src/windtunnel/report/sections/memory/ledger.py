@@ -113,7 +113,7 @@ def _summary(views: Sequence[LedgerView]) -> Table:
         yield Cell(text=size.text(levels.capacity_bytes if levels else None))
         yield Cell(text=size.text(levels.external_bytes if levels else None))
 
-    sources = alternatives(dict.fromkeys(one.source for one in device))
+    sources = alternatives(dict.fromkeys(word(one.source) for one in device))
     return Table(
         caption=say("Memory by phase"),
         columns=tuple(columns),
