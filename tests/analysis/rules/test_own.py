@@ -25,6 +25,7 @@ from windtunnel.analysis.finding import Finding, Severity, Strength
 from windtunnel.analysis.judge import MOST_ALIKE, judge
 from windtunnel.analysis.results import Results, rows_of
 from windtunnel.cli.flags import parse_cell_flags
+from windtunnel.language import texts_of
 from windtunnel.records.calibration import Calibration, Ceiling
 from windtunnel.records.looks import Look, StoredLook
 from windtunnel.records.pair import PairRecord
@@ -32,7 +33,7 @@ from windtunnel.records.record import Failure, Kernel, Memory, Record, Status
 from windtunnel.records.store import StoredRecord
 from windtunnel.report.judged import measured_of
 from windtunnel.report.scope import scopes_of
-from windtunnel.report.wording import advice, ruled_out, sentence, texts_of
+from windtunnel.report.wording import advice, ruled_out, sentence
 
 TEXTS = texts_of("en")
 GIB = 2**30
