@@ -92,7 +92,8 @@ def asked_tables(scope: Scope) -> Section | None:
         return None
     explained = say(
         "In the shape that the sweep asks for. What tells cells apart and is no column has tables of its own; what is "
-        "the same in all rows stands below them. What lies inside each time, and its clock, stand under Method."
+        "the same in all rows stands below them. Marks and intervals of the same cells stand under Complete results, "
+        "what lies inside each time and its clock under Method."
     )
     return Section(heading=say("Tables as asked"), blocks=(Paragraph(text=explained), *blocks))
 
