@@ -4,6 +4,8 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from windtunnel.language import say
+
 _TIME_UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
 _BINARY_UNITS = ((2**40, "TiB"), (2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB"), (1, "B"))
 _DECIMAL_PREFIXES = ((1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""))
@@ -44,7 +46,9 @@ def duration(seconds: float | None, digits: int = 3) -> str:
     if math.isfinite(seconds) and seconds >= 120:
         minutes, rest = divmod(round(seconds), 60)
         hours, minutes = divmod(minutes, 60)
-        return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
+        if hours:
+            return say("{hours} h {minutes} min", hours=hours, minutes=minutes)
+        return say("{minutes} min {seconds} s", minutes=minutes, seconds=rest)
     size, name = time_unit(seconds)
     return f"{significant(seconds / size, digits)} {name}"
 
@@ -78,37 +82,49 @@ def rate(flops_per_second: float | None, digits: int = 3) -> str:
 
 def percent(fraction: float | None, decimals: int = 1) -> str:
     """Write a fraction of 1 as percent: 0.0523 becomes '5.2 %'."""
-    return NOT_KNOWN if fraction is None else f"{100 * fraction:z.{decimals}f} %"
+    return NOT_KNOWN if fraction is None else say("{number} %", number=f"{100 * fraction:z.{decimals}f}")
 
 
 def share(fraction: float | None) -> str:
     """Write a fraction of 1 as percent with at least two significant digits: 0.000039 becomes '0.0039 %'."""
-    return NOT_KNOWN if fraction is None else f"{percent_scale((fraction,)).text(fraction)} %"
+    return NOT_KNOWN if fraction is None else say("{number} %", number=percent_scale((fraction,)).text(fraction))
 
 
 def change(fraction: float | None, decimals: int = 1) -> str:
     """Write a relative change with its sign: 0.023 becomes '+2.3 %'."""
-    return NOT_KNOWN if fraction is None else f"{100 * fraction:+z.{decimals}f} %"
+    return NOT_KNOWN if fraction is None else say("{number} %", number=f"{100 * fraction:+z.{decimals}f}")
 
 
 def ratio(value: float | None, decimals: int = 2) -> str:
     """Write a ratio: 2.154 becomes '2.15x'."""
-    return NOT_KNOWN if value is None else f"{value:,.{decimals}f}x"
+    return NOT_KNOWN if value is None else say("{number}x", number=f"{value:,.{decimals}f}")
 
 
 def half_width(fraction: float | None, digits: int = 2) -> str:
     """Write half of an interval as a share of its middle: 0.0042 becomes '± 0.42 %'."""
-    return "no interval" if fraction is None else f"± {significant(100 * fraction, digits)} %"
+    if fraction is None:
+        return say("no interval")
+    return say("± {percent}", percent=say("{number} %", number=significant(100 * fraction, digits)))
 
 
 def known_to(seconds: float, fraction: float | None) -> str:
     """Write a time with how well it is known: '12.3 ms ± 0.42 %', or '12.3 ms, no interval'."""
-    return f"{duration(seconds)}{', ' if fraction is None else ' '}{half_width(fraction)}"
+    if fraction is None:
+        return say("{time}, {known}", time=duration(seconds), known=half_width(None))
+    return say("{time} {known}", time=duration(seconds), known=half_width(fraction))
 
 
 def span(ends: tuple[float, float] | None, decimals: int = 2) -> str:
     """Write the ends of a range of ratios: (2.95, 3.05) becomes '2.95x to 3.05x'."""
-    return NOT_KNOWN if ends is None else f"{ratio(ends[0], decimals)} to {ratio(ends[1], decimals)}"
+    if ends is None:
+        return NOT_KNOWN
+    low, high = (f"{end:,.{decimals}f}" for end in ends)
+    return say("{low}x to {high}x", low=low, high=high)
+
+
+def between(low: object, high: object) -> str:
+    """Write the ends of a range that are text already, or whole numbers: '13.05 to 13.18'."""
+    return say("{low} to {high}", low=low, high=high)
 
 
 def scientific(value: float | None, digits: int = 2) -> str:
@@ -140,7 +156,7 @@ class Scale:
 
     def interval(self, low: float | None, high: float | None) -> str:
         """Write the ends of an interval: '13.05 to 13.18'."""
-        return NOT_KNOWN if low is None or high is None else f"{self.text(low)} to {self.text(high)}"
+        return NOT_KNOWN if low is None or high is None else between(self.text(low), self.text(high))
 
 
 PERCENT = Scale(size=0.01, unit="%", decimals=1)

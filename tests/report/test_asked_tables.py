@@ -6,12 +6,15 @@ from pathlib import Path
 import pytest
 
 from factory import GPU, make_attention_record, make_record
+from published import read
 from reading import column_of, headings_of, section_of, tables_of, texts_of
 from windtunnel.analysis.results import load_results
+from windtunnel.language import writing_in
 from windtunnel.records.record import Failure, Record
 from windtunnel.records.store import Run, open_store
 from windtunnel.report.build import build_document
 from windtunnel.report.document import Callout, Document, Table
+from windtunnel.report.markdown import render_markdown
 from windtunnel.spec.cell import Task
 from windtunnel.spec.presets import find_sweep
 from windtunnel.spec.sweep import AnySweep, load_sweep, make_sweep
@@ -220,3 +223,17 @@ def test_columns_of_memory_shapes_and_medians_are_there_too(draw: Draw) -> None:
     ]  # fmt: skip
     assert [cell.text for cell in forward.rows[0]] == ["small", "128.6", "10000", "10.00", "–", "3.0", "–"]
     assert column_of(training, "optimizer median (ms)") == ["0.8250"]
+
+
+def test_a_report_in_chinese_has_them_in_chinese_and_the_audit_reads_it(draw: Draw) -> None:
+    with writing_in("zh"):
+        document = draw(preset("seed-000"))
+
+    (table,) = tables_of(document, "按要求的表格")
+    times = read(render_markdown(document)).observed.times
+
+    headers = ["规模", "工作负载", "d_model", "d_ff", "层数", "头数", "上下文长度", "均值 (s)", "标准差 (s)", "预热"]
+    assert shape_of(table) == (headers, 10)
+    assert {(one.phase, one.config.size) for one in times} >= {
+        (phase, size) for phase in ("forward", "forward_backward") for size in SIZES
+    }

@@ -9,6 +9,7 @@ from windtunnel.analysis.comparisons import grid_point, ratio_span
 from windtunnel.analysis.results import Row
 from windtunnel.cost.attention import attention_bytes, score_matrix_bytes
 from windtunnel.cost.step import attention_cost
+from windtunnel.language import say
 from windtunnel.records.record import Status, TensorError
 from windtunnel.spec.attention import AttentionSpec
 from windtunnel.spec.tables import PRECISIONS
@@ -35,7 +36,9 @@ class Variant(NamedTuple):
     @property
     def name(self) -> str:
         """What tables call it: eager, or eager compiled (default)."""
-        return self.backend if self.compile == "off" else f"{self.backend} compiled ({self.compile})"
+        if self.compile == "off":
+            return self.backend
+        return say("{backend} compiled ({mode})", backend=self.backend, mode=self.compile)
 
 
 def variant_of(row: Row) -> Variant:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from windtunnel.analysis.kernel_kinds import KernelKind, classify
 from windtunnel.analysis.results import Row
+from windtunnel.language import say, word
 from windtunnel.records.record import Kernel
 from windtunnel.spec.cell import Cell
 
@@ -108,10 +109,19 @@ def _judge(row: Row, kernels: Sequence[Kernel]) -> KernelVerdict:
     cell = row.cell
     attending = tuple(kernel for kernel in kernels if kernel.phase in _ATTENDING)
     ran = _in_words({classify(kernel.name) for kernel in attending})
-    compiled = "" if cell.compile == "off" else f", compile {cell.compile}"
-    asked = f"asked for {cell.attention_name}{compiled}"
     fault = _fault(cell, [phase for phase in row.phases if phase in _ATTENDING], attending, ran)
-    return KernelVerdict(ran=ran, is_as_asked=fault is None, sentence=f"{asked}, ran {fault or ran}")
+    return KernelVerdict(ran=ran, is_as_asked=fault is None, sentence=_sentence(cell, fault or ran))
+
+
+def _sentence(cell: Cell, ran: str) -> str:
+    if cell.compile == "off":
+        return say("asked for {attention}, ran {ran}", attention=cell.attention_name, ran=ran)
+    return say(
+        "asked for {attention}, compile {compile}, ran {ran}",
+        attention=cell.attention_name,
+        compile=cell.compile,
+        ran=ran,
+    )
 
 
 def _fault(cell: Cell, phases: Iterable[str], attending: Sequence[Kernel], ran: str) -> str | None:
@@ -122,16 +132,22 @@ def _fault(cell: Cell, phases: Iterable[str], attending: Sequence[Kernel], ran: 
     by_kind = {classify(kernel.name): kernel.name for kernel in reversed(attending)}  # the first of each kind
     for kind in FUSED:
         if kind in by_kind and kind not in wanted.allowed:
-            how = "pattern-matched into " if wanted.may_inductor else ""
-            return f"{_short(by_kind[kind])}: {how}{kind} attention"
+            name = _short(by_kind[kind])
+            if wanted.may_inductor:
+                return say("{kernel}: pattern-matched into {kind} attention", kernel=name, kind=kind.value)
+            return say("{kernel}: {kind} attention", kernel=name, kind=kind.value)
     if wanted.is_compiled and not by_kind.keys() & {KernelKind.INDUCTOR, *FUSED}:
-        return f"{ran}: nothing that torch.compile made, so it ran eagerly"
+        return say("{ran}: nothing that torch.compile made, so it ran eagerly", ran=ran)
     if not wanted.may_inductor and KernelKind.INDUCTOR in by_kind:
-        return f"{_short(by_kind[KernelKind.INDUCTOR])}: compiled, which was not asked for"
+        return say("{kernel}: compiled, which was not asked for", kernel=_short(by_kind[KernelKind.INDUCTOR]))
     for phase in phases:
         kinds = {classify(kernel.name) for kernel in attending if kernel.phase == phase}
         if wanted.needed and not kinds & wanted.needed:
-            return f"{_in_words(kinds)} in {phase}: no {' or '.join(_sorted(wanted.needed))} there"
+            needed, *others = _sorted(wanted.needed)
+            missing = needed.value
+            for other in others:
+                missing = say("{one} or {other}", one=missing, other=other.value)
+            return say("{ran} in {phase}: no {missing} there", ran=_in_words(kinds), phase=word(phase), missing=missing)
     return None
 
 
@@ -141,7 +157,7 @@ def _in_words(kinds: Collection[KernelKind]) -> str:
         there = [kind for kind in telling if kind in kinds]
         if there:
             return " + ".join(there)
-    return KernelKind.OTHER if kinds else "nothing"
+    return word(KernelKind.OTHER) if kinds else say("nothing")
 
 
 def _sorted(kinds: Collection[KernelKind]) -> list[KernelKind]:

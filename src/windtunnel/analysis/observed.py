@@ -9,24 +9,13 @@ from pydantic import ValidationError
 from windtunnel.cost.devices import DevicePeaks
 from windtunnel.cost.flops import forward_flops
 from windtunnel.cost.parameters import parameter_count
+from windtunnel.language import listed, say, word
 from windtunnel.spec.model import NAMED_SIZES, ModelSpec
 
 State = Literal["ok", "out of memory", "missing"]
 
 SIZE_FIELDS = ("size", "d_model", "d_ff", "num_layers", "num_heads", "spec")
 """The fields of a configuration that change with the size of a model."""
-
-
-_WORDS = {
-    "context_length": "context ",
-    "batch_size": "batch ",
-    "warmup": "warm-up ",
-    "precision": "",
-    "attention": "",
-    "gpu": "",
-    "compile": "compile ",
-}
-"""Fields of a configuration to what stands before them in a name."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,13 +49,14 @@ class Configuration:
         """What tells it from its neighbours, in short."""
         if self.label:
             return self.label
-        parts = [self.size or (f"d {self.d_model}" if self.d_model else "")]
-        for field_name, prefix in _WORDS.items():
-            value = getattr(self, field_name)
-            if value is not None and field_name not in self.shared:
-                parts.append(f"{prefix}{value}")
-        parts += [f"{name} {value}" for name, value in self.others if name not in self.shared]
-        return ", ".join(part for part in parts if part) or "the only configuration"
+        parts = [self.size or (say("d {value}", value=self.d_model) if self.d_model else "")]
+        parts += [_phrase(name, getattr(self, name)) for name in _NAMED if name not in self.shared]
+        parts += [
+            say("{name} {value}", name=word(name), value=value)
+            for name, value in self.others
+            if name not in self.shared
+        ]
+        return listed(part for part in parts if part) or say("the only configuration")
 
     @property
     def is_attention(self) -> bool:
@@ -108,6 +98,27 @@ class Configuration:
     def without(self, *fields: str) -> "Configuration":
         """Return what stays when `fields` vary: equal for the members of one series."""
         return replace(self, **dict.fromkeys(fields), label="")
+
+
+_NAMED = ("context_length", "batch_size", "warmup", "precision", "attention", "gpu", "compile")
+"""Fields of a configuration that are part of its name, in their order."""
+
+
+def _phrase(name: str, value: object) -> str:
+    """Say a value of a field in a name; empty where it is not known."""
+    if value is None:
+        return ""
+    match name:
+        case "context_length":
+            return say("context {value}", value=value)
+        case "batch_size":
+            return say("batch {value}", value=value)
+        case "warmup":
+            return say("warm-up {value}", value=value)
+        case "compile":
+            return say("compile {value}", value=value)
+        case _:
+            return str(value)
 
 
 def with_known_shape(config: Configuration) -> Configuration:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from statistics import median
 
-from windtunnel.language import counted
+from windtunnel.language import counted, listed, say, word
 from windtunnel.records.environment import Environment
 from windtunnel.records.pair import PairRecord, PairSide
 from windtunnel.records.record import ClockName, Status
@@ -76,9 +76,10 @@ def _without_difference(compared: Compared, num_points: int) -> Compared:
     whole, *phases = compared.effects
     if whole.finding.verdict not in {Verdict.FASTER, Verdict.SLOWER}:
         return compared
-    reason = (
-        f"among {counted(num_points, 'comparison')} such a difference turns up by accident "
-        f"(Benjamini and Hochberg at {percent(FALSE_DISCOVERY_RATE, 0)})"
+    reason = say(
+        "among {comparisons} such a difference turns up by accident (Benjamini and Hochberg at {rate})",
+        comparisons=counted(num_points, "comparison"),
+        rate=percent(FALSE_DISCOVERY_RATE, 0),
     )
     finding = replace(whole.finding, verdict=Verdict.INCONCLUSIVE, reason=reason)
     return replace(compared, effects=(replace(whole, finding=finding), *phases))
@@ -134,7 +135,9 @@ def describe_sides(stored: StoredComparison) -> Sides:
     if "size" in differing:  # the name says it; the single fields are for models that share one
         of_models = _model_fields(stored.record.a) | _model_fields(stored.record.b)
         differing = [name for name in differing if name not in of_models]
-    of_a, of_b = (", ".join(phrases.get(name) or f"no {name}" for name in differing) for phrases in (a, b))
+    of_a, of_b = (
+        listed(phrases.get(name) or say("no {name}", name=word(name)) for name in differing) for phrases in (a, b)
+    )
     return Sides(shared=tuple(a[name] for name in _NAMED if name not in differing and a[name]), a=of_a, b=of_b)
 
 
@@ -150,20 +153,25 @@ def _phrases(side: PairSide, environment: Environment) -> dict[str, str]:
     named = {
         "size": cell.model.name,
         "workload": cell.workload,
-        "context": f"{'seq' if cell.is_attention else 'context'} {cell.context_length}",
-        "batch": f"batch {cell.batch_size}",
+        "context": say("seq {value}", value=cell.context_length)
+        if cell.is_attention
+        else say("context {value}", value=cell.context_length),
+        "batch": say("batch {value}", value=cell.batch_size),
         "precision": cell.precision,
-        "attention": f"attention {cell.attention_name}",
-        "compile": "" if cell.compile == "off" else f"compile {cell.compile}",
-        "checkpoint": "" if cell.checkpoint == NO_CHECKPOINT else f"checkpoint {cell.checkpoint}",
-        "warm-up": f"warm-up {side.task.plan.warmup}",
-        "cache": "" if side.task.plan.cache == "warm" else f"{side.task.plan.cache} cache",
-        "seed": f"seed {cell.seed}",
-        "project": f"project {side.project}" if side.project else "",
-        "commit": f"commit {side.commit}" if side.commit else "",
-        "interpreter": f"interpreter {side.python}" if side.python else "",
+        "attention": say("attention {value}", value=cell.attention_name),
+        "compile": "" if cell.compile == "off" else say("compile {value}", value=cell.compile),
+        "checkpoint": "" if cell.checkpoint == NO_CHECKPOINT else say("checkpoint {value}", value=cell.checkpoint),
+        "warm-up": say("warm-up {value}", value=side.task.plan.warmup),
+        "cache": "" if side.task.plan.cache == "warm" else say("{value} cache", value=side.task.plan.cache),
+        "seed": say("seed {value}", value=cell.seed),
+        "project": say("project {value}", value=side.project) if side.project else "",
+        "commit": say("commit {value}", value=side.commit) if side.commit else "",
+        "interpreter": say("interpreter {value}", value=side.python) if side.python else "",
     }
-    surroundings = {name: f"{name.replace('_', ' ')} {getattr(environment, name)}" for name in _SURROUNDINGS}
+    surroundings = {
+        name: say("{name} {value}", name=word(name.replace("_", " ")), value=getattr(environment, name))
+        for name in _SURROUNDINGS
+    }
     surroundings |= {name: f"{name}={value}" for name, value in environment.settings.items()}
     return named | _model_fields(side) | surroundings
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from windtunnel.analysis.results import Row, rows_of
 from windtunnel.errors import SpecError, unknown_name
+from windtunnel.language import listed
 from windtunnel.records.store import Run, StoredRecord, read_store
 
 
@@ -146,4 +147,4 @@ def names_of(rows: Iterable[Row]) -> str:
     devices = dict.fromkeys(row.environment.device_name for row in rows)
     commits = dict.fromkeys(commit[:12] for row in rows if (commit := row.environment.git_commit))
     torches = dict.fromkeys(f"torch {row.environment.torch}" for row in rows)
-    return ", ".join([*devices, *torches, *(f"commit {commit}" for commit in commits)])
+    return listed([*devices, *torches, *(f"commit {commit}" for commit in commits)])

@@ -8,6 +8,7 @@ from pydantic import ValidationError
 from windtunnel.analysis.pairs import effects_of
 from windtunnel.analysis.results import Row, in_seconds
 from windtunnel.errors import SpecError, StoreError
+from windtunnel.language import say, word
 from windtunnel.records.looks import StoredLook
 from windtunnel.records.pair import PairRecord
 from windtunnel.records.precision_look import PrecisionLook
@@ -81,13 +82,13 @@ def label_of(cell: Cell, tuning: Tuning) -> str:
         varying = [axis for axis in varying if axis not in {"attention", "checkpoint"}]
     said = {
         "attention": cell.attention,
-        "compile": "" if cell.compile == "off" else f"compile {cell.compile}",
+        "compile": "" if cell.compile == "off" else say("compile {value}", value=cell.compile),
         "precision": cell.precision,
-        "checkpoint": "" if cell.checkpoint == NO_CHECKPOINT else f"checkpoint {cell.checkpoint}",
-        "batch": f"batch {cell.batch_size}",
+        "checkpoint": "" if cell.checkpoint == NO_CHECKPOINT else say("checkpoint {value}", value=cell.checkpoint),
+        "batch": say("batch {value}", value=cell.batch_size),
     }
     parts = [said[axis] for axis in varying if said[axis]]
-    return " · ".join(parts) or "the present configuration"
+    return " · ".join(parts) or say("the present configuration")
 
 
 def _has_choice(axis: str, tuning: Tuning) -> bool:
@@ -110,7 +111,7 @@ def outcome_of(trial: Trial, found: Found) -> str:
     """Return what became of a candidate: how it stands in the race, or why it is not in it."""
     standing = found.standings.get(trial.candidate.name)
     if standing is None:
-        return trial.place.value
+        return word(trial.place.value)
     if standing is Standing.LEADS:
-        return "the fastest" if len(found.winners) == 1 else "leads"
-    return standing.value if trial.place is Place.RACED else trial.place.value
+        return say("the fastest") if len(found.winners) == 1 else word(standing.value)
+    return word(standing.value if trial.place is Place.RACED else trial.place.value)

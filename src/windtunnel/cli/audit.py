@@ -14,9 +14,10 @@ from windtunnel.analysis.published.read import Published, read_published
 from windtunnel.analysis.published.values import SECONDS
 from windtunnel.cli import EXIT_NO
 from windtunnel.cli.console import make_console
+from windtunnel.cli.reporting import Language
 from windtunnel.cost.devices import ALIASES
 from windtunnel.errors import SpecError, unknown_name
-from windtunnel.language import texts_of
+from windtunnel.language import ENGLISH, writing_in
 from windtunnel.report.audit import build_audit
 from windtunnel.report.terminal import render_terminal
 from windtunnel.report.wording import ruled_out, sentence
@@ -50,7 +51,7 @@ def command(
         str | None,
         typer.Option("--unit", metavar="UNIT", rich_help_panel=_SAID, help="Of times without one: s, ms, us."),
     ] = None,
-    language: Annotated[str, typer.Option("--lang", metavar="NAME", help="Language of the findings.")] = "en",
+    language: Language = ENGLISH,
     json_: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
 ) -> None:
     """Audit a published table: what it was understood to say, and what its numbers support, contradict and leave open.
@@ -71,20 +72,19 @@ def command(
         raise SpecError(unknown_name("precision", precision, PRECISIONS))
     if unit is not None and unit not in SECONDS:
         raise SpecError(unknown_name("unit", unit, ("s", "ms", "us", "ns")))
-    texts_of(language)
     declared = Declared(gpu=gpu, precision=precision, batch_size=batch, context_length=context, steps=steps, unit=unit)
-    published = read_published(file, declared)
-    findings = audit(published.observed)
-    if json_:
-        typer.echo(json.dumps(_as_json(published, findings, language), indent=2, ensure_ascii=False))
-    else:
-        make_console().print(render_terminal(build_audit(published, findings, file=file.name, language=language)))
+    with writing_in(language):
+        published = read_published(file, declared)
+        findings = audit(published.observed)
+        if json_:
+            typer.echo(json.dumps(_as_json(published, findings), indent=2, ensure_ascii=False))
+        else:
+            make_console().print(render_terminal(build_audit(published, findings, file=file.name)))
     if any(finding.severity is Severity.ERROR for finding in findings):
         raise typer.Exit(EXIT_NO)
 
 
-def _as_json(published: Published, findings: tuple[Finding, ...], language: str) -> dict[str, object]:
-    texts = texts_of(language)
+def _as_json(published: Published, findings: tuple[Finding, ...]) -> dict[str, object]:
     return {
         "tables": [asdict(table) for table in published.tables],
         "facts": [{"line": line, "name": name, "value": value} for line, name, value in published.facts],
@@ -92,8 +92,8 @@ def _as_json(published: Published, findings: tuple[Finding, ...], language: str)
         "findings": [
             {
                 **asdict(finding),
-                "text": sentence(finding, texts),
-                "contradicts": list(ruled_out(finding, texts)),
+                "text": sentence(finding),
+                "contradicts": list(ruled_out(finding)),
             }
             for finding in findings
         ],

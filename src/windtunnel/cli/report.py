@@ -9,8 +9,9 @@ import typer
 from windtunnel.analysis.results import load_results
 from windtunnel.cli import EXIT_NO
 from windtunnel.cli.console import make_console
-from windtunnel.cli.reporting import write_files
+from windtunnel.cli.reporting import Language, write_files
 from windtunnel.errors import SpecError, unknown_name
+from windtunnel.language import ENGLISH, texts_of
 from windtunnel.records.store import DEFAULT_STORE
 from windtunnel.report.build import build_document
 from windtunnel.report.terminal import render_terminal
@@ -25,6 +26,7 @@ def command(
     formats: Annotated[
         str, typer.Option("--format", metavar="NAME,…", help="terminal, md, html, latex, or several with commas.")
     ] = "terminal,md,html",
+    language: Language = ENGLISH,
     verify: Annotated[
         bool,
         typer.Option(
@@ -46,6 +48,8 @@ def command(
 
     windtunnel report results/h200 --format html --out .
 
+    windtunnel report --lang zh
+
     windtunnel report --verify-advice --budget 5m
     """
     # The process ends soon, and until then nearly all objects live: collecting would take a third of the time. So it
@@ -56,6 +60,7 @@ def command(
     known = ("terminal", *FORMATS)
     if unknown := [unknown_name("report format", name, known) for name in names if name not in known]:
         raise SpecError(*unknown)
+    texts_of(language)  # an unknown one is refused before anything is measured
     if budget is not None and not verify:
         raise SpecError("--budget has no effect without --verify-advice: a report measures nothing; leave it out")
     console = make_console()
@@ -64,7 +69,7 @@ def command(
         from windtunnel.cli.advice import verify_advice  # only now: a report imports nothing that measures
 
         went_well = verify_advice(store, budget=budget, console=console)
-    document = build_document(load_results(store))
+    document = build_document(load_results(store), language=language)
     if "terminal" in names:
         console.print(render_terminal(document))
     files = [name for name in names if name != "terminal"]

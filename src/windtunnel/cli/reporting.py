@@ -3,14 +3,27 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Annotated
 
+import typer
 from rich.console import Console
 
 from windtunnel import __version__
 from windtunnel.errors import StoreError
+from windtunnel.language import languages
 from windtunnel.records.store import open_store
 from windtunnel.report.document import Document
 from windtunnel.report.write import write_report
+
+Language = Annotated[
+    str,
+    typer.Option(
+        "--lang",
+        metavar="NAME",
+        help=f"Language of all that is said: {', '.join(sorted(languages()))}. Names and commands stay as they are.",
+    ),
+]
+"""The option of all commands that write a report or an audit."""
 
 
 def write_files(document: Document, store: Path, out: Path | None, formats: Sequence[str], console: Console) -> None:
@@ -23,6 +36,6 @@ def write_files(document: Document, store: Path, out: Path | None, formats: Sequ
     now = datetime.now(UTC).isoformat(timespec="seconds")
     try:
         with open_store(store) as opened:
-            opened.add_claims(document.claims, written_at=now, windtunnel=__version__, language="en")
+            opened.add_claims(document.claims, written_at=now, windtunnel=__version__, language=document.language)
     except StoreError as error:
         console.print(f"note: the claim ledger is in the report only: {error}", soft_wrap=True, markup=False)

@@ -46,7 +46,7 @@ def command(
     shown = read_displayed(text)
     ledger = ledger_of(shown, report)
     _check_version(ledger, report)
-    document = build_document(load_results(store))
+    document = build_document(load_results(store), language=str(ledger["language"]))
     given = read_displayed(render_html(document) if is_html(text) else render_markdown(document))
     found = verify(shown, given, ledger, ledger_of(given, report))
     gc.freeze()

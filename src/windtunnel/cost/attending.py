@@ -8,6 +8,7 @@ from windtunnel.cost.materialised import Materialised
 from windtunnel.cost.sizes import AttentionSizes
 from windtunnel.cost.tape import Tape
 from windtunnel.errors import UnsupportedError
+from windtunnel.language import listed, say
 from windtunnel.spec.tables import ATTENTION_BACKENDS
 
 
@@ -73,7 +74,19 @@ def attending(name: str) -> Attending:
     """
     if name in _BACKENDS:
         return _BACKENDS[name]
-    why = "it is your own code" if name not in ATTENTION_BACKENDS else "torch decides what it keeps"
+    known = listed(sorted(_BACKENDS))
+    if name in ATTENTION_BACKENDS:
+        raise UnsupportedError(
+            say(
+                "attention {name!r} has no closed form, as torch decides what it keeps; these have one: {known}",
+                name=name,
+                known=known,
+            )
+        )
     raise UnsupportedError(
-        f"attention {name!r} has no closed form, as {why}; these have one: {', '.join(sorted(_BACKENDS))}"
+        say(
+            "attention {name!r} has no closed form, as it is your own code; these have one: {known}",
+            name=name,
+            known=known,
+        )
     )

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from windtunnel.cost.devices import DevicePeaks
+from windtunnel.language import say
 from windtunnel.units import percent
 
 SUSTAINED_PRODUCTS = 0.72
@@ -44,6 +45,9 @@ def datasheet_ceilings(peaks: DevicePeaks) -> Ceilings:
         flops_per_second={column: sustained(column) for column in ("fp32", "tf32", "bf16", "fp16")},
         memory_bytes_per_second=SUSTAINED_COPY * peaks.memory_bytes_per_second,
         num_processors=peaks.num_processors,
-        source=f"datasheet: {percent(SUSTAINED_PRODUCTS, 0)} of its rates, "
-        f"{percent(SUSTAINED_COPY, 0)} of its bandwidth",
+        source=say(
+            "datasheet: {products} of its rates, {copy} of its bandwidth",
+            products=percent(SUSTAINED_PRODUCTS, 0),
+            copy=percent(SUSTAINED_COPY, 0),
+        ),
     )

@@ -11,6 +11,7 @@ from windtunnel.cost.parameters import parameter_count, tensor_count
 from windtunnel.cost.sizes import FLOAT, INDEX, Sizes, sizes_of
 from windtunnel.cost.tape import Component, Held, Stretch, Tape, in_order
 from windtunnel.errors import UnsupportedError
+from windtunnel.language import say
 from windtunnel.spec.cell import Cell
 from windtunnel.spec.checkpoint import NO_CHECKPOINT, parse_checkpoint
 from windtunnel.spec.own_model import OwnModel
@@ -46,8 +47,11 @@ def program_of(cell: Cell, *, optimizer: str = "adamw") -> Program:
     """
     if isinstance(cell.model, OwnModel):
         raise UnsupportedError(
-            f"model {cell.model.name!r} has no closed form, as nothing is known of it before it is built: "
-            "windtunnel predict --model counts it"
+            say(
+                "model {name!r} has no closed form, as nothing is known of it before it is built: windtunnel predict "
+                "--model counts it",
+                name=cell.model.name,
+            )
         )
     sizes, attends = sizes_of(cell), attending_of(cell)
     middle = _blocks(sizes, attends, cell)
@@ -83,12 +87,17 @@ def attending_of(cell: Cell) -> Attending:
     if cell.compile == "off":
         return attends
     if cell.attention in _NOT_TRACED or cell.checkpoint != NO_CHECKPOINT:
-        what = (
-            f"checkpoint {cell.checkpoint!r}" if cell.checkpoint != NO_CHECKPOINT else f"attention {cell.attention!r}"
-        )
+        if cell.checkpoint != NO_CHECKPOINT:
+            what = say("checkpoint {value}", value=repr(cell.checkpoint))
+        else:
+            what = say("attention {value}", value=repr(cell.attention))
         raise UnsupportedError(
-            f"{what} under compile {cell.compile!r} has no closed form, as the compiler decides what is kept: "
-            "with compile off it has one, which is more memory and more time"
+            say(
+                "{what} under compile {mode!r} has no closed form, as the compiler decides what is kept: with compile "
+                "off it has one, which is more memory and more time",
+                what=what,
+                mode=cell.compile,
+            )
         )
     return CompiledScores() if cell.attention == "eager" else attends
 

@@ -2,6 +2,7 @@
 
 from windtunnel.cost.ceilings import ASSUMED_LAUNCH_SECONDS, Ceilings
 from windtunnel.cost.devices import DevicePeaks
+from windtunnel.language import say
 from windtunnel.records.calibration import Calibration
 
 _LAUNCHES = ("tiny kernels, host enqueues", "tiny operations")
@@ -18,5 +19,5 @@ def calibrated_ceilings(calibration: Calibration, peaks: DevicePeaks | None) -> 
         memory_bytes_per_second=max(copies, default=None),
         launch_seconds=1 / launches[0] if launches else ASSUMED_LAUNCH_SECONDS,
         num_processors=peaks.num_processors if peaks else None,
-        source=f"calibration of {calibration.started_at}",
+        source=say("calibration of {time}", time=calibration.started_at),
     )

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from windtunnel.analysis.finding import Finding, Severity, Strength
 from windtunnel.analysis.published.read import Published, Understood
-from windtunnel.language import Texts, texts_of
+from windtunnel.language import apart, current_texts, fill, listed, passage, say, word
 from windtunnel.report.document import (
     Block,
     Callout,
@@ -21,103 +21,111 @@ from windtunnel.report.wording import advice, ruled_out, sentence
 _MOST_PLACES = 4
 
 
-def build_audit(published: Published, findings: tuple[Finding, ...], *, file: str, language: str = "en") -> Document:
+def build_audit(published: Published, findings: tuple[Finding, ...], *, file: str) -> Document:
     """Return the document of an audit; each finding stands once, in the section of its kind of answer."""
-    texts = texts_of(language)
-    heads = texts["headings"]
+    heads = current_texts()["headings"]
     faults = [one for one in findings if one.severity is not Severity.NOTE]
     said = [one for one in findings if one.severity is Severity.NOTE and one.strength is not Strength.NOT_MEASURED]
     unknown = [one for one in findings if one.severity is Severity.NOTE and one.strength is Strength.NOT_MEASURED]
     sections = [
-        _understood(published, texts),
+        _understood(published),
         Section(
             heading=heads["faults"],
-            blocks=tuple(_fault(one, texts) for one in faults)
-            or (Callout(kind=CalloutKind.NOTE, text=heads["nothing_wrong"]),),
+            blocks=tuple(map(_fault, faults)) or (Callout(kind=CalloutKind.NOTE, text=heads["nothing_wrong"]),),
         ),
-        Section(heading=heads["supported"], blocks=tuple(_paragraph(one, texts) for one in said)),
-        _contradicted(findings, texts),
-        Section(heading=heads["open"], blocks=tuple(_paragraph(one, texts) for one in unknown)),
+        Section(heading=heads["supported"], blocks=tuple(map(_paragraph, said))),
+        _contradicted(findings),
+        Section(heading=heads["open"], blocks=tuple(map(_paragraph, unknown))),
     ]
     if published.unread:
         rows = tuple((Cell(text=str(one.line)), Cell(text=one.reason)) for one in published.unread)
         columns = (Column(name=heads["line"]), Column(name=heads["reason"]))
         table = Table(caption=heads["unread"], columns=columns, rows=rows)
         sections.insert(1, Section(heading=heads["unread"], blocks=(table,)))
-    return Document(title=heads["title"].format(file=file), sections=tuple(s for s in sections if s.blocks))
+    title = fill(heads["title"], {"file": file})
+    return Document(title=title, sections=tuple(section for section in sections if section.blocks))
 
 
-def _understood(published: Published, texts: Texts) -> Section:
+def _understood(published: Published) -> Section:
+    texts = current_texts()
     heads = texts["headings"]
-    blocks: list[Block] = [_table(table, texts) for table in published.tables]
+    blocks: list[Block] = [_table(table) for table in published.tables]
     if published.facts:
-        words = texts["words"]
-        text = ", ".join(
-            f"{words.get(name, name)} {value} ({_lines([str(line)], texts)})" for line, name, value in published.facts
+        text = listed(
+            say("{name} {value} ({where})", name=word(name), value=value, where=_lines([str(line)]))
+            for line, name, value in published.facts
         )
         blocks.append(Paragraph(lead=heads["facts"], text=text))
     assumptions = dict.fromkeys(one for table in published.tables for one in table.assumptions)
     if assumptions:
-        said = (texts["assumptions"][name].format(**dict(fields)) for name, fields in assumptions)
-        blocks.append(Paragraph(lead=heads["assumed"], text="; ".join(said)))
+        said = (fill(texts["assumptions"][name], dict(fields)) for name, fields in assumptions)
+        blocks.append(Paragraph(lead=heads["assumed"], text=apart(said)))
     return Section(heading=heads["understood"], blocks=tuple(blocks))
 
 
-def _table(table: Understood, texts: Texts) -> Paragraph:
-    heads = texts["headings"]
-    lead = heads["table"].format(line=table.line) + (f", {table.caption}" if table.caption else "")
-    words = texts["words"]
-    columns = ", ".join(
-        f"{name}: {' '.join(words.get(word, word) for word in meaning)}" for name, meaning in table.columns
+def _table(table: Understood) -> Paragraph:
+    heads = current_texts()["headings"]
+    lead = fill(heads["table"], {"line": table.line})
+    if table.caption:
+        lead = say("{table}, {caption}", table=lead, caption=table.caption)
+    columns = listed(
+        say("{column}: {meaning}", column=name, meaning=passage(map(word, meaning))) for name, meaning in table.columns
     )
-    counts = heads["counts"].format(observations=table.observations, failures=table.failures)
-    return Paragraph(lead=lead, text=f"{counts}. {heads['columns']}: {columns}.")
+    counts = fill(heads["counts"], {"observations": table.observations, "failures": table.failures})
+    text = say("{counts}. {heading}: {columns}.", counts=counts, heading=heads["columns"], columns=columns)
+    return Paragraph(lead=lead, text=text)
 
 
-def _contradicted(findings: Iterable[Finding], texts: Texts) -> Section:
-    heads = texts["headings"]
-    rows = [(reading, finding) for finding in findings for reading in ruled_out(finding, texts)]
-    unique = dict.fromkeys((reading, _places(finding, texts)) for reading, finding in rows)
+def _contradicted(findings: Iterable[Finding]) -> Section:
+    heads = current_texts()["headings"]
+    rows = [(reading, finding) for finding in findings for reading in ruled_out(finding)]
+    unique = dict.fromkeys((reading, _places(finding)) for reading, finding in rows)
     if not unique:
         blocks: tuple[Block, ...] = (Callout(kind=CalloutKind.NOTE, text=heads["nothing_contradicted"]),)
     else:
-        blocks = tuple(Paragraph(text=f"– {reading} ({places})") for reading, places in unique)
+        blocks = tuple(
+            Paragraph(text=say("– {reading} ({places})", reading=reading, places=places)) for reading, places in unique
+        )
     return Section(heading=heads["contradicted"], blocks=blocks)
 
 
-def _fault(finding: Finding, texts: Texts) -> Callout:
+def _fault(finding: Finding) -> Callout:
     kind = CalloutKind.FAILURE if finding.severity is Severity.ERROR else CalloutKind.WARNING
-    return Callout(kind=kind, text=_text(finding, texts))
+    return Callout(kind=kind, text=_text(finding))
 
 
-def _paragraph(finding: Finding, texts: Texts) -> Paragraph:
-    return Paragraph(text=_text(finding, texts))
+def _paragraph(finding: Finding) -> Paragraph:
+    return Paragraph(text=_text(finding))
 
 
-def _text(finding: Finding, texts: Texts) -> str:
+def _text(finding: Finding) -> str:
     """Return the sentence, what rests it, and what would test it."""
+    texts = current_texts()
     heads = texts["headings"]
-    parts = [sentence(finding, texts)]
+    parts = [sentence(finding)]
     if finding.strength is not Strength.NOT_MEASURED:
-        parts.append(f"[{texts['strengths'][finding.strength.value]}; {_places(finding, texts)}]")
-    if says := advice(finding, texts):
-        parts.append(f"{heads['advice']}: {says}.")
+        strength = texts["strengths"][finding.strength.value]
+        parts.append(say("[{strength}; {places}]", strength=strength, places=_places(finding)))
+    if says := advice(finding):
+        parts.append(say("{heading}: {advice}.", heading=heads["advice"], advice=says))
     if finding.command:
-        parts.append(f"{heads['to_test'].capitalize()}: {finding.command}")
-    return " ".join(parts)
+        heading = heads["to_test"]
+        parts.append(say("{heading}: {command}", heading=heading[:1].upper() + heading[1:], command=finding.command))
+    return passage(parts)
 
 
-def _places(finding: Finding, texts: Texts) -> str:
+def _places(finding: Finding) -> str:
     """Return where the numbers stand: of each column the first lines and the last."""
     columns: dict[str, list[str]] = {}
     for place in finding.evidence:
         line, _, column = place.removeprefix("line ").partition(", ")
         columns.setdefault(column, []).append(line)
-    return "; ".join(f"{column} {_lines(lines, texts)}".strip() for column, lines in columns.items())
+    return apart(passage((column, _lines(lines))) for column, lines in columns.items())
 
 
-def _lines(lines: list[str], texts: Texts) -> str:
+def _lines(lines: list[str]) -> str:
     lines = sorted(dict.fromkeys(lines), key=lambda line: (len(line), line))
     if len(lines) > _MOST_PLACES:
         lines = [*lines[: _MOST_PLACES - 1], "…", lines[-1]]
-    return texts["headings"]["lines" if len(lines) > 1 else "one_line"].format(lines=", ".join(lines))
+    template = current_texts()["headings"]["lines" if len(lines) > 1 else "one_line"]
+    return fill(template, {"lines": listed(lines)})

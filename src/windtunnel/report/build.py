@@ -6,6 +6,7 @@ from dataclasses import replace
 from windtunnel.analysis.claims import ScopeClaims, digests_of, ledger_text
 from windtunnel.analysis.judge import judge
 from windtunnel.analysis.results import Results
+from windtunnel.language import counted, current_language, say, word, writing_in
 from windtunnel.report.anchors import with_anchors
 from windtunnel.report.document import Document, Paragraph, Section
 from windtunnel.report.judged import measured_of
@@ -114,28 +115,38 @@ FIT_SECTIONS: tuple[Callable[[Scope], Section | None], ...] = (fit, probes, warn
 """The same of probes of what fits, of either kind: they have no times."""
 
 
-def build_document(results: Results, *, title: str | None = None) -> Document:
+def build_document(results: Results, *, title: str | None = None, language: str | None = None) -> Document:
     """Return the report of `results`: all sections of one scope, then all of the next.
 
     Rows of different machines never share a table, nor do steps of models and attention alone; with several scopes
-    every heading names its own.
+    every heading names its own. Without a `language` it is in the one of now, which is English unless it was changed.
+
+    Raises:
+        SpecError: The language is not known.
     """
+    with writing_in(language or current_language()):
+        return _build(results, title)
+
+
+def _build(results: Results, title: str | None) -> Document:
     seen = [(scope, measured_of(scope)) for scope in scopes_of(results)]
     # Probes of what fits have no times, and a section of their own.
     scopes = tuple(scope if scope.is_fit else replace(scope, findings=judge(measured)) for scope, measured in seen)
     sections = [
-        section if len(scopes) == 1 else replace(section, heading=f"{section.heading}, {scope.name}")
+        section
+        if len(scopes) == 1
+        else replace(section, heading=say("{heading}, {scope}", heading=section.heading, scope=scope.name))
         for scope in scopes
         for make in _sections_of(scope)
         if (section := make(scope))
     ]
     if not scopes:
-        sections = [Section(heading="Overview", blocks=(Paragraph(text="The store holds no results."),))]
+        sections = [Section(heading=say("Overview"), blocks=(Paragraph(text=say("The store holds no results.")),))]
     claimed = [
         ScopeClaims(name=scope.name, machine=scope.machine, findings=scope.findings, records=digests_of(measured))
         for scope, (_, measured) in zip(scopes, seen, strict=True)
     ]
-    claims = ledger_text(claimed, results.runs, "en")
+    claims = ledger_text(claimed, results.runs, current_language())
     return with_anchors(Document(title=title or _title(scopes), sections=tuple(sections), claims=claims))
 
 
@@ -149,26 +160,35 @@ def _sections_of(scope: Scope) -> tuple[Callable[[Scope], Section | None], ...]:
 
 def _title(scopes: tuple[Scope, ...]) -> str:
     if not scopes:
-        return "No results"
+        return say("No results")
     sweep = next((name for scope in scopes for run in scope.runs[-1:] if (name := run.sweep.get("name"))), "")
     devices = tuple(dict.fromkeys(scope.device for scope in scopes))
-    where = " and ".join(devices) if len(devices) < 3 else f"{len(devices)} machines"
+    match devices:
+        case (one,):
+            where = one
+        case (one, other):
+            where = say("{one} and {other}", one=one, other=other)
+        case _:
+            where = counted(len(devices), "machine")
     kinds = {(scope.is_fit, scope.is_attention) for scope in scopes if scope.rows}
     if not kinds:
         what = _of_looks(scopes)
     elif all(is_fit for is_fit, _ in kinds):
-        what = "What fits"
+        what = say("What fits")
     else:
-        what = "Attention times" if all(is_attention for _, is_attention in kinds) else "Step times"
-    return f"{sweep or what} on {where}"
+        what = say("Attention times") if all(is_attention for _, is_attention in kinds) else say("Step times")
+    return say("{what} on {where}", what=sweep or what, where=where)
 
 
 def _of_looks(scopes: tuple[Scope, ...]) -> str:
     if any(scope.comparisons for scope in scopes):
-        return "Comparisons"
+        return say("Comparisons")
     found = {
-        "memory": any(scope.ledgers for scope in scopes),
-        "number formats": any(scope.precision_looks for scope in scopes),
-        "profiles": any(scope.profiles for scope in scopes),
+        word("memory"): any(scope.ledgers for scope in scopes),
+        say("number formats"): any(scope.precision_looks for scope in scopes),
+        say("profiles"): any(scope.profiles for scope in scopes),
     }
-    return " and ".join(name for name, is_there in found.items() if is_there).capitalize()
+    name, *others = (name for name, is_there in found.items() if is_there)
+    for other in others:
+        name = say("{one} and {other}", one=name, other=other)
+    return f"{name[:1].upper()}{name[1:]}"

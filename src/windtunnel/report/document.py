@@ -2,9 +2,11 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, NamedTuple, TypeAlias
+
+from windtunnel.language import current_language, say
 
 
 class ColumnKind(StrEnum):
@@ -122,17 +124,26 @@ class Section:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Document:
-    """A whole report; `claims` is its claim ledger as JSON, or empty."""
+    """A whole report; `claims` is its claim ledger as JSON, or empty.
+
+    `language` is the one in which it is written, and in which a format says its own words.
+    """
 
     title: str
     sections: tuple[Section, ...]
     claims: str = ""
+    language: str = field(default_factory=current_language)
 
 
 # C0 and C1 controls but newline, lone surrogates, line separators, and what is invisible or turns text around.
 _UNPRINTABLE = re.compile(
     "[\x00-\x09\x0b-\x1f\x7f-\x9f\ud800-\udfff\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]"
 )
+
+
+def run_in(lead: str) -> str:
+    """Return a short heading as the beginning of a line of text."""
+    return say("{lead}.", lead=lead)
 
 
 def printable(text: str) -> str:

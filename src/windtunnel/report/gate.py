@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from windtunnel.analysis.gate import CellVerdict, Gate, KernelChange, PhaseChange, has_failed
 from windtunnel.analysis.results import Row
 from windtunnel.analysis.selection import names_of
-from windtunnel.language import counted
+from windtunnel.language import alternatives, apart, counted, listed, passage, say, word
 from windtunnel.report.document import Block, Callout, CalloutKind, Cell, Column, Document, Paragraph, Section, Table
 from windtunnel.report.measures import number_column
 from windtunnel.statistics.paired import Verdict
@@ -20,15 +20,15 @@ def gate_document(gate: Gate) -> Document:
     """Return the whole document; its first paragraph answers the question."""
     names = _names(gate)
     sections = [
-        Section(heading="Verdict", blocks=tuple(_answer(gate, names))),
-        *_section("Cells", _cells(gate, names)),
-        *_section("What moved", _moved(gate, names)),
-        *_section("Measured again in pairs", _confirmed(gate, names)),
-        *_section("Failures", _failures(gate)),
-        *_section("Not compared", _unmatched(gate)),
-        Section(heading="How this was judged", blocks=tuple(_method(gate))),
+        Section(heading=say("Verdict"), blocks=tuple(_answer(gate, names))),
+        *_section(say("Cells"), _cells(gate, names)),
+        *_section(say("What moved"), _moved(gate, names)),
+        *_section(say("Measured again in pairs"), _confirmed(gate, names)),
+        *_section(say("Failures"), _failures(gate)),
+        *_section(say("Not compared"), _unmatched(gate)),
+        Section(heading=say("How this was judged"), blocks=tuple(_method(gate))),
     ]
-    return Document(title="Gate: NEW against BASE", sections=tuple(sections))
+    return Document(title=say("Gate: NEW against BASE"), sections=tuple(sections))
 
 
 def _section(heading: str, blocks: Iterator[Block]) -> Iterator[Section]:
@@ -49,22 +49,32 @@ def _names(gate: Gate) -> dict[Row, str]:
 
 def _answer(gate: Gate, names: dict[Row, str]) -> Iterator[Block]:
     counts = Counter(cell.verdict for cell in gate.cells)
-    said = ", ".join(f"{counts[verdict]} {verdict}" for verdict in Verdict if counts[verdict]) or "none measured twice"
+    said = listed(
+        say("{number} {verdict}", number=counts[verdict], verdict=word(verdict.value))
+        for verdict in Verdict
+        if counts[verdict]
+    )
     worst = [cell for cell in gate.cells if cell.verdict is Verdict.SLOWER]
     kind = CalloutKind.FAILURE if worst or gate.broken else CalloutKind.NOTE
-    failed = f"; {counted(len(gate.broken), 'cell')} failed in NEW only" if gate.broken else ""
-    yield Callout(kind=kind, text=f"{counted(len(gate.cells), 'cell')}: {said}{failed}.")
+    cells = say("{what}: {text}", what=counted(len(gate.cells), "cell"), text=said or say("none measured twice"))
+    failed = [say("{cells} failed in NEW only", cells=counted(len(gate.broken), "cell"))] if gate.broken else []
+    yield Callout(kind=kind, text=say("{message}.", message=apart([cells, *failed])))
     for cell in sorted(worst, key=lambda one: -(one.whole.difference.value or 0.0))[:5]:
-        yield Paragraph(lead=names[cell.base], text=f"{_sentence(cell)} {_blame(cell)}")
+        yield Paragraph(lead=names[cell.base], text=passage((_sentence(cell), _blame(cell))))
     reasons = Counter(_reason(cell) for cell in gate.cells if cell.verdict is Verdict.INCONCLUSIVE)
     if reasons := {reason: number for reason, number in reasons.items() if reason}:
-        listed = "; ".join(f"{counted(number, 'cell')}: {reason}" for reason, number in reasons.items())
-        yield Paragraph(lead="Inconclusive", text=f"{listed}.")
-    yield Paragraph(lead="BASE", text=f"{gate.base.text}: {names_of(gate.base.rows)}.")
-    yield Paragraph(lead="NEW", text=f"{gate.new.text}: {names_of(gate.new.rows)}.")
+        said = apart(
+            say("{what}: {text}", what=counted(number, "cell"), text=reason) for reason, number in reasons.items()
+        )
+        yield Paragraph(lead=say("Inconclusive"), text=say("{message}.", message=said))
+    yield Paragraph(lead="BASE", text=say("{what}: {text}.", what=gate.base.text, text=names_of(gate.base.rows)))
+    yield Paragraph(lead="NEW", text=say("{what}: {text}.", what=gate.new.text, text=names_of(gate.new.rows)))
     if gate.software:
-        differing = ", ".join(map(str, gate.software))
-        yield Paragraph(lead="What differs", text=f"{differing}. The verdict is on all of that together.")
+        differing = listed(map(str, gate.software))
+        yield Paragraph(
+            lead=say("What differs"),
+            text=say("{fields}. The verdict is on all of that together.", fields=differing),
+        )
 
 
 def _reason(cell: CellVerdict) -> str:
@@ -75,29 +85,42 @@ def _reason(cell: CellVerdict) -> str:
 def _sentence(cell: CellVerdict) -> str:
     paired = cell.confirmed.whole if cell.confirmed else None
     if paired:
-        return f"{paired.sentence('BASE', 'NEW', ' in the whole step')}, in pairs."
+        return say("{claim}, in pairs.", claim=paired.sentence("BASE", "NEW", " in the whole step"))
     found = cell.whole.difference
     if found.value is None:
-        return "not known: too few samples."
-    more = "more" if found.value > 0 else "less"
-    return (
-        f"NEW takes {percent(abs(found.value))} {more} time [{_ends(cell.whole)}]: "
-        f"{duration(cell.whole.base_seconds)} became {duration(cell.whole.new_seconds)}."
-    )
+        return say("not known: too few samples.")
+    fields = {
+        "share": percent(abs(found.value)),
+        "ends": _ends(cell.whole),
+        "base": duration(cell.whole.base_seconds),
+        "new": duration(cell.whole.new_seconds),
+    }
+    if found.value > 0:
+        return say("NEW takes {share} more time [{ends}]: {base} became {new}.", **fields)
+    return say("NEW takes {share} less time [{ends}]: {base} became {new}.", **fields)
 
 
 def _blame(cell: CellVerdict) -> str:
     """Say which phases moved, or that none did by more than the margin."""
     if cell.moved:
-        listed = ", ".join(
-            f"{one.phase} {change(one.difference.value)} ({_signed(one.change_seconds)})" for one in cell.moved
+        phases = listed(
+            say(
+                "{phase} {change} ({seconds})",
+                phase=word(one.phase),
+                change=change(one.difference.value),
+                seconds=_signed(one.change_seconds),
+            )
+            for one in cell.moved
         )
-        return f"It lies in: {listed}."
+        return say("It lies in: {phases}.", phases=phases)
     if not cell.phases:
-        return "Its phases were not timed in both."
+        return say("Its phases were not timed in both.")
     largest = max(cell.phases, key=lambda one: abs(one.change_seconds))
-    size = f"{_signed(largest.change_seconds)} in {largest.phase}"
-    return f"No phase by itself changed beyond the margin; the largest change is {size}."
+    return say(
+        "No phase by itself changed beyond the margin; the largest change is {seconds} in {phase}.",
+        seconds=_signed(largest.change_seconds),
+        phase=word(largest.phase),
+    )
 
 
 def _signed(seconds: float) -> str:
@@ -115,34 +138,39 @@ def _cells(gate: Gate, names: dict[Row, str]) -> Iterator[Block]:
     wholes = [cell.whole for cell in gate.cells]
     time = time_scale(seconds for one in wholes for seconds in (one.base_seconds, one.new_seconds))
     yield Table(
-        caption="Whole steps",
-        columns=(Column(name="cell"), *_number_columns(time), Column(name="verdict"), Column(name="measured")),
+        caption=say("Whole steps"),
+        columns=(
+            Column(name=say("cell")),
+            *_number_columns(time),
+            Column(name=say("verdict")),
+            Column(name=say("measured")),
+        ),
         rows=tuple(
             (
                 Cell(text=names[cell.base]),
                 *_numbers(cell.whole, time),
-                Cell(text=cell.verdict.value, is_failure=cell.verdict is Verdict.SLOWER),
+                Cell(text=word(cell.verdict.value), is_failure=cell.verdict is Verdict.SLOWER),
                 Cell(text=_how(cell)),
             )
             for cell in gate.cells
         ),
-        note="The interval holds the change with 95 % confidence, as far as the samples of these runs can tell.",
+        note=say("The interval holds the change with 95 % confidence, as far as the samples of these runs can tell."),
     )
 
 
 def _how(cell: CellVerdict) -> str:
     if cell.confirmed and cell.confirmed.whole:
-        return "in pairs"
-    return "several processes" if cell.whole.difference.is_by_process else "apart, one process"
+        return say("in pairs")
+    return say("several processes") if cell.whole.difference.is_by_process else say("apart, one process")
 
 
 def _number_columns(time: Scale) -> tuple[Column, ...]:
     return (
         number_column("BASE", time.unit),
         number_column("NEW", time.unit),
-        number_column("change", description="+2 % is 2 % more time for NEW."),
-        number_column("interval"),
-        number_column("claimed beyond", description="Faster below the first, slower above the second."),
+        number_column(say("change"), description=say("+2 % is 2 % more time for NEW.")),
+        number_column(say("interval")),
+        number_column(say("claimed beyond"), description=say("Faster below the first, slower above the second.")),
     )
 
 
@@ -163,14 +191,19 @@ def _moved(gate: Gate, names: dict[Row, str]) -> Iterator[Block]:
     if entries:
         time = time_scale(seconds for _, one in entries for seconds in (one.base_seconds, one.new_seconds))
         yield Table(
-            caption="Phases of cells that changed, or may have",
-            columns=(Column(name="cell"), Column(name="phase"), *_number_columns(time), Column(name="verdict")),
+            caption=say("Phases of cells that changed, or may have"),
+            columns=(
+                Column(name=say("cell")),
+                Column(name=say("phase")),
+                *_number_columns(time),
+                Column(name=say("verdict")),
+            ),
             rows=tuple(
                 (
                     Cell(text=name),
-                    Cell(text=one.phase),
+                    Cell(text=word(one.phase)),
                     *_numbers(one, time),
-                    Cell(text=one.difference.verdict.value, is_failure=one.difference.verdict is Verdict.SLOWER),
+                    Cell(text=word(one.difference.verdict.value), is_failure=one.difference.verdict is Verdict.SLOWER),
                 )
                 for name, one in entries
             ),
@@ -183,19 +216,19 @@ def _moved(gate: Gate, names: dict[Row, str]) -> Iterator[Block]:
 def _kernel_table(kernels: list[tuple[str, KernelChange]]) -> Table:
     time = time_scale(seconds for _, one in kernels for seconds in (one.base_seconds, one.new_seconds) if seconds)
     return Table(
-        caption="Kernels whose time changed most",
+        caption=say("Kernels whose time changed most"),
         columns=(
-            Column(name="cell"),
-            Column(name="phase"),
-            Column(name="kernel"),
+            Column(name=say("cell")),
+            Column(name=say("phase")),
+            Column(name=say("kernel")),
             number_column("BASE", time.unit),
             number_column("NEW", time.unit),
-            number_column("launches"),
+            number_column(say("launches")),
         ),
         rows=tuple(
             (
                 Cell(text=name),
-                Cell(text=one.phase),
+                Cell(text=word(one.phase)),
                 Cell(text=one.name),
                 Cell(text=time.text(one.base_seconds)),
                 Cell(text=time.text(one.new_seconds)),
@@ -203,7 +236,7 @@ def _kernel_table(kernels: list[tuple[str, KernelChange]]) -> Table:
             )
             for name, one in kernels
         ),
-        note="One step of each side, slowed by being watched: no interval, no test.",
+        note=say("One step of each side, slowed by being watched: no interval, no test."),
     )
 
 
@@ -213,38 +246,52 @@ def _confirmed(gate: Gate, names: dict[Row, str]) -> Iterator[Block]:
             continue
         if has_failed(cell):
             failure = cell.confirmed.record.failure
-            text = failure.message if failure else cell.confirmed.record.status.value
-            yield Callout(kind=CalloutKind.FAILURE, text=f"{names[cell.base]}: no pairs: {text}")
+            reason = failure.message if failure else word(cell.confirmed.record.status.value)
+            text = say("{cell}: no pairs: {reason}", cell=names[cell.base], reason=reason)
+            yield Callout(kind=CalloutKind.FAILURE, text=text)
         elif cell.confirmed.whole:
-            text = f"{cell.confirmed.whole.sentence('BASE', 'NEW', ' in the whole step')}."
+            claim = cell.confirmed.whole.sentence("BASE", "NEW", " in the whole step")
+            text = say("{message}.", message=claim)
             yield Paragraph(lead=names[cell.base], text=f"{text[0].upper()}{text[1:]}")
 
 
 def _failures(gate: Gate) -> Iterator[Block]:
     for _, row in gate.broken:
-        yield Callout(kind=CalloutKind.FAILURE, text=f"Failed in NEW only: {_failure(row)}")
+        yield Callout(kind=CalloutKind.FAILURE, text=say("Failed in NEW only: {failure}", failure=_failure(row)))
     for row, _ in gate.mended:
-        yield Callout(kind=CalloutKind.NOTE, text=f"Failed in BASE only: {_failure(row)}")
+        yield Callout(kind=CalloutKind.NOTE, text=say("Failed in BASE only: {failure}", failure=_failure(row)))
     for _, row in gate.failing:
-        yield Callout(kind=CalloutKind.WARNING, text=f"Failed in both: {_failure(row)}")
+        yield Callout(kind=CalloutKind.WARNING, text=say("Failed in both: {failure}", failure=_failure(row)))
 
 
 def _failure(row: Row) -> str:
     failure = row.record.failure
-    said = f" in {failure.stage}: {failure.message}" if failure else ""
-    return f"{row.record.task.cell_label()}: {row.record.status.value}{said}"
+    cell, status = row.record.task.cell_label(), word(row.record.status.value)
+    if failure is None:
+        return say("{what}: {text}", what=cell, text=status)
+    return say(
+        "{cell}: {status} in {where}: {message}",
+        cell=cell,
+        status=status,
+        where=word(failure.stage),
+        message=failure.message,
+    )
 
 
 def _unmatched(gate: Gate) -> Iterator[Block]:
     if gate.unmatched:
         yield Table(
-            caption="Cells of one side only",
-            columns=(Column(name="cell"), Column(name="in"), Column(name="the nearest of the other side differs in")),
+            caption=say("Cells of one side only"),
+            columns=(
+                Column(name=say("cell")),
+                Column(name=say("in")),
+                Column(name=say("the nearest of the other side differs in")),
+            ),
             rows=tuple(
                 (
                     Cell(text=one.row.record.task.cell_label()),
                     Cell(text="BASE" if one.is_of_base else "NEW"),
-                    Cell(text=", ".join(map(str, one.differs_in)) or NOT_KNOWN),
+                    Cell(text=listed(map(str, one.differs_in)) or NOT_KNOWN),
                 )
                 for one in gate.unmatched
             ),
@@ -253,27 +300,41 @@ def _unmatched(gate: Gate) -> Iterator[Block]:
 
 def _equivalent(gate: Gate) -> str:
     margins = sorted({cell.whole.difference.margin for cell in gate.cells})
-    return f"Equivalent means within ± {' or '.join(percent(margin, 0) for margin in margins)}." if margins else ""
+    if not margins:
+        return ""
+    return say("Equivalent means within ± {margins}.", margins=alternatives(percent(margin, 0) for margin in margins))
 
 
 def _method(gate: Gate) -> Iterator[Block]:
-    apart = [cell for cell in gate.cells if not cell.whole.difference.is_by_process]
+    alone = [cell for cell in gate.cells if not cell.whole.difference.is_by_process]
     yield Paragraph(
-        text="BASE and NEW were measured one after the other, so whatever the machine did in between is in the "
-        "difference. A cell is slower or faster only if its whole interval lies beyond what is claimed, which is "
-        "counted from what all cells did together, and survives Benjamini and Hochberg's correction over all cells. "
-        f"{_equivalent(gate)}"
+        text=passage(
+            (
+                say(
+                    "BASE and NEW were measured one after the other, so whatever the machine did in between is in the "
+                    "difference. A cell is slower or faster only if its whole interval lies beyond what is claimed, "
+                    "which is counted from what all cells did together, and survives Benjamini and Hochberg's "
+                    "correction over all cells."
+                ),
+                _equivalent(gate),
+            )
+        )
     )
-    if apart:
+    if alone:
         yield Callout(
             kind=CalloutKind.WARNING,
-            text=f"{counted(len(apart), 'cell')} measured in fewer than 3 processes on a side: what processes differ "
-            "by was not measured there, and the scatter of the whole grid stands in for it. Measure with "
-            "--processes 5, or settle what is suspicious with --confirm, in pairs.",
+            text=say(
+                "{cells} measured in fewer than 3 processes on a side: what processes differ by was not measured "
+                "there, and the scatter of the whole grid stands in for it. Measure with --processes 5, or settle what "
+                "is suspicious with --confirm, in pairs.",
+                cells=counted(len(alone), "cell"),
+            ),
         )
     suspicious = [cell for cell in gate.cells if cell.whole.difference.is_suspicious and cell.confirmed is None]
     if suspicious:
         yield Paragraph(
-            lead="Worth measuring in pairs",
-            text=f"{counted(len(suspicious), 'cell')}: add --confirm --base-project DIR --new-project DIR.",
+            lead=say("Worth measuring in pairs"),
+            text=say(
+                "{cells}: add --confirm --base-project DIR --new-project DIR.", cells=counted(len(suspicious), "cell")
+            ),
         )

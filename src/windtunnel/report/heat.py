@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 
 from windtunnel.analysis.frontier import FrontierLine
+from windtunnel.language import listed, say
 from windtunnel.report import figures
 from windtunnel.report.document import Block, Cell, Column, Figure, Table
 from windtunnel.report.measures import GAP, number_column
@@ -37,12 +38,12 @@ def heat_map_of(scope: Scope, lines: Sequence[FrontierLine], along: Axis, captio
             texts,
             x_title=across.name,
         ),
-        alternative="The table below shows the same.",
+        alternative=say("The table below shows the same."),
     )
     table = Table(
-        caption=f"{caption}, by {across.name}",
+        caption=say("{caption}, by {axis}", caption=caption, axis=across.name),
         columns=(
-            *((Column(name=", ".join(axis.name for axis in others)),) if others else ()),
+            *((Column(name=listed(axis.name for axis in others)),) if others else ()),
             *(number_column(column) for column in columns),
         ),
         rows=tuple(
@@ -64,7 +65,7 @@ def _text(line: FrontierLine | None) -> str:
     if line is None:
         return ""
     if line.largest is None:
-        return "none"
+        return say("none")
     sign = "≥ " if line.smallest is None else ""
     return f"{sign}{line.value(line.largest)}"
 

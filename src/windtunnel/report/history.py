@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 
 from windtunnel.analysis.history import History, Moment
-from windtunnel.language import counted
+from windtunnel.language import apart, counted, listed, say, word
 from windtunnel.report.document import Block, Callout, CalloutKind, Cell, Column, Document, Figure, Section, Table
 from windtunnel.report.figures import (
     Json,
@@ -29,32 +29,32 @@ _FEW_CELLS = 3
 
 def history_document(histories: Sequence[History]) -> Document:
     """Return the whole document."""
-    sections = [Section(heading="All cells", blocks=tuple(_overview(histories)))]
+    sections = [Section(heading=say("All cells"), blocks=tuple(_overview(histories)))]
     for history in histories:
         blocks = (*_figure(history), _runs(history))
         is_detail = len(histories) > _FEW_CELLS
         sections.append(Section(heading=_heading(history, histories), blocks=blocks, is_detail=is_detail))
-    return Document(title=f"History of {counted(len(histories), 'cell')}", sections=tuple(sections))
+    return Document(title=say("History of {cells}", cells=counted(len(histories), "cell")), sections=tuple(sections))
 
 
 def _heading(history: History, histories: Sequence[History]) -> str:
     shared = sum(other.label == history.label for other in histories) > 1
-    return f"{history.label}, {history.machine}" if shared else history.label
+    return say("{one}, {other}", one=history.label, other=history.machine) if shared else history.label
 
 
 def _overview(histories: Sequence[History]) -> Iterator[Block]:
     times = [estimate.value for history in histories for _, estimate in history.measured]
     time = time_scale(times)
     yield Table(
-        caption=f"{_what(histories[0])} over all runs",
+        caption=say("{phase} over all runs", phase=_what(histories[0])),
         columns=(
-            Column(name="cell"),
-            number_column("runs"),
-            number_column("first", time.unit),
-            number_column("last", time.unit),
-            number_column("change", description="From the first to the last run; no test."),
-            Column(name="course", description="From the least to the most, oldest first."),
-            Column(name="changes of level"),
+            Column(name=say("cell")),
+            number_column(say("runs")),
+            number_column(say("first"), time.unit),
+            number_column(say("last"), time.unit),
+            number_column(say("change"), description=say("From the first to the last run; no test.")),
+            Column(name=say("course"), description=say("From the least to the most, oldest first.")),
+            Column(name=say("changes of level")),
         ),
         rows=tuple(
             (
@@ -66,18 +66,22 @@ def _overview(histories: Sequence[History]) -> Iterator[Block]:
             )
             for history in histories
         ),
-        note=(
+        note=say(
             "A change of level is a step beyond noise that wanders. Two in a hundred steady series of this length have "
             "one by accident. It says when, not why: the machine changes too."
         ),
     )
     if short := [history for history in histories if not history.course.is_scanned]:
-        text = f"{counted(len(short), 'cell')} with fewer than {FEWEST_SAMPLES} runs: no change is looked for there."
+        text = say(
+            "{cells} with fewer than {number} runs: no change is looked for there.",
+            cells=counted(len(short), "cell"),
+            number=FEWEST_SAMPLES,
+        )
         yield Callout(kind=CalloutKind.NOTE, text=text)
 
 
 def _what(history: History) -> str:
-    return f"The phase {history.phase}" if history.phase else "Whole steps"
+    return say("The phase {phase}", phase=word(history.phase)) if history.phase else say("Whole steps")
 
 
 def _ends(history: History, text: Callable[[float], str]) -> tuple[Cell, Cell, Cell]:
@@ -100,25 +104,27 @@ def sparkline(values: Sequence[float]) -> str:
 def _said(history: History) -> str:
     course = history.course
     if not course.is_scanned:
-        return "not looked for"
+        return say("not looked for")
     if course.changes:
-        return "; ".join(_change(history, one) for one in course.changes)
-    return _else(course) or "none"
+        return apart(_change(history, one) for one in course.changes)
+    return _else(course) or say("none")
 
 
 def _change(history: History, one: ChangePoint) -> str:
     moment = history.at(one)
-    versions = f", with {', '.join(map(str, moment.since))}" if moment.since else ""
-    return f"{change(one.change)} from {_minute(moment.started_at)} on{versions}"
+    fields = {"change": change(one.change), "time": _minute(moment.started_at)}
+    if not moment.since:
+        return say("{change} from {time} on", **fields)
+    return say("{change} from {time} on, with {versions}", **fields, versions=listed(map(str, moment.since)))
 
 
 def _else(course: Course) -> str:
     found = course.irregularities
     if found.trend:
-        return f"drifting by {change(found.trend.change)}"
+        return say("drifting by {change}", change=change(found.trend.change))
     if found.two_states:
         states = found.two_states
-        return f"to and fro between two levels, {percent(states.high / states.low - 1)} apart"
+        return say("to and fro between two levels, {share} apart", share=percent(states.high / states.low - 1))
     return ""
 
 
@@ -135,7 +141,10 @@ def _figure(history: History) -> Iterator[Figure]:
         (None, None) if one.low is None or one.high is None else (one.low * scaled, one.high * scaled)
         for _, one in history.measured
     ]
-    hovers = [f"{_minute(moment.started_at)}: {duration(one.value)}" for moment, one in history.measured]
+    hovers = [
+        say("{what}: {text}", what=_minute(moment.started_at), text=duration(one.value))
+        for moment, one in history.measured
+    ]
     trace = with_hover(with_intervals(points, ends), hovers)
     changes = history.course.changes
     lines: list[Json] = [upright(one.index + 0.5) for one in changes]
@@ -143,16 +152,22 @@ def _figure(history: History) -> Iterator[Figure]:
         note_above(change(one.change), one.index + 0.5, row=place % 3) for place, one in enumerate(changes)
     ]
     yield Figure(
-        caption=f"{_what(history)} by run, oldest first; a bar is the 95 % interval of that run's own samples.",
+        caption=say(
+            "{phase} by run, oldest first; a bar is the 95 % interval of that run's own samples.", phase=_what(history)
+        ),
         plotly=chart(
             [trace],
-            x=counting_axis("run"),
-            y=values_axis(f"time ({time.unit})", values, is_from_zero=False),
+            x=counting_axis(say("run")),
+            y=values_axis(say("time ({unit})", unit=time.unit), values, is_from_zero=False),
             shapes=lines,
             annotations=notes,
             margin={"l": 64, "r": 16, "t": 60 if notes else 12, "b": 48},
         ),
-        alternative=f"{counted(len(values), 'run')}; changes of level: {_said(history)}. The table below has each run.",
+        alternative=say(
+            "{runs}; changes of level: {changes}. The table below has each run.",
+            runs=counted(len(values), "run"),
+            changes=_said(history),
+        ),
     )
 
 
@@ -160,16 +175,16 @@ def _runs(history: History) -> Table:
     time = time_scale(estimate.value for _, estimate in history.measured)
     starts = {id(history.at(one)): one for one in history.course.changes}
     return Table(
-        caption=f"{_what(history)} by run",
+        caption=say("{phase} by run", phase=_what(history)),
         columns=(
-            number_column("run"),
-            Column(name="measured (UTC)"),
-            Column(name="label", description="The name of the sweep."),
-            number_column("median", time.unit),
-            number_column("95 % interval"),
-            number_column("n"),
-            Column(name="versions that changed"),
-            Column(name="level"),
+            number_column(say("run")),
+            Column(name=say("measured (UTC)")),
+            Column(name=say("label"), description=say("The name of the sweep.")),
+            number_column(say("median"), time.unit),
+            number_column(say("95 % interval")),
+            number_column(say("n")),
+            Column(name=say("versions that changed")),
+            Column(name=say("level")),
         ),
         rows=tuple(_run(number, moment, time.text, starts) for number, moment in enumerate(history.moments, 1)),
     )
@@ -185,7 +200,7 @@ def _run(number: int, moment: Moment, text: Callable[[float], str], starts: dict
         )
         if estimate
         else (
-            Cell(text=moment.row.record.status.value, is_failure=not moment.row.is_ok),
+            Cell(text=word(moment.row.record.status.value), is_failure=not moment.row.is_ok),
             Cell(text=NOT_KNOWN),
             Cell(text=NOT_KNOWN),
         )
@@ -195,8 +210,8 @@ def _run(number: int, moment: Moment, text: Callable[[float], str], starts: dict
         Cell(text=_minute(moment.started_at)),
         Cell(text=moment.label or NOT_KNOWN),
         *numbers,
-        Cell(text=", ".join(map(str, moment.since))),
-        Cell(text=f"{change(begins.change)} from here on" if begins else ""),
+        Cell(text=listed(map(str, moment.since))),
+        Cell(text=say("{change} from here on", change=change(begins.change)) if begins else ""),
     )
 
 

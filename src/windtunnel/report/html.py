@@ -10,8 +10,8 @@ import hashlib
 import html
 import json
 import re
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from importlib.util import find_spec
@@ -19,6 +19,7 @@ from itertools import groupby
 from pathlib import Path
 
 from windtunnel.errors import UnsupportedError
+from windtunnel.language import current_texts, say, writing_in
 from windtunnel.report.anchors import anchor, shown_evidence, shown_key
 from windtunnel.report.document import (
     Block,
@@ -32,9 +33,9 @@ from windtunnel.report.document import (
     Section,
     Table,
     printable,
+    run_in,
 )
 from windtunnel.report.figures import DARK
-from windtunnel.report.page_words import ENGLISH, PageWords
 
 _TALL_ROWS = 40  # a longer table scrolls in its own box, so that what follows stays in reach
 _LONG_TEXT = 48  # characters; a column with longer texts wraps
@@ -56,12 +57,17 @@ class Packed:
     source: str
 
 
-def render_html(document: Document, words: PageWords = ENGLISH) -> str:
+def render_html(document: Document) -> str:
     """Return the whole page; everything in it that is not ours is escaped.
 
     Raises:
         UnsupportedError: The document has charts and plotly is not installed.
     """
+    with writing_in(document.language):
+        return _page(document, current_texts()["page"])
+
+
+def _page(document: Document, words: Mapping[str, str]) -> str:
     style, script = _asset("report.css"), "\n".join(map(_asset, _SCRIPTS))
     body = [_section(section, f"s{place}", words) for place, section in enumerate(document.sections)]
     has_charts = any(isinstance(block, Figure) for section in document.sections for block in section.blocks)
@@ -69,7 +75,7 @@ def render_html(document: Document, words: PageWords = ENGLISH) -> str:
     title = _escaped(document.title)
     parts = [
         "<!doctype html>",
-        f'<html lang="{_escaped(words.language)}">',
+        f'<html lang="{_escaped(words["language"])}">',
         "<head>",
         '<meta charset="utf-8">',
         f'<meta http-equiv="Content-Security-Policy" content="{_policy(script, packed)}">',
@@ -79,14 +85,14 @@ def render_html(document: Document, words: PageWords = ENGLISH) -> str:
         f"<style>{style}</style>",
         "</head>",
         "<body>",
-        f'<a class="skip" href="#content">{_escaped(words.skip)}</a>',
+        f'<a class="skip" href="#content">{_escaped(words["skip"])}</a>',
         '<div class="page">',
         f"<header><h1>{title}</h1></header>",
         _contents(document.sections, words),
         '<main id="content" tabindex="-1">',
         *body,
         "</main>",
-        f"<footer>{_escaped(words.footer)}</footer>",
+        f"<footer>{_escaped(words['footer'])}</footer>",
         "</div>",
     ]
     if document.claims:
@@ -97,7 +103,7 @@ def render_html(document: Document, words: PageWords = ENGLISH) -> str:
             f'<script type="application/json" id="dark-colors">{_json(DARK)}</script>',
             f'<script type="application/gzip" id="plotly">{packed.base64_gzip}</script>',
         ]
-    parts.append(f'<script type="application/json" id="words">{_json(asdict(words))}</script>')
+    parts.append(f'<script type="application/json" id="words">{_json(words)}</script>')
     parts += [f"<script>{script}</script>", "</body>", "</html>", ""]
     return "\n".join(parts)
 
@@ -149,14 +155,14 @@ def _asset(name: str) -> str:
     return (files("windtunnel.report") / "assets" / name).read_text(encoding="utf-8")
 
 
-def _contents(sections: Iterable[Section], words: PageWords) -> str:
+def _contents(sections: Iterable[Section], words: Mapping[str, str]) -> str:
     links = "".join(
         f'<li><a href="#s{place}">{_escaped(section.heading)}</a></li>' for place, section in enumerate(sections)
     )
-    return f'<nav aria-label="{_escaped(words.sections)}"><ul>{links}</ul></nav>'
+    return f'<nav aria-label="{_escaped(words["sections"])}"><ul>{links}</ul></nav>'
 
 
-def _section(section: Section, identity: str, words: PageWords) -> str:
+def _section(section: Section, identity: str, words: Mapping[str, str]) -> str:
     parts = [f'<section id="{identity}" aria-labelledby="{identity}h">']
     parts.append(f'<h2 id="{identity}h">{_escaped(section.heading)}</h2>')
     numbered = enumerate(section.blocks)
@@ -166,13 +172,13 @@ def _section(section: Section, identity: str, words: PageWords) -> str:
     return "\n".join([*parts, "</section>"])
 
 
-def _block(block: Block, identity: str, words: PageWords) -> str:
+def _block(block: Block, identity: str, words: Mapping[str, str]) -> str:
     match block:
         case Paragraph():
-            lead = f"<b>{_escaped(block.lead)}.</b> " if block.lead else ""
+            lead = f"<b>{_escaped(run_in(block.lead))}</b> " if block.lead else ""
             return f"<p>{lead}{_escaped(block.text)}{_after(block)}</p>"
         case Callout():
-            text = f"<b>{_escaped(words.lead(block.kind))}</b>{_escaped(block.text)}"
+            text = f"<b>{_escaped(words[block.kind.value])}</b>{_escaped(block.text)}"
             return f'<p class="callout {block.kind.value}">{text}{_after(block)}</p>'
         case Figure():
             return _figure(block, identity, words)
@@ -183,14 +189,17 @@ def _block(block: Block, identity: str, words: PageWords) -> str:
 def _after(block: Paragraph | Callout) -> str:
     """Return the command of a block and the links to its rows."""
     command = f" <code>{_escaped(block.command)}</code>" if block.command else ""
-    links = " ".join(
-        f'<a href="#{_escaped(anchor(key))}" aria-label="row {shown_key(key)}">{shown_key(key)}</a>'
-        for key in shown_evidence(block.evidence)
-    )
+    links = " ".join(map(_link, shown_evidence(block.evidence)))
     return f'{command} <span class="rows">[{links}]</span>' if links else command
 
 
-def _figure(figure: Figure, identity: str, words: PageWords) -> str:
+def _link(key: str) -> str:
+    shown = shown_key(key)
+    label = say("row {key}", key=shown)
+    return f'<a href="#{_escaped(anchor(key))}" aria-label="{_escaped(label)}">{shown}</a>'
+
+
+def _figure(figure: Figure, identity: str, words: Mapping[str, str]) -> str:
     """Return the chart with its text, which is shown unless the chart was drawn, and read aloud either way."""
     drawing = {**figure.plotly, "samples": figure.samples} if figure.samples else figure.plotly
     return (
@@ -198,7 +207,7 @@ def _figure(figure: Figure, identity: str, words: PageWords) -> str:
         f'<figcaption id="{identity}c">{_escaped(figure.caption)}</figcaption>'
         f'<div class="chart"><script type="application/json">{_json(drawing)}</script>'
         '<div class="plot"></div></div>'
-        f'<p class="missing"><b>{_escaped(words.needs_script)}</b> '
+        f'<p class="missing"><b>{_escaped(words["needs_script"])}</b> '
         f"{_escaped(figure.alternative)}</p></figure>"
     )
 

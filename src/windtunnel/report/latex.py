@@ -9,6 +9,7 @@ import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import count, groupby
 
+from windtunnel.language import current_texts, writing_in
 from windtunnel.report.document import (
     Block,
     Callout,
@@ -20,8 +21,8 @@ from windtunnel.report.document import (
     Paragraph,
     Table,
     printable,
+    run_in,
 )
-from windtunnel.report.page_words import ENGLISH
 
 _PREAMBLE = r"""% A windtunnel report.
 % Alone: pdflatex, lualatex or xelatex; text beyond Latin letters needs one of the last two, Chinese also ctex.
@@ -118,6 +119,11 @@ _LONG_TEXT = 40
 
 def render_latex(document: Document) -> str:
     """Return the document as one LaTeX file; everything in it is escaped, figures are their text."""
+    with writing_in(document.language):
+        return _file(document)
+
+
+def _file(document: Document) -> str:
     numbers = count(1)
     parts = [rf"\title{{{_escaped(document.title)}}}", r"\date{}", r"\begin{document}", r"\maketitle"]
     body = ["\n".join(parts)]
@@ -148,12 +154,13 @@ def _command(block: Paragraph | Callout) -> str:
 def _block(block: Block, numbers: Iterator[int]) -> str:
     match block:
         case Paragraph():
-            lead = rf"\textbf{{{_escaped(block.lead)}.}} " if block.lead else ""
+            lead = rf"\textbf{{{_escaped(run_in(block.lead))}}} " if block.lead else ""
             return f"{lead}{_escaped(block.text)}{_command(block)}\\par"
         case Callout():
-            return rf"\textbf{{{_escaped(ENGLISH.lead(block.kind))}}} {_escaped(block.text)}{_command(block)}\par"
+            lead = _escaped(current_texts()["page"][block.kind.value])
+            return rf"\textbf{{{lead}}} {_escaped(block.text)}{_command(block)}\par"
         case Figure():
-            return rf"\textbf{{{_escaped(block.caption)}.}} {_escaped(block.alternative)}\par"
+            return rf"\textbf{{{_escaped(run_in(block.caption))}}} {_escaped(block.alternative)}\par"
         case Table():
             return _numbered(_table(block), next(numbers))
 

@@ -2,6 +2,7 @@
 
 import re
 
+from windtunnel.language import say, writing_in
 from windtunnel.report.anchors import anchor, shown_evidence, shown_key
 from windtunnel.report.document import (
     Block,
@@ -14,6 +15,7 @@ from windtunnel.report.document import (
     Paragraph,
     Table,
     printable,
+    run_in,
 )
 
 # An underscore inside a word does nothing, so that `train_step` stays readable.
@@ -27,6 +29,11 @@ _ALERTS = {CalloutKind.NOTE: "NOTE", CalloutKind.WARNING: "WARNING", CalloutKind
 
 def render_markdown(document: Document) -> str:
     """Return the document as text; everything in it is escaped, so that nothing from a record is markup."""
+    with writing_in(document.language):
+        return _text(document)
+
+
+def _text(document: Document) -> str:
     parts = [f"# {_escaped(document.title)}"]
     for section in document.sections:
         parts.append(f"## {_escaped(section.heading)}")
@@ -48,12 +55,12 @@ def _in_comment(text: str) -> str:
 def _block(block: Block) -> str:
     match block:
         case Paragraph():
-            text = f"**{_escaped(block.lead)}.** {_escaped(block.text)}" if block.lead else _line(block.text)
+            text = f"**{_escaped(run_in(block.lead))}** {_escaped(block.text)}" if block.lead else _line(block.text)
             return text + _after(block)
         case Callout():
             return f"> [!{_ALERTS[block.kind]}]\n> {_line(block.text)}{_after(block)}"
         case Figure():
-            return f"**Chart: {_escaped(block.caption)}**\n\n{_line(block.alternative)}"
+            return f"**{_escaped(say('Chart: {caption}', caption=block.caption))}**\n\n{_line(block.alternative)}"
         case Table():
             return _table(block)
 
@@ -90,7 +97,7 @@ def _table(table: Table) -> str:
 
 
 def _header(column: Column) -> str:
-    return f"{column.group}: {column.header}" if column.group else column.header
+    return say("{group}: {column}", group=column.group, column=column.header) if column.group else column.header
 
 
 def _line(text: str) -> str:

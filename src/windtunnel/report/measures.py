@@ -6,7 +6,7 @@ from itertools import chain
 
 from windtunnel.analysis.labels import SMALLEST_EFFECT, Mark
 from windtunnel.analysis.results import Row
-from windtunnel.language import counted
+from windtunnel.language import counted, current_texts, listed, passage, say, word
 from windtunnel.report.document import Cell, Column, ColumnKind
 from windtunnel.statistics.interval import Estimate
 from windtunnel.statistics.series import FEWEST_SAMPLES
@@ -16,6 +16,7 @@ from windtunnel.units import (
     NOT_KNOWN,
     PERCENT,
     Scale,
+    between,
     memory_scale,
     percent,
     percent_scale,
@@ -28,18 +29,36 @@ Marks = Mapping[Row, tuple[Mark, ...]]
 GAP = Cell(text=NOT_KNOWN)
 """The entry where there is no number."""
 
-_MEANINGS = {
-    Mark.CAPPED: "warm-up was not steady, or sampling not at its target, when it reached its cap",
-    Mark.COLD: "the first sample is the first step of its process, or the first ones are slow beside the others",
-    Mark.DRIFTING: "the samples rise or fall in their order",
-    Mark.IMPRECISE: "no interval, or one wider than the target that was asked for, "
-    f"± {percent(SMALLEST_EFFECT, decimals=0)} where none was",
-    Mark.OTHER_KERNELS: "the kernels that ran are not those of the attention that was asked for, or not compiled ones",
-    Mark.STEP: "the level changes once",
-    Mark.THROTTLED: "the clock of the device was held down, or low in some of the steps",
-    Mark.TWO_STATES: "the samples go back and forth between two levels, which stand under Irregular samples",
-}
-"""What the note under a table says of each mark."""
+
+def mark_name(mark: Mark) -> str:
+    """Return what tables call a mark."""
+    return current_texts()["labels"][mark.value]
+
+
+def _meaning(mark: Mark) -> str:
+    """Return what the note under a table says of a mark."""
+    match mark:
+        case Mark.CAPPED:
+            return say("warm-up was not steady, or sampling not at its target, when it reached its cap")
+        case Mark.COLD:
+            return say(
+                "the first sample is the first step of its process, or the first ones are slow beside the others"
+            )
+        case Mark.DRIFTING:
+            return say("the samples rise or fall in their order")
+        case Mark.IMPRECISE:
+            return say(
+                "no interval, or one wider than the target that was asked for, ± {percent} where none was",
+                percent=percent(SMALLEST_EFFECT, decimals=0),
+            )
+        case Mark.OTHER_KERNELS:
+            return say("the kernels that ran are not those of the attention that was asked for, or not compiled ones")
+        case Mark.STEP:
+            return say("the level changes once")
+        case Mark.THROTTLED:
+            return say("the clock of the device was held down, or low in some of the steps")
+        case Mark.TWO_STATES:
+            return say("the samples go back and forth between two levels, which stand under Irregular samples")
 
 
 def number_column(
@@ -76,7 +95,7 @@ class Measures:
         if row.is_ok and row.samples():
             return tuple([measure.cell(row) for measure in self.measures])
         others = self.measures[2:]  # after the number of samples and the median
-        status = Cell(text=row.record.status.value, is_failure=True)
+        status = Cell(text=word(row.record.status.value), is_failure=True)
         return (GAP, status, *(measure.cell(row) if measure.is_of_failed_too else GAP for measure in others))
 
 
@@ -102,29 +121,33 @@ def _estimates(time: Scale) -> tuple[Measure, ...]:
     return (
         Measure(
             column=number_column(
-                "n", description="Number of samples: timed steps; 5 x 10 are 10 in each of 5 processes."
+                say("n"), description=say("Number of samples: timed steps; 5 x 10 are 10 in each of 5 processes.")
             ),
             cell=lambda row: Cell(text=samples_text(row), sort=len(row.samples()) if row.plan.processes > 1 else None),
         ),
         Measure(
             column=number_column(
-                "median",
+                say("median"),
                 time.unit,
-                "Half of the samples are shorter; of several processes, the mean of their medians. The whole step on "
-                "the host clock.",
+                say(
+                    "Half of the samples are shorter; of several processes, the mean of their medians. The whole step "
+                    "on the host clock."
+                ),
             ),
             cell=lambda row: median_cell(row.estimate(), time),
         ),
         Measure(
-            column=number_column("95 % interval", HALF_WIDTH.unit, "Half of the interval over the median."),
+            column=number_column(say("95 % interval"), HALF_WIDTH.unit, say("Half of the interval over the median.")),
             cell=lambda row: half_width_cell(row.estimate()),
         ),
         Measure(
             column=number_column(
-                "95 % interval",
+                say("95 % interval"),
                 time.unit,
-                "Of the median: binomial ranks, wider where samples depend on one another; of several processes, a t "
-                "interval over their medians.",
+                say(
+                    "Of the median: binomial ranks, wider where samples depend on one another; of several processes, a "
+                    "t interval over their medians."
+                ),
                 is_detail=True,
             ),
             cell=lambda row: interval_cell(row.estimate(), time),
@@ -157,21 +180,28 @@ def half_width_cell(estimate: Estimate | None) -> Cell:
 def _marks(rows: Sequence[Row], marks: Marks) -> tuple[Measure, ...]:
     if not any(marks[row] for row in rows):
         return ()
-    column = Column(name="marks", description="What to know before using the number; explained below the table.")
-    return (Measure(column=column, cell=lambda row: Cell(text=", ".join(marks[row]))),)
+    column = Column(
+        name=say("marks"), description=say("What to know before using the number; explained below the table.")
+    )
+    return (Measure(column=column, cell=lambda row: Cell(text=listed(map(mark_name, marks[row])))),)
 
 
 def explain_marks(rows: Iterable[Row], marks: Marks) -> str:
     """Say what the marks of `rows` mean, and of how many rows drift, steps and states cannot be known."""
     seen = tuple(row for row in rows if row.is_ok)
     there = set(chain.from_iterable(marks[row] for row in seen))
-    meanings = ", ".join(f"{mark} ({_MEANINGS[mark]})" for mark in Mark if mark in there)
-    short = sum(1 for row in seen if len(row.samples()) < FEWEST_SAMPLES)
-    left_out = (
-        f"Drift, steps and two states are looked for from {FEWEST_SAMPLES} samples on: not in {short:,} of "
-        f"{counted(len(seen), 'measured cell')}."
+    meanings = listed(
+        say("{mark} ({meaning})", mark=mark_name(mark), meaning=_meaning(mark)) for mark in Mark if mark in there
     )
-    return " ".join([*([f"Marks: {meanings}."] if meanings else []), *([left_out] if short else [])])
+    short = sum(1 for row in seen if len(row.samples()) < FEWEST_SAMPLES)
+    left_out = say(
+        "Drift, steps and two states are looked for from {fewest} samples on: not in {short:,} of {cells}.",
+        fewest=FEWEST_SAMPLES,
+        short=short,
+        cells=counted(len(seen), "measured cell"),
+    )
+    said = say("Marks: {meanings}.", meanings=meanings) if meanings else ""
+    return passage([said, left_out if short else ""])
 
 
 def _rates(rows: Sequence[Row]) -> tuple[Measure, ...]:
@@ -180,10 +210,15 @@ def _rates(rows: Sequence[Row]) -> tuple[Measure, ...]:
         return ()
     rate = rate_scale(rates.values())
     is_counted = any(row.record.flops_by == "counter" for row in rows)
-    source = "by closed form, of a user's own model as counted," if is_counted else "by closed form"
+    if is_counted:
+        described = say(
+            "Matrix-product FLOPs by closed form, of a user's own model as counted, over the median of the step."
+        )
+    else:
+        described = say("Matrix-product FLOPs by closed form over the median of the step.")
     measures = [
         Measure(
-            column=number_column("rate", rate.unit, f"Matrix-product FLOPs {source} over the median of the step."),
+            column=number_column(say("rate"), rate.unit, described),
             cell=lambda row: Cell(text=rate.text(rates[row])),
         )
     ]
@@ -193,7 +228,9 @@ def _rates(rows: Sequence[Row]) -> tuple[Measure, ...]:
         measures.append(
             Measure(
                 column=number_column(
-                    "of peak", peak.unit, "Rate over the datasheet's dense peak of this device for this precision."
+                    say("of peak"),
+                    peak.unit,
+                    say("Rate over the datasheet's dense peak of this device for this precision."),
                 ),
                 cell=lambda row: Cell(text=peak.text(peaks[row])),
             )
@@ -204,9 +241,9 @@ def _rates(rows: Sequence[Row]) -> tuple[Measure, ...]:
         measures.append(
             Measure(
                 column=number_column(
-                    "of ceiling",
+                    say("of ceiling"),
                     ceiling.unit,
-                    "Rate over the fastest matrix product of this precision in this machine's calibration.",
+                    say("Rate over the fastest matrix product of this precision in this machine's calibration."),
                 ),
                 cell=lambda row: Cell(text=ceiling.text(ceilings[row])),
             )
@@ -219,7 +256,7 @@ def _memory(rows: Sequence[Row]) -> tuple[Measure, ...]:
     if not any(peaks.values()):
         return ()
     memory = memory_scale(peaks.values())
-    column = number_column("peak memory", memory.unit, "Most bytes in use at any one time.")
+    column = number_column(say("peak memory"), memory.unit, say("Most bytes in use at any one time."))
     return (Measure(column=column, cell=lambda row: Cell(text=memory.text(peaks[row])), is_of_failed_too=True),)
 
 
@@ -228,12 +265,15 @@ def _spreads(time: Scale) -> tuple[Measure, ...]:
     return (
         Measure(
             column=number_column(
-                "mean ± std", time.unit, "Mean and sample standard deviation of the whole step.", is_detail=True
+                say("mean ± std"),
+                time.unit,
+                say("Mean and sample standard deviation of the whole step."),
+                is_detail=True,
             ),
             cell=lambda row: spread_cell(row.spread(), time),
         ),
         Measure(
-            column=number_column("CV", PERCENT.unit, "Standard deviation over mean.", is_detail=True),
+            column=number_column(say("CV"), PERCENT.unit, say("Standard deviation over mean."), is_detail=True),
             cell=lambda row: Cell(text=PERCENT.text(spread.cv if (spread := row.spread()) else None)),
         ),
     )
@@ -244,6 +284,7 @@ def samples_text(row: Row) -> str:
     if row.plan.processes == 1:
         return str(len(row.samples()))
     counts = [len(samples) for samples in row.samples_by_process()]
-    found = str(len(counts)) if row.is_complete else f"{len(counts)} of {row.plan.processes}"
-    each = str(counts[0]) if min(counts) == max(counts) else f"{min(counts)} to {max(counts)}"
-    return f"{found} x {each}"
+    each = str(counts[0]) if min(counts) == max(counts) else between(min(counts), max(counts))
+    if row.is_complete:
+        return say("{processes} x {samples}", processes=len(counts), samples=each)
+    return say("{some} of {all} x {samples}", some=len(counts), all=row.plan.processes, samples=each)

@@ -12,6 +12,7 @@ from windtunnel.analysis.labels import Mark, marks_of
 from windtunnel.analysis.measured import KEY_LENGTH
 from windtunnel.analysis.predictions import Predictions, predictions_of
 from windtunnel.analysis.results import Results, Row
+from windtunnel.language import listed, say, word
 from windtunnel.records.environment import Environment
 from windtunnel.records.looks import StoredLook
 from windtunnel.records.memory_ledger import MemoryLedger
@@ -26,78 +27,142 @@ from windtunnel.units import memory
 
 _Thing = TypeVar("_Thing")
 
-WORKLOAD_NAMES = {
-    "forward": "forward",
-    "forward_backward": "forward + backward",
-    "train_step": "training step",
-    "attention_forward": "forward, no_grad",
-    "attention_forward_backward": "forward + backward",
-}
-"""What tables call the whole step of a workload: the sum of two phases is never called by one of them."""
+
+def workload_name(workload: str) -> str:
+    """Return what tables call the whole step of a workload: the sum of two phases is never called by one of them."""
+    return say("training step") if workload == "train_step" else word(workload)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Axis:
     """One thing in which cells may differ; each is equal to itself only.
 
-    `phrase` is a format string for running text, with `{}` where the value stands.
+    `key` names it in `[words]` of a language. `say_value` says a value in running text, and `describe` what it is, when
+    a report is written.
     """
 
-    name: str
+    key: str
     get: Callable[[Row], Hashable]
-    phrase: str
+    say_value: Callable[[str], str]
+    describe: Callable[[], str]
     kind: ColumnKind = ColumnKind.TEXT
-    description: str = ""
+
+    @property
+    def name(self) -> str:
+        """What columns and charts call it."""
+        return word(self.key)
+
+    @property
+    def description(self) -> str:
+        """What it is, in a sentence."""
+        return self.describe()
 
 
-def _axis(name: str, path: str, phrase: str, description: str, kind: ColumnKind = ColumnKind.TEXT) -> Axis:
-    return Axis(name=name, get=attrgetter(path), phrase=phrase, kind=kind, description=description)
+def _axis(
+    key: str,
+    path: str,
+    describe: Callable[[], str],
+    say_value: Callable[[str], str] = str,
+    kind: ColumnKind = ColumnKind.TEXT,
+) -> Axis:
+    return Axis(key=key, get=attrgetter(path), say_value=say_value, describe=describe, kind=kind)
 
 
-SIZE = Axis(
-    name="size",
-    get=attrgetter("shape"),
-    phrase="{}",
-    description="Shape of the model, by name.",
+SIZE = _axis("size", "shape", lambda: say("Shape of the model, by name."))
+WORKLOAD = _axis("workload", "cell.workload", lambda: say("What the timed step does."))
+PRECISION = _axis("precision", "cell.precision", lambda: say("Formats of weights and matrix products."))
+ATTENTION = _axis(
+    "attention",
+    "cell.attention_name",
+    lambda: say("Attention backend."),
+    lambda value: say("attention {value}", value=value),
 )
-WORKLOAD = _axis("workload", "cell.workload", "{}", "What the timed step does.")
-PRECISION = _axis("precision", "cell.precision", "{}", "Formats of weights and matrix products.")
-ATTENTION = _axis("attention", "cell.attention_name", "attention {}", "Attention backend.")
-COMPILE = _axis("compile", "cell.compile", "compile {}", "Mode of torch.compile.")
+COMPILE = _axis(
+    "compile",
+    "cell.compile",
+    lambda: say("Mode of torch.compile."),
+    lambda value: say("compile {value}", value=value),
+)
 CHECKPOINT = _axis(
     "checkpoint",
     "cell.checkpoint_name",
-    "checkpoint {}",
-    "Which activations backward computes again.",
+    lambda: say("Which activations backward computes again."),
+    lambda value: say("checkpoint {value}", value=value),
 )
-BATCH = _axis("batch", "cell.batch_size", "batch {}", "Sequences of a step.", ColumnKind.NUMBER)
-CONTEXT = _axis("context", "cell.context_length", "context {}", "Tokens of each sequence.", ColumnKind.NUMBER)
-WARMUP = _axis("warm-up", "plan.warmup", "warm-up {}", "Untimed steps before the samples.", ColumnKind.NUMBER)
-STEPS = _axis("samples", "plan.samples_asked", "{}", "How many samples were asked for.")
-SEED = _axis("seed", "cell.seed", "seed {}", "Seed of weights and tokens.", ColumnKind.NUMBER)
+BATCH = _axis(
+    "batch",
+    "cell.batch_size",
+    lambda: say("Sequences of a step."),
+    lambda value: say("batch {value}", value=value),
+    ColumnKind.NUMBER,
+)
+CONTEXT = _axis(
+    "context",
+    "cell.context_length",
+    lambda: say("Tokens of each sequence."),
+    lambda value: say("context {value}", value=value),
+    ColumnKind.NUMBER,
+)
+WARMUP = _axis(
+    "warm-up",
+    "plan.warmup",
+    lambda: say("Untimed steps before the samples."),
+    lambda value: say("warm-up {value}", value=value),
+    ColumnKind.NUMBER,
+)
+STEPS = _axis("samples", "plan.samples_asked", lambda: say("How many samples were asked for."))
+SEED = _axis(
+    "seed",
+    "cell.seed",
+    lambda: say("Seed of weights and tokens."),
+    lambda value: say("seed {value}", value=value),
+    ColumnKind.NUMBER,
+)
 
 AXES = (SIZE, PRECISION, ATTENTION, COMPILE, CHECKPOINT, BATCH, CONTEXT, WORKLOAD, WARMUP, STEPS, SEED)
 """Every axis of steps of a model, in the order of columns."""
 
-BACKEND = _axis("backend", "cell.attention", "{}", "Attention backend.")
+BACKEND = _axis("backend", "cell.attention", lambda: say("Attention backend."))
 HEADS = Axis(
-    name="heads",
+    key="heads",
     get=attrgetter("cell.model.num_heads", "cell.model.kv_heads"),
-    phrase="heads {}",
+    say_value=lambda value: say("heads {value}", value=value),
+    describe=lambda: say("Query heads; with key and value heads after a slash where fewer."),
     kind=ColumnKind.NUMBER,
-    description="Query heads; with key and value heads after a slash where fewer.",
 )
-MASK = _axis("mask", "cell.model.mask", "{}", "Which keys a query sees: all, those up to it, or the last N of these.")
-D_HEAD = _axis("d", "cell.model.d_head", "d {}", "Width of one head.", ColumnKind.NUMBER)
-SEQ = _axis("seq", "cell.context_length", "seq {}", "Length of the sequence: queries and keys.", ColumnKind.NUMBER)
+MASK = _axis(
+    "mask", "cell.model.mask", lambda: say("Which keys a query sees: all, those up to it, or the last N of these.")
+)
+D_HEAD = _axis(
+    "d",
+    "cell.model.d_head",
+    lambda: say("Width of one head."),
+    lambda value: say("d {value}", value=value),
+    ColumnKind.NUMBER,
+)
+SEQ = _axis(
+    "seq",
+    "cell.context_length",
+    lambda: say("Length of the sequence: queries and keys."),
+    lambda value: say("seq {value}", value=value),
+    ColumnKind.NUMBER,
+)
 CACHE = _axis(
-    "cache", "plan.cache", "{} cache", "The device's cache before a timed call: as the last one left it, or flushed."
+    "cache",
+    "plan.cache",
+    lambda: say("The device's cache before a timed call: as the last one left it, or flushed."),
+    lambda value: say("{value} cache", value=value),
 )
 
 ATTENTION_AXES = (BACKEND, PRECISION, COMPILE, BATCH, HEADS, MASK, D_HEAD, SEQ, WORKLOAD, WARMUP, CACHE, STEPS, SEED)
 """Every axis of attention alone, in the order of columns."""
 
-LIMIT = _axis("memory limit", "plan.memory_limit_bytes", "limit {}", "What the cell may take of the device.")
+LIMIT = _axis(
+    "memory limit",
+    "plan.memory_limit_bytes",
+    lambda: say("What the cell may take of the device."),
+    lambda value: say("limit {value}", value=value),
+)
 _NOT_OF_PROBES = (WARMUP, CACHE, STEPS)
 
 
@@ -178,7 +243,7 @@ class Scope:
 
     def phrase(self, axis: Axis, row: Row) -> str:
         """Return a row's value on an axis as running text: 'context 256'."""
-        return axis.phrase.replace("{}", self.value(axis, row))
+        return axis.say_value(self.value(axis, row))
 
     def label(self, row: Row, *, without: Collection[Axis] = ()) -> str:
         """Return the shortest name of a row that tells it apart here, or of what `without` some axes leaves of it."""
@@ -214,8 +279,8 @@ class Scope:
     def constants(self) -> str:
         """Say in one sentence what all rows have in common; empty when nothing is."""
         said = [axis for axis in self.fixed if axis is not SEED]
-        phrases = ", ".join(self.phrase(axis, self.rows[0]) for axis in said)
-        return f"The same in all cells: {phrases}." if phrases else ""
+        phrases = listed(self.phrase(axis, self.rows[0]) for axis in said)
+        return say("The same in all cells: {phrases}.", phrases=phrases) if phrases else ""
 
 
 def scopes_of(results: Results) -> tuple[Scope, ...]:
@@ -261,7 +326,7 @@ def scopes_of(results: Results) -> tuple[Scope, ...]:
             _scope(tuple(rows_of.get((machine, kind), ())), kind),
             machine=machine,
             device=devices[machine],
-            name=f"{kind.value}, {devices[machine]}" if has_several_kinds else devices[machine],
+            name=_scope_name(kind, devices[machine]) if has_several_kinds else devices[machine],
             runs=tuple(
                 run
                 for run in results.runs
@@ -277,12 +342,25 @@ def scopes_of(results: Results) -> tuple[Scope, ...]:
 
 
 class Kind(StrEnum):
-    """What rows are of, in the words of headings where a report has several kinds; no two share a table."""
+    """What rows are of; no two share a table."""
 
     STEPS = "steps of models"
     ATTENTION = "attention alone"
     FIT_STEPS = "what fits of models"
     FIT_ATTENTION = "what fits of attention alone"
+
+
+def _scope_name(kind: Kind, device: str) -> str:
+    """Return what headings call a scope where a report has several kinds."""
+    match kind:
+        case Kind.STEPS:
+            return say("steps of models, {device}", device=device)
+        case Kind.ATTENTION:
+            return say("attention alone, {device}", device=device)
+        case Kind.FIT_STEPS:
+            return say("what fits of models, {device}", device=device)
+        case Kind.FIT_ATTENTION:
+            return say("what fits of attention alone, {device}", device=device)
 
 
 _FIT_KINDS = frozenset({Kind.FIT_STEPS, Kind.FIT_ATTENTION})
@@ -317,8 +395,8 @@ def _scope(rows: tuple[Row, ...], kind: Kind) -> Scope:
     """Return the scope of some rows, without what does not follow from them."""
     is_attention, is_fit = kind in {Kind.ATTENTION, Kind.FIT_ATTENTION}, kind in _FIT_KINDS
     every = _axes_of(is_attention=is_attention, is_fit=is_fit)
-    varying_names = set(varying(rows, {axis.name: axis.get for axis in every}))
-    axes = tuple(axis for axis in every if axis.name in varying_names) or (WORKLOAD,)
+    varying_names = set(varying(rows, {axis.key: axis.get for axis in every}))
+    axes = tuple(axis for axis in every if axis.key in varying_names) or (WORKLOAD,)
     models = _named_models(rows)
     names = {model.shape: model.name for model in models}
     columns = [_entries(axis, rows, names) for axis in axes]
@@ -357,11 +435,11 @@ def _text(axis: Axis, row: Row) -> str:
         return row.cell.model.name
     value = axis.get(row)
     if axis is LIMIT:
-        return "none" if value is None else memory(cast("int", value))
+        return say("none") if value is None else memory(cast("int", value))
     if axis is HEADS:
         heads, kv_heads = cast("tuple[int, int]", value)
         return str(heads) if heads == kv_heads else f"{heads}/{kv_heads}"
-    return WORKLOAD_NAMES.get(str(value), str(value)) if axis is WORKLOAD else str(value)
+    return workload_name(str(value)) if axis is WORKLOAD else str(value)
 
 
 def _machine_names(environments: Mapping[str, Environment]) -> dict[str, str]:
@@ -397,12 +475,12 @@ def _distinct(names: Mapping[_Thing, str], fields: Mapping[_Thing, Mapping[str, 
 
 def _told_apart(name: str, thing: _Thing, things: list[_Thing], fields: Mapping[_Thing, Mapping[str, object]]) -> str:
     differing = [field for field in fields[thing] if len({str(fields[other][field]) for other in things}) > 1]
-    said = ", ".join(f"{field} {_said(fields[thing][field])}" for field in differing)
-    return f"{name} ({said})" if said else name
+    said = listed(f"{field} {_said(fields[thing][field])}" for field in differing)
+    return say("{name} ({differing})", name=name, differing=said) if said else name
 
 
 def _said(value: object) -> str:
     if isinstance(value, Mapping):
         entries = cast("Mapping[object, object]", value)
         return " ".join(f"{key}={entry}" for key, entry in entries.items())
-    return "unknown" if value is None else str(value)
+    return say("unknown") if value is None else str(value)

@@ -6,6 +6,7 @@ from typing import TypeVar
 
 from windtunnel.analysis.comparisons import varying
 from windtunnel.analysis.results import Row
+from windtunnel.language import listed, say
 from windtunnel.report.scope import (
     ATTENTION,
     BACKEND,
@@ -77,8 +78,8 @@ def panels_of(scope: Scope, rows: Sequence[Row], *, x: Axis) -> tuple[Panel, ...
     alone, where backends vary, only they and their compiling make lines: many cross one another in one chart.
     """
     order = _ATTENTION_CHANNELS if scope.is_attention else _CHANNELS if x is SIZE else (SIZE, *_CHANNELS)
-    names = varying(rows, {axis.name: axis.get for axis in scope.axes})
-    channels = [axis for axis in order if axis is not x and axis.name in names]
+    names = varying(rows, {axis.key: axis.get for axis in scope.axes})
+    channels = [axis for axis in order if axis is not x and axis.key in names]
     drawn = [axis for axis in channels if axis in {BACKEND, COMPILE}] if channels[:1] == [BACKEND] else channels[:2]
     apart = [axis for axis in channels if axis not in drawn]
     lines = _grouped(rows, lambda row: tuple([axis.get(row) for axis in channels]))
@@ -90,11 +91,11 @@ def panels_of(scope: Scope, rows: Sequence[Row], *, x: Axis) -> tuple[Panel, ...
         if len(drawn) == 1:
             mark = color  # what differs in colour alone is lost in grey
         name = " · ".join(scope.phrase(axis, line[0]) for axis in drawn)
-        return Series(name=name or "all cells", color=color, mark=mark, rows=tuple(line[:MAX_POINTS]))
+        return Series(name=name or say("all cells"), color=color, mark=mark, rows=tuple(line[:MAX_POINTS]))
 
     def panel(members: Sequence[Sequence[Row]]) -> Panel:
         drawn_lines = sorted((series(line) for line in members), key=_place)
-        title = ", ".join(scope.phrase(axis, members[0][0]) for axis in apart)
+        title = listed(scope.phrase(axis, members[0][0]) for axis in apart)
         return Panel(title=title, series=tuple(drawn_lines[:MAX_SERIES]))
 
     panels = _grouped(lines, lambda line: tuple([axis.get(line[0]) for axis in apart]))

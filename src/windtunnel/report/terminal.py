@@ -4,13 +4,14 @@ import textwrap
 from collections.abc import Sequence
 
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.padding import Padding
 from rich.rule import Rule
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from windtunnel.language import counted
+from windtunnel.language import counted, current_language, listed, say, writing_in
 from windtunnel.report.document import (
     Callout,
     CalloutKind,
@@ -21,6 +22,7 @@ from windtunnel.report.document import (
     Paragraph,
     Table,
     printable,
+    run_in,
 )
 
 MAX_ROWS = 60
@@ -35,6 +37,11 @@ _SIGNS = {CalloutKind.NOTE: "i", CalloutKind.WARNING: "!", CalloutKind.FAILURE: 
 
 def render_terminal(document: Document, *, max_rows: int = MAX_ROWS) -> Group:
     """Return what a rich console prints: no charts, no details, and of each table the first `max_rows` rows."""
+    with writing_in(document.language):
+        return _group(document, max_rows)
+
+
+def _group(document: Document, max_rows: int) -> Group:
     parts: list[RenderableType] = [Text(printable(document.title), style="bold"), Text()]
     for section in document.sections:
         blocks = [block for block in section.blocks if not isinstance(block, Figure)]
@@ -47,7 +54,7 @@ def render_terminal(document: Document, *, max_rows: int = MAX_ROWS) -> Group:
 def _block(block: Paragraph | Callout | Table, max_rows: int) -> RenderableType:
     match block:
         case Paragraph():
-            lead = [(f"{printable(block.lead)}. ", "bold")] if block.lead else []
+            lead = [(f"{printable(run_in(block.lead))} ", "bold")] if block.lead else []
             command = [(f" {printable(block.command)}", "cyan")] if block.command else []
             return Text.assemble(*lead, printable(block.text), *command)
         case Callout():
@@ -61,12 +68,13 @@ def _table(table: Table, max_rows: int) -> RenderableType:
     """Return a table for each group of columns: all groups side by side are wider than a terminal."""
     parts: list[RenderableType] = []
     for group in dict.fromkeys(column.group for column in table.columns if column.group) or ("",):
-        caption = f"{table.caption}: {group}" if group else table.caption
+        caption = say("{caption}: {group}", caption=table.caption, group=group) if group else table.caption
         places = [place for place, column in enumerate(table.columns) if column.group in {"", group}]
         parts += [Text(printable(caption), style="italic"), _Grid(table, places, max_rows)]
     left_out = len(table.rows) - max_rows
     if left_out > 0:
-        parts.append(Text(f"and {counted(left_out, 'more row')}, in the report's files", style="dim"))
+        more = say("and {rows}, in the report's files", rows=counted(left_out, "more row"))
+        parts.append(Text(more, style="dim"))
     if table.note:
         parts.append(Text(printable(table.note), style="dim"))
     return Group(*parts)
@@ -82,6 +90,7 @@ class _Grid:
     def __init__(self, table: Table, places: list[int], max_rows: int) -> None:
         self._columns = [table.columns[place] for place in places]
         self._rows = [[row[place] for place in places] for row in table.rows[:max_rows]]
+        self._language = current_language()  # it is drawn later
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         texts = [[printable(cell.text) for cell in row] for row in self._rows]
@@ -102,13 +111,15 @@ class _Grid:
         yield drawn
         left_out = [printable(column.header) for place, column in enumerate(self._columns) if place not in shown]
         if left_out:
-            yield Text(f"{', '.join(left_out)}: in a wider terminal, and in the report's files", style="dim")
+            with writing_in(self._language):
+                text = say("{columns}: in a wider terminal, and in the report's files", columns=listed(left_out))
+            yield Text(text, style="dim")
 
 
 def _header(column: Column, entries: Sequence[str]) -> str:
     if column.kind is ColumnKind.TEXT:
         return printable(column.header)
-    return _narrow(column, width=max(map(len, entries), default=1))
+    return _narrow(column, width=max(map(cell_len, entries), default=1))
 
 
 def _widths(headers: Sequence[str], by_column: Sequence[Sequence[str]], room: int) -> list[int]:
@@ -117,7 +128,7 @@ def _widths(headers: Sequence[str], by_column: Sequence[Sequence[str]], room: in
     least: list[int] = []
     for header, entries in zip(headers, by_column, strict=True):
         wanted.append(_wanted(header, entries))
-        longest = max((len(word) for text in (header, *entries) for word in text.split()), default=1)
+        longest = max((cell_len(word) for text in (header, *entries) for word in text.split()), default=1)
         least.append(min(longest, _WIDEST_WORD))
     left = room - sum(least) - 2 * (len(least) - 1)
     if left < 0:
@@ -135,11 +146,11 @@ def _widths(headers: Sequence[str], by_column: Sequence[Sequence[str]], room: in
 
 def _wanted(header: str, entries: Sequence[str]) -> int:
     """Return the width in which no line of a column breaks."""
-    return max((len(line) for text in (header, *entries) for line in text.splitlines()), default=1)
+    return max((cell_len(line) for text in (header, *entries) for line in text.splitlines()), default=1)
 
 
 def _narrow(column: Column, *, width: int) -> str:
     """Break a header where that makes its column narrower; the unit has a line of its own."""
     words = printable(column.name).split()
-    lines = textwrap.wrap(" ".join(words), max(width, *map(len, words)))
+    lines = textwrap.wrap(" ".join(words), max(width, *map(cell_len, words)))
     return "\n".join([*lines, f"({column.unit})"] if column.unit else lines)

@@ -1,52 +1,41 @@
-"""Findings to sentences: templates of a language with the fields of a finding filled in, by units.py alone."""
+"""Findings to sentences: templates of the language of now with the fields of a finding filled in, by units.py alone."""
 
-import string
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from windtunnel import units
 from windtunnel.analysis.finding import Finding
-from windtunnel.language import Texts
+from windtunnel.language import current_texts, fill, listed, word
 
 
-def sentence(finding: Finding, texts: Texts) -> str:
+def sentence(finding: Finding) -> str:
     """Return what a finding claims."""
-    return _filled(texts["claims"][finding.claim], finding, texts)
+    return _filled("claims", finding.claim, finding)
 
 
-def advice(finding: Finding, texts: Texts) -> str | None:
+def advice(finding: Finding) -> str | None:
     """Return what a finding advises, or None."""
-    return None if finding.advice is None else _filled(texts["advice"][finding.advice], finding, texts)
+    return None if finding.advice is None else _filled("advice", finding.advice, finding)
 
 
-def ruled_out(finding: Finding, texts: Texts) -> tuple[str, ...]:
+def ruled_out(finding: Finding) -> tuple[str, ...]:
     """Return the readings that a finding contradicts."""
-    return tuple(_filled(texts["readings"][name], finding, texts) for name in finding.rules_out)
+    return tuple(_filled("readings", name, finding) for name in finding.rules_out)
 
 
-def _filled(template: str, finding: Finding, texts: Texts) -> str:
+def _filled(table: str, name: str, finding: Finding) -> str:
     numbers: dict[str, Any] = {"subject": finding.subject, **finding.numbers}
     if "low" in numbers and "high" in numbers:
         numbers["middle"] = (numbers["low"] + numbers["high"]) / 2
-    return _Formatter(texts).vformat(template, (), numbers)
-
-
-class _Formatter(string.Formatter):
-    """Writes a field as what follows its colon says."""
-
-    def __init__(self, texts: Texts) -> None:
-        self._texts = texts
-
-    def format_field(self, value: Any, format_spec: str) -> str:
-        if format_spec == "missing":
-            return _listed([self._texts["missing"][name] for name in value])
-        if format_spec == "word":
-            return self._texts["words"].get(value, value)
-        return _WRITERS[format_spec](value)
+    return fill(current_texts()[table][name], numbers, lambda value, spec: _WRITERS[spec](value))
 
 
 def _listed(values: Any) -> str:
-    return ", ".join(str(value) for value in values)
+    return listed(map(str, values))
+
+
+def _missing(names: Any) -> str:
+    return listed(current_texts()["missing"][name] for name in names)
 
 
 _WRITERS: Mapping[str, Callable[[Any], str]] = {
@@ -62,6 +51,9 @@ _WRITERS: Mapping[str, Callable[[Any], str]] = {
     "count": lambda value: f"{value:,.0f}",
     "scientific": units.scientific,
     "list": _listed,
+    "missing": _missing,
+    "word": word,
+    "words": lambda names: _listed(map(word, names)),
     "start": lambda text: text[:1].upper() + text[1:],
     "times": lambda values: _listed(map(units.duration, values)),
     "percents": lambda values: _listed(map(units.percent, values)),

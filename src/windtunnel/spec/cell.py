@@ -9,6 +9,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 from windtunnel.errors import unknown_name
+from windtunnel.language import say
 from windtunnel.spec.attention import AttentionSpec
 from windtunnel.spec.checkpoint import NO_CHECKPOINT, CheckpointName, parse_checkpoint
 from windtunnel.spec.model import Frozen, ModelSpec
@@ -212,8 +213,13 @@ class MeasurePlan(Frozen):
     @property
     def samples_asked(self) -> str:
         """Say in words how many samples were asked for."""
-        asked = f"samples to ± {100 * self.target:g} %" if self.target else f"{self.steps} timed steps"
-        return f"{asked} in each of {self.processes} processes" if self.processes > 1 else asked
+        if self.target:
+            asked = say("samples to ± {percent} %", percent=f"{100 * self.target:g}")
+        else:
+            asked = say("{steps} timed steps", steps=self.steps)
+        if self.processes == 1:
+            return asked
+        return say("{samples} in each of {processes} processes", samples=asked, processes=self.processes)
 
     @property
     def fewest_steps(self) -> int:

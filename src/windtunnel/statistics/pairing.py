@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from random import Random
 from typing import Self
 
-from windtunnel.language import counted
+from windtunnel.language import counted, say
 from windtunnel.statistics.paired import (
     ALPHA_OF_ALL_LOOKS,
     LEAST_PAIRS,
@@ -209,14 +209,15 @@ def take_pairs(
 
 
 def _target_missed(plan: PairPlan, target: float, num_pairs: int) -> str:
-    return f"the target of ±{percent(target, 2)} was not reached at {_limit_reached(plan, num_pairs)}"
+    limit = _limit_reached(plan, num_pairs)
+    return say("the target of ±{target} was not reached at {limit}", target=percent(target, 2), limit=limit)
 
 
 def _limit_reached(plan: PairPlan, num_pairs: int) -> str:
     """Name the limit that ended the pairs where they were not enough."""
     if num_pairs >= plan.max_pairs:
-        return f"the limit of {plan.max_pairs} pairs"
-    return f"the limit of {duration(plan.max_seconds)}"
+        return say("the limit of {n} pairs", n=plan.max_pairs)
+    return say("the limit of {time}", time=duration(plan.max_seconds))
 
 
 def _explain(judgement: Judgement, plan: PairPlan, num_pairs: int) -> str:
@@ -225,14 +226,23 @@ def _explain(judgement: Judgement, plan: PairPlan, num_pairs: int) -> str:
     limit, fewest = _limit_reached(plan, num_pairs), fewest_pairs(plan.alpha)
     is_within_delta = -delta <= effect.low and effect.high <= delta
     if judgement.verdict is Verdict.EQUIVALENT:
-        return f"the interval lies within ±{percent(delta)}"
+        return say("the interval lies within ±{delta}", delta=percent(delta))
     if judgement.verdict is not Verdict.INCONCLUSIVE:
-        return "the interval excludes 0" + (f", though it lies within ±{percent(delta)}" if is_within_delta else "")
+        if is_within_delta:
+            return say("the interval excludes 0, though it lies within ±{delta}", delta=percent(delta))
+        return say("the interval excludes 0")
     if num_pairs < fewest:
-        return f"{counted(num_pairs, 'pair')} within {limit} are too few for an interval, which takes {fewest}"
+        return say(
+            "{pairs} within {limit} are too few for an interval, which takes {fewest}",
+            pairs=counted(num_pairs, "pair"),
+            limit=limit,
+            fewest=fewest,
+        )
     if seen is not None and (effect.low > 0 or effect.high < 0):
-        return f"the effect is smaller than the {percent(seen, 2)} that the control shows this run could see"
-    return f"the interval holds 0 and reaches beyond ±{percent(delta)} at {limit}"
+        return say(
+            "the effect is smaller than the {seen} that the control shows this run could see", seen=percent(seen, 2)
+        )
+    return say("the interval holds 0 and reaches beyond ±{delta} at {limit}", delta=percent(delta), limit=limit)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -266,13 +276,55 @@ class Finding:
 
     def sentence(self, a: str, b: str, where: str = "") -> str:
         """Say it in one sentence; `where` is what of the two was timed: ' in the whole step'."""
+        claim, pairs = self._claim(a, b, where), counted(self.pairs, "pair")
+        if self.resolution is None:
+            return say("{claim} ({pairs})", claim=claim, pairs=pairs)
+        seen = percent(self.resolution, 2)
+        return say("{claim} ({pairs}; this run could see {effect})", claim=claim, pairs=pairs, effect=seen)
+
+    def _claim(self, a: str, b: str, where: str) -> str:
         value, low, high = (change(x, 2) for x in (self.effect.value, self.effect.low, self.effect.high))
-        if self.verdict in {Verdict.FASTER, Verdict.SLOWER}:
-            word = "more" if self.verdict is Verdict.SLOWER else "less"
-            claim = f"{b} takes {percent(abs(self.effect.value), 2)} {word} time than {a}{where} [{low}, {high}]"
-        elif self.verdict is Verdict.EQUIVALENT:
-            claim = f"{b} and {a} take the same time{where} within ±{percent(self.delta)}: {value} [{low}, {high}]"
-        else:
-            claim = f"whether {b} differs from {a}{where} is not known: {value} [{low}, {high}], {self.reason}"
-        seen = "" if self.resolution is None else f"; this run could see {percent(self.resolution, 2)}"
-        return f"{claim} ({counted(self.pairs, 'pair')}{seen})"
+        share = percent(abs(self.effect.value), 2)
+        match self.verdict:
+            case Verdict.SLOWER:
+                return say(
+                    "{b} takes {share} more time than {a}{where} [{low}, {high}]",
+                    b=b,
+                    share=share,
+                    a=a,
+                    where=where,
+                    low=low,
+                    high=high,
+                )
+            case Verdict.FASTER:
+                return say(
+                    "{b} takes {share} less time than {a}{where} [{low}, {high}]",
+                    b=b,
+                    share=share,
+                    a=a,
+                    where=where,
+                    low=low,
+                    high=high,
+                )
+            case Verdict.EQUIVALENT:
+                return say(
+                    "{b} and {a} take the same time{where} within ±{delta}: {value} [{low}, {high}]",
+                    b=b,
+                    a=a,
+                    where=where,
+                    delta=percent(self.delta),
+                    value=value,
+                    low=low,
+                    high=high,
+                )
+            case Verdict.INCONCLUSIVE:
+                return say(
+                    "whether {b} differs from {a}{where} is not known: {value} [{low}, {high}], {reason}",
+                    b=b,
+                    a=a,
+                    where=where,
+                    value=value,
+                    low=low,
+                    high=high,
+                    reason=self.reason,
+                )

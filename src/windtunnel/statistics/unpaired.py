@@ -14,9 +14,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from windtunnel.language import say
 from windtunnel.statistics.batches import Floats, blocks_of
 from windtunnel.statistics.interval import FEWEST_PROCESSES
 from windtunnel.statistics.paired import Verdict, benjamini_hochberg
+from windtunnel.units import change, percent
 
 MARGIN_OF_PROCESSES = 0.02
 """With several processes on both sides: what a cell may do between sessions beyond what all cells do together."""
@@ -201,16 +203,19 @@ def _bounds(shifts: Sequence[float], margin: float | None, *, is_by_process: boo
     margin, largest = (MARGIN_OF_PROCESSES, LARGEST_BY_PROCESS) if is_by_process else (MARGIN_OF_ONE, LARGEST_OF_ONE)
     near, far = math.log1p(margin), math.log1p(largest)
     if len(shifts) < FEWEST_CELLS:
-        reason = (
-            f"of fewer than {FEWEST_CELLS} cells only a change beyond {100 * largest:.0f} % is claimed without pairs"
+        reason = say(
+            "of fewer than {cells} cells only a change beyond {change} is claimed without pairs",
+            cells=FEWEST_CELLS,
+            change=percent(largest, 0),
         )
         return _Bounds(margin=margin, low=-far, high=far, reason=reason)
     common = float(np.median(shifts))
-    reason = (
-        f"all cells together changed by {100 * math.expm1(common):+.0f} %, which may be the machine; pairs can tell"
-        if abs(common) > near
-        else ""
-    )
+    reason = ""
+    if abs(common) > near:
+        reason = say(
+            "all cells together changed by {change}, which may be the machine; pairs can tell",
+            change=change(math.expm1(common), 0),
+        )
     return _Bounds(
         margin=margin,
         low=max(min(0.0, common) - near, -far),
@@ -234,7 +239,7 @@ def _too_few(bounds: _Bounds) -> Difference:
         slower_from=math.expm1(bounds.high),
         is_by_process=False,
         verdict=Verdict.INCONCLUSIVE,
-        reason=f"fewer than {FEWEST_SAMPLES} samples on a side",
+        reason=say("fewer than {n} samples on a side", n=FEWEST_SAMPLES),
     )
 
 
@@ -248,7 +253,7 @@ def _difference(a: Level, b: Level, bounds: _Bounds, scatter: float | None, num_
     deviation = math.sqrt(variance)
     half = float(stdtrit(degrees, (1 + CONFIDENCE) / 2)) * deviation
     beyond, low, high = max(shift - bounds.high, bounds.low - shift), shift - half, shift + half
-    verdict, reason = Verdict.INCONCLUSIVE, "the interval reaches over the margin"
+    verdict, reason = Verdict.INCONCLUSIVE, say("the interval reaches over the margin")
     if low > bounds.high or high < bounds.low:
         verdict, reason = (Verdict.SLOWER if shift > 0 else Verdict.FASTER), ""
     elif -bounds.log_margin <= low and high <= bounds.log_margin:
@@ -272,7 +277,7 @@ def _difference(a: Level, b: Level, bounds: _Bounds, scatter: float | None, num_
 def _corrected(found: Difference, num_cells: int, *, is_kept: bool) -> Difference:
     if is_kept or found.verdict not in {Verdict.SLOWER, Verdict.FASTER}:
         return found
-    reason = f"among {num_cells} cells such a difference turns up by accident (Benjamini and Hochberg)"
+    reason = say("among {cells} cells such a difference turns up by accident (Benjamini and Hochberg)", cells=num_cells)
     return replace(found, verdict=Verdict.INCONCLUSIVE, reason=reason)
 
 

@@ -154,7 +154,7 @@ def test_a_command_with_a_flag_that_is_not_there_is_not_taken():
 def test_every_finding_becomes_text_and_every_advice_has_its_command():
     for found in planted().values():
         for one in found:
-            texts = (sentence(one, TEXTS), advice(one, TEXTS) or "", *ruled_out(one, TEXTS))
+            texts = (sentence(one), advice(one) or "", *ruled_out(one))
             assert not any("{" in text for text in texts)
             assert one.command or one.advice is None or one.claim == "change_is_mixed"
 
@@ -165,7 +165,7 @@ def test_no_cause_is_named_without_its_own_measurement():
     assert causes
     for one in causes:
         is_open = one.strength is Strength.NOT_MEASURED
-        assert is_open == ("not measured" in sentence(one, TEXTS))
+        assert is_open == ("not measured" in sentence(one))
         assert one.command if is_open else one.evidence
 
 

@@ -7,6 +7,7 @@ from windtunnel.analysis.finding import Finding, Number, Severity, Strength
 from windtunnel.analysis.observed import Observation, Observed
 from windtunnel.analysis.rules.commands import step_command
 from windtunnel.analysis.rules.screening import cell, has_outlier, sources
+from windtunnel.language import say, word
 
 
 def find_outliers(observed: Observed) -> Iterator[Finding]:
@@ -18,7 +19,7 @@ def find_outliers(observed: Observed) -> Iterator[Finding]:
             claim="deviation_impossible",
             subject=cell(one),
             numbers={
-                "what": f"{one.phase}, {one.config.name}",
+                "what": say("{phase}, {name}", phase=word(one.phase), name=one.config.name),
                 "mean_seconds": one.mean,
                 "deviation_seconds": one.std_seconds or 0.0,
                 "n": one.n or 0,

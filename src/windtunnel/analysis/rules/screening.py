@@ -4,6 +4,7 @@ import itertools
 import math
 
 from windtunnel.analysis.observed import SIZE_FIELDS, Configuration, Observation, Observed
+from windtunnel.language import say, word
 
 OUTLIER_CV = 0.4
 """From this deviation over mean on, one sample out of a few can be the reason, and the mean describes none of them."""
@@ -77,7 +78,8 @@ def sources(observations: tuple[Observation, ...] | list[Observation]) -> tuple[
 def series_name(one: Observation, *vary: str) -> str:
     """Return what people call a series: its phase, and what does not vary where that tells it from others."""
     fixed = one.config.without(*vary).name
-    return one.phase if fixed == Configuration().name else f"{one.phase}, {fixed}"
+    phase = word(one.phase)
+    return phase if fixed == Configuration().name else say("{phase}, {name}", phase=phase, name=fixed)
 
 
 def scope(one: Observation, *vary: str) -> str:

@@ -9,6 +9,7 @@ from windtunnel.analysis.observed import Observation, Observed, grouped
 from windtunnel.analysis.rules.commands import step_command
 from windtunnel.analysis.rules.outliers import outlier_of
 from windtunnel.analysis.rules.screening import cell, differ, has_outlier, sources
+from windtunnel.language import say, word
 
 _AGREES = 0.10
 """How near the level without the outlier must be to the warm mean."""
@@ -99,7 +100,7 @@ def _slower(cold: Observation, warm: Observation) -> Finding:
         claim="slower_after_warmup",
         subject=cell(warm),
         numbers={
-            "what": f"{warm.phase}, {warm.config.name}",
+            "what": say("{phase}, {name}", phase=word(warm.phase), name=warm.config.name),
             "cold_seconds": cold.mean,
             "warm_seconds": warm.mean,
             "ratio": warm.mean / cold.mean,

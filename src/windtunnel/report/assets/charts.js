@@ -4,6 +4,9 @@
 // Two charts side by side, and one with a long legend on a page: A4 and Letter, landscape.
 const PRINT = { dark: false, width: 470, height: 300 };
 
+// What plotly calls its buttons, to what this page does.
+const PLOTLY_WORDS = { "Download plot as a PNG": WORDS.download, "Reset axes": WORDS.reset };
+
 async function inflate(base64) {
   const bytes = Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
   const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
@@ -36,6 +39,8 @@ function draw(chart, { dark, width, height }) {
     displaylogo: false,
     modeBarButtons: [["toImage", "resetScale2d"]],
     toImageButtonOptions: { scale: 2 },
+    locale: WORDS.language,
+    locales: { [WORDS.language]: { dictionary: PLOTLY_WORDS } },
   };
   Plotly.react(target, traces, { ...layout, width: room, autosize: false }, config);
   // The legend wraps by the width there is; the plot keeps its height and the figure grows.

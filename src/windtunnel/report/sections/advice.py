@@ -2,7 +2,7 @@
 
 from windtunnel.analysis.advice import Outcome, outcome_of
 from windtunnel.analysis.pairs import Compared
-from windtunnel.language import counted, texts_of
+from windtunnel.language import apart, counted, say, word
 from windtunnel.report.document import Cell, Column, Section, Table
 from windtunnel.report.judged import advised_of
 from windtunnel.report.scope import Scope
@@ -10,8 +10,6 @@ from windtunnel.report.wording import advice as advice_text
 from windtunnel.report.wording import sentence
 from windtunnel.statistics.paired import Effect, Verdict
 from windtunnel.units import change
-
-_LANGUAGE = "en"
 
 
 def advice(scope: Scope) -> Section | None:
@@ -21,48 +19,57 @@ def advice(scope: Scope) -> Section | None:
     outcomes = [outcome for one in advised_of(scope) if (outcome := outcome_of(one, scope.comparisons))]
     if not outcomes:
         return None
-    texts = texts_of(_LANGUAGE)
     table = Table(
-        caption="What was advised, and what came of it",
-        columns=(Column(name="finding"), Column(name="advice"), Column(name="command"), Column(name="outcome")),
+        caption=say("What was advised, and what came of it"),
+        columns=(
+            Column(name=say("finding")),
+            Column(name=say("advice")),
+            Column(name=say("command")),
+            Column(name=say("outcome")),
+        ),
         rows=tuple(
             (
-                Cell(text=sentence(one.advice.finding, texts)),
-                Cell(text=advice_text(one.advice.finding, texts) or "measure it"),
+                Cell(text=sentence(one.advice.finding)),
+                Cell(text=advice_text(one.advice.finding) or say("measure it")),
                 Cell(text=one.advice.command),
                 Cell(text=outcome_text(one), is_failure=any(not pair.effects for pair in one.compared)),
             )
             for one in outcomes
         ),
-        note="Changes are in time, with the interval of a look at the pairs, 99 % or more.",
+        note=say("Changes are in time, with the interval of a look at the pairs, 99 % or more."),
     )
-    return Section(heading="Advice, measured", blocks=(table,))
+    return Section(heading=say("Advice, measured"), blocks=(table,))
 
 
 def outcome_text(outcome: Outcome) -> str:
     """Say beside an advice what pairs have found: the change with its interval, no gain, or why there is none."""
     missing = len(outcome.advice.pairs) - len(outcome.compared)
-    left = [f"{counted(missing, 'more comparison')} not made"] if missing else []
-    return "; ".join([*dict.fromkeys(map(_text, outcome.compared)), *left])
+    left = [say("{comparisons} not made", comparisons=counted(missing, "more comparison"))] if missing else []
+    return apart([*dict.fromkeys(map(_text, outcome.compared)), *left])
 
 
 def _text(one: Compared) -> str:
     if one.whole is None:
         failure = one.record.failure
-        return f"failed: {one.record.status.value}" + (f" in {failure.stage}: {failure.message}" if failure else "")
+        status = word(one.record.status.value)
+        if failure is None:
+            return say("failed: {status}", status=status)
+        return say(
+            "failed: {status} in {stage}: {message}", status=status, stage=word(failure.stage), message=failure.message
+        )
     said = _effect_text(one.whole.effect)
     match one.whole.verdict:
         case Verdict.FASTER:
-            return f"measured in pairs here: {said}"
+            return say("measured in pairs here: {change}", change=said)
         case Verdict.SLOWER:
-            return f"measured in pairs here, slower: {said}"
+            return say("measured in pairs here, slower: {change}", change=said)
         case Verdict.EQUIVALENT:
-            return f"no gain: {said}"
+            return say("no gain: {change}", change=said)
         case Verdict.INCONCLUSIVE:
-            return f"not settled: {said}, {one.whole.reason}"
+            return say("not settled: {change}, {reason}", change=said, reason=word(one.whole.reason))
 
 
 def _effect_text(effect: Effect) -> str:
     if effect.high == float("inf"):
-        return f"{change(effect.value)}, no interval"
+        return say("{change}, no interval", change=change(effect.value))
     return f"{change(effect.value)} [{change(effect.low)}, {change(effect.high)}]"

@@ -161,7 +161,7 @@ def _entry(scope: Scope, name: str, rows: Sequence[Row], layout: TableLayout) ->
     if name in axes:
         axis = axes[name]
         return _Entry(
-            column=Column(name=word(axis.name), kind=axis.kind, description=axis.description),
+            column=Column(name=axis.name, kind=axis.kind, description=axis.description),
             cell=lambda row: Cell(text=scope.value(axis, row), sort=row.size_rank if axis is SIZE else None),
             is_name=True,
         )

@@ -1,6 +1,7 @@
 """What a look inside one cell is called."""
 
-from windtunnel.report.scope import WORKLOAD_NAMES
+from windtunnel.language import say, word
+from windtunnel.report.scope import workload_name
 from windtunnel.spec.cell import Cell
 
 
@@ -10,11 +11,11 @@ def cell_label(cell: Cell) -> str:
     others = cell.model_dump(mode="json", exclude_defaults=True, exclude=named)
     parts = [
         cell.model.name,
-        WORKLOAD_NAMES.get(cell.workload, cell.workload),
-        f"context {cell.context_length}",
-        f"batch {cell.batch_size}",
+        workload_name(cell.workload),
+        say("context {value}", value=cell.context_length),
+        say("batch {value}", value=cell.batch_size),
         cell.precision,
         cell.attention_name,
-        *(f"{name} {value}" for name, value in others.items()),
+        *(say("{name} {value}", name=word(name), value=value) for name, value in others.items()),
     ]
     return " · ".join(parts)

@@ -1,8 +1,10 @@
 """The pictures: time by size and by context, samples in their order, peak memory; chosen by what varies."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from functools import reduce
 
 from windtunnel.analysis.results import Row
+from windtunnel.language import apart, say
 from windtunnel.report import figures
 from windtunnel.report.document import Figure, Section
 from windtunnel.report.raw_samples import raw_samples
@@ -32,7 +34,7 @@ def charts(scope: Scope) -> Section | None:
         *samples_of_cells(scope),
         *_memory(scope, warm),
     )
-    return Section(heading="Charts", blocks=drawn)
+    return Section(heading=say("Charts"), blocks=drawn)
 
 
 def most_warmed(scope: Scope) -> tuple[Row, ...]:
@@ -77,13 +79,12 @@ def _times(scope: Scope, panel: Panel, axis: Axis) -> Figure:
         ends = [(scaled(estimates[row].low, time), scaled(estimates[row].high, time)) for row in members]
         hovers = [hover(row, estimates[row], time) for row in members]
         traces.append(figures.with_hover(figures.with_intervals(trace, ends), hovers))
-    title = f"time of a step ({time.unit})"
     return Figure(
-        caption=_caption(f"Time of a step by {axis.name}", panel, scope),
+        caption=_caption(say("Time of a step by {axis}", axis=axis.name), panel, scope),
         plotly=figures.chart(
             traces,
             x=_x_axis(scope, axis, panel.rows),
-            y=figures.values_axis(title, values),
+            y=figures.values_axis(say("time of a step ({unit})", unit=time.unit), values),
             # Above a name, points of several series stand side by side; above a context, where it is.
             scattermode="overlay" if axis is CONTEXT else "group",
         ),
@@ -97,17 +98,21 @@ def hover(row: Row, estimate: Estimate, time: Scale) -> str:
     spread = row.spread()
     interval = time.interval(estimate.low, estimate.high)
     parts = [f"{time.text(estimate.value)} {time.unit}"]
-    parts += [f"95 % interval {interval}"] if estimate.low is not None else ["no interval"]
-    parts += [f"mean ± std {time.spread(spread.mean, spread.std)}"] if spread else []
-    return ", ".join([*parts, f"n = {estimate.n:,}"])
+    parts += [say("95 % interval {ends}", ends=interval)] if estimate.low is not None else [say("no interval")]
+    parts += [say("mean ± std {both}", both=time.spread(spread.mean, spread.std))] if spread else []
+    return in_a_row([*parts, f"n = {estimate.n:,}"])
 
 
 def _times_in_words(scope: Scope, panel: Panel) -> str:
     ordered = sorted((estimate.value, scope.label(row)) for row in panel.rows if (estimate := row.estimate()))
     (low, fastest), (high, slowest) = ordered[0], ordered[-1]
-    return (
-        f"Medians of whole steps with their 95 % intervals, from {duration(low)} ({fastest}) to "
-        f"{duration(high)} ({slowest}). All numbers are in the table of complete results."
+    return say(
+        "Medians of whole steps with their 95 % intervals, from {low} ({fastest}) to {high} ({slowest}). All numbers "
+        "are in the table of complete results.",
+        low=duration(low),
+        fastest=fastest,
+        high=duration(high),
+        slowest=slowest,
     )
 
 
@@ -134,17 +139,23 @@ def _memory_of(scope: Scope, panel: Panel, axis: Axis) -> Figure:
         )
         traces.append(figures.with_hover(trace, [f"{scale.text(peaks[row])} {scale.unit}" for row in members]))
     ordered = sorted((value, scope.label(row)) for row, value in peaks.items())
-    title = f"peak memory ({scale.unit})"
+    (low, least), (high, most) = ordered[0], ordered[-1]
     return Figure(
-        caption=_caption(f"Peak memory by {axis.name}", panel, scope),
+        caption=_caption(say("Peak memory by {axis}", axis=axis.name), panel, scope),
         plotly=figures.chart(
             traces,
             x=_x_axis(scope, axis, panel.rows),
-            y=figures.values_axis(title, peaks.values(), log_from=float("inf")),  # bars begin at 0
+            # Bars begin at 0.
+            y=figures.values_axis(say("peak memory ({unit})", unit=scale.unit), peaks.values(), log_from=float("inf")),
             barmode="group",
         ),
-        alternative=f"Peak memory from {memory(ordered[0][0])} ({ordered[0][1]}) to {memory(ordered[-1][0])} "
-        f"({ordered[-1][1]}). All numbers are in the table of complete results.",
+        alternative=say(
+            "Peak memory from {low} ({least}) to {high} ({most}). All numbers are in the table of complete results.",
+            low=memory(low),
+            least=least,
+            high=memory(high),
+            most=most,
+        ),
     )
 
 
@@ -152,7 +163,10 @@ def samples_of_cells(scope: Scope) -> list[Figure]:
     """Return the raw samples, cold cells apart: their first step would press all others flat."""
     cold = [row for row in scope.measured if row.plan.is_cold]
     warm = [row for row in scope.measured if not row.plan.is_cold]
-    kinds = {"Samples in order, cells with warm-up": warm, "Samples in order, cells without warm-up": cold}
+    kinds = {
+        say("Samples in order, cells with warm-up"): warm,
+        say("Samples in order, cells without warm-up"): cold,
+    }
     return [_samples_of(scope, caption, rows) for caption, rows in kinds.items() if rows]
 
 
@@ -166,30 +180,44 @@ def _samples_of(scope: Scope, caption: str, rows: Sequence[Row]) -> Figure:
         trace = figures.dots(scope.label(row), numbers, values, place=place, mark=mark, is_joined=True)
         trace["marker"] |= {"size": 5, "symbol": figures.SYMBOLS[place % len(figures.SYMBOLS)]}
         traces.append(figures.with_hover(trace, [duration(value * 1e-9, 4) for value in row.samples()[:MAX_SAMPLES]]))
-    chosen = f": the {len(shown)} of {len(rows):,} with the largest CV" if len(shown) < len(rows) else ""
-    cut = f", first {MAX_SAMPLES} samples" if any(len(row.samples()) > MAX_SAMPLES for row in shown) else ""
+    if len(shown) < len(rows):
+        caption = say(
+            "{what}: the {some} of {all} with the largest CV", what=caption, some=len(shown), all=f"{len(rows):,}"
+        )
+    if any(len(row.samples()) > MAX_SAMPLES for row in shown):
+        caption = say("{what}, first {n} samples", what=caption, n=MAX_SAMPLES)
     every = [value for values in series.values() for value in values]
     return Figure(
-        caption=f"{caption}{chosen}{cut}",
+        caption=caption,
         plotly=figures.chart(
             traces,
-            x=figures.counting_axis("sample"),
-            y=figures.values_axis("time over the cell's median", every, is_from_zero=False),
+            x=figures.counting_axis(say("sample")),
+            y=figures.values_axis(say("time over the cell's median"), every, is_from_zero=False),
         ),
-        alternative=f"Each sample over the median of its cell, from {ratio(min(every))} to {ratio(max(every))}, "
-        f"in the order in which they were taken. Cells: {'; '.join(scope.label(row) for row in shown)}.",
+        alternative=say(
+            "Each sample over the median of its cell, from {low} to {high}, in the order in which they were taken. "
+            "Cells: {cells}.",
+            low=ratio(min(every)),
+            high=ratio(max(every)),
+            cells=apart(scope.label(row) for row in shown),
+        ),
     )
 
 
 def _caption(what: str, panel: Panel, scope: Scope) -> str:
     parts = [what, panel.title]
     if WARMUP in scope.axes:
-        parts.append(f"cells with {scope.phrase(WARMUP, panel.rows[0])}")
+        parts.append(say("cells with {warmup}", warmup=scope.phrase(WARMUP, panel.rows[0])))
     if len(panel.rows) < len(scope.rows):
-        parts.append(f"{len(panel.rows):,} of {len(scope.rows):,} cells")
+        parts.append(say("{some} of {all} cells", some=f"{len(panel.rows):,}", all=f"{len(scope.rows):,}"))
     if scope.failed:
-        parts.append("failed ones have nothing to draw")
-    return ", ".join(part for part in parts if part)
+        parts.append(say("failed ones have nothing to draw"))
+    return in_a_row(part for part in parts if part)
+
+
+def in_a_row(parts: Iterable[str]) -> str:
+    """Return the parts of a caption or a hover after one another."""
+    return reduce(lambda one, other: say("{one}, {other}", one=one, other=other), parts)
 
 
 def _along(axis: Axis, rows: Sequence[Row]) -> list[Row]:
@@ -206,7 +234,7 @@ def _x(scope: Scope, axis: Axis, row: Row) -> int | str:
 def _x_axis(scope: Scope, axis: Axis, rows: tuple[Row, ...]) -> figures.Json:
     ordered = _along(axis, rows)
     if axis is CONTEXT:
-        return figures.ticks_axis("context (tokens)", sorted({row.cell.context_length for row in rows}))
+        return figures.ticks_axis(say("context (tokens)"), sorted({row.cell.context_length for row in rows}))
     return figures.names_axis(axis.name, dict.fromkeys(scope.value(axis, row) for row in ordered))
 
 

@@ -1,6 +1,7 @@
 """What a search of checkpointings found: the groups that hold the least, and the fastest that fits a budget."""
 
 from windtunnel.analysis.checkpoints import checkpoint_searches
+from windtunnel.language import listed, say, word
 from windtunnel.report.document import Block, Cell, Column, Paragraph, Section, Table
 from windtunnel.report.measures import GAP, number_column
 from windtunnel.report.scope import Scope
@@ -16,71 +17,91 @@ def checkpoints(scope: Scope) -> Section | None:
 
 def checkpoints_section(*found: CheckpointSearch) -> Section:
     """Return for each search what was asked, the answers, and the table of what was measured."""
-    return Section(heading="Checkpointing", blocks=tuple(block for one in found for block in _blocks(one)))
+    return Section(heading=say("Checkpointing"), blocks=tuple(block for one in found for block in _blocks(one)))
 
 
 def _blocks(found: CheckpointSearch) -> tuple[Block, ...]:
     return (
-        Paragraph(lead="Searched", text=_searched(found)),
-        Paragraph(lead="Lowest peak", text=_lowest(found)),
-        Paragraph(lead="Fastest", text=_fastest(found)),
-        *((Paragraph(lead="Law of groups", text=_law(found)),) if found.law is not None else ()),
+        Paragraph(lead=say("Searched"), text=_searched(found)),
+        Paragraph(lead=say("Lowest peak"), text=_lowest(found)),
+        Paragraph(lead=say("Fastest"), text=_fastest(found)),
+        *((Paragraph(lead=say("Law of groups"), text=_law(found)),) if found.law is not None else ()),
         _table(found),
     )
 
 
 def _searched(found: CheckpointSearch) -> str:
     cell = found.cell
-    return (
-        f"{cell.model.name}, {cell.workload}, {cell.precision}, attention {cell.attention}, batch {cell.batch_size}, "
-        f"context {cell.context_length}: which groups of blocks hold the least, and what is fastest."
+    return say(
+        "{model}, {workload}, {precision}, attention {attention}, batch {batch}, context {context}: which groups of "
+        "blocks hold the least, and what is fastest.",
+        model=cell.model.name,
+        workload=cell.workload,
+        precision=cell.precision,
+        attention=cell.attention,
+        batch=cell.batch_size,
+        context=cell.context_length,
     )
 
 
 def _lowest(found: CheckpointSearch) -> str:
     if found.lowest is None:
-        return "No groups ran to their end."
+        return say("No groups ran to their end.")
     names = [name for name in found.measured if name.startswith("every:")]
     place = names.index(found.lowest)
-    beside = [f"{name} {_peak(found, name)}" for name in names[max(0, place - 1) : place + 2] if name != found.lowest]
-    neighbours = f"; beside it {', '.join(beside)}" if beside else ", the only grouping"
+    near = [name for name in names[max(0, place - 1) : place + 2] if name != found.lowest]
+    beside = listed(say("{name} {peak}", name=name, peak=_peak(found, name)) for name in near)
     predicted = f"every:{found.predicted_best}"
-    expected = "as predicted" if predicted == found.lowest else f"predicted was {predicted}"
-    return f"{found.lowest} with {_peak(found, found.lowest)}{neighbours} ({expected})."
+    expected = say("as predicted") if predicted == found.lowest else say("predicted was {name}", name=predicted)
+    fields = {"lowest": found.lowest, "peak": _peak(found, found.lowest), "expected": expected}
+    if not near:
+        return say("{lowest} with {peak}, the only grouping ({expected}).", **fields)
+    return say("{lowest} with {peak}; beside it {beside} ({expected}).", beside=beside, **fields)
 
 
 def _fastest(found: CheckpointSearch) -> str:
-    budget = f" within {memory(found.budget_bytes)}" if found.budget_bytes is not None else ""
+    budget = None if found.budget_bytes is None else memory(found.budget_bytes)
     if found.fastest is None:
-        return f"Nothing of what was measured runs{budget}."
+        if budget is None:
+            return say("Nothing of what was measured runs.")
+        return say("Nothing of what was measured runs within {budget}.", budget=budget)
     one = found.measured[found.fastest]
-    return f"{found.fastest}{budget}: {duration(one.seconds)} with a peak of {memory(one.peak_bytes)}."
+    time, peak = duration(one.seconds), memory(one.peak_bytes)
+    if budget is None:
+        return say("{name}: {time} with a peak of {peak}.", name=found.fastest, time=time, peak=peak)
+    return say(
+        "{name} within {budget}: {time} with a peak of {peak}.", name=found.fastest, budget=budget, time=time, peak=peak
+    )
 
 
 def _law(found: CheckpointSearch) -> str:
-    return (
-        f"There is no closed form of this cell, so two groups were measured first: by their peaks a group of "
-        f"{found.law:.3g} blocks would hold the least, if it could be cut like that."
+    return say(
+        "There is no closed form of this cell, so two groups were measured first: by their peaks a group of {n} blocks "
+        "would hold the least, if it could be cut like that.",
+        n=f"{found.law:.3g}",
     )
 
 
 def _peak(found: CheckpointSearch, name: str) -> str:
     one = found.measured[name]
-    return one.outcome if one.peak_bytes is None else memory(one.peak_bytes)
+    return word(one.outcome) if one.peak_bytes is None else memory(one.peak_bytes)
 
 
 def _table(found: CheckpointSearch) -> Table:
     whole = found.measured.get("none")
     return Table(
-        caption="What was measured",
+        caption=say("What was measured"),
         columns=(
-            Column(name="checkpoint", description="Which activations backward computes again."),
-            number_column("predicted peak", description="By closed form, or by the law of groups where there is none."),
-            number_column("peak", description="Most bytes allocated in a step."),
-            number_column("error", description="The prediction against what was measured."),
-            number_column("step", description="Median time of a step."),
-            number_column("against none", description="Time of the step over that without checkpointing."),
-            Column(name="fits", description="Within the budget, or what the cell ended with."),
+            Column(name=word("checkpoint"), description=say("Which activations backward computes again.")),
+            number_column(
+                say("predicted peak"),
+                description=say("By closed form, or by the law of groups where there is none."),
+            ),
+            number_column(say("peak"), description=say("Most bytes allocated in a step.")),
+            number_column(say("error"), description=say("The prediction against what was measured.")),
+            number_column(word("step"), description=say("Median time of a step.")),
+            number_column(say("against none"), description=say("Time of the step over that without checkpointing.")),
+            Column(name=say("fits"), description=say("Within the budget, or what the cell ended with.")),
         ),
         rows=tuple(
             (
@@ -91,7 +112,7 @@ def _table(found: CheckpointSearch) -> Table:
             )
             for name, one in found.measured.items()
         ),
-        note="Groups that make as many of them as a smaller one hold more, and were not considered.",
+        note=say("Groups that make as many of them as a smaller one hold more, and were not considered."),
     )
 
 
@@ -111,8 +132,8 @@ def _times(one: Measured, whole: Measured | None) -> tuple[Cell, Cell]:
 
 def _fits(found: CheckpointSearch, one: Measured) -> str:
     if one.peak_bytes is None:
-        return one.outcome
-    return "yes" if found.fits(one) else "no"
+        return word(one.outcome)
+    return say("yes") if found.fits(one) else say("no")
 
 
 def _bytes(number: int | None) -> Cell:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from windtunnel.analysis.comparisons import ColdStart, cold_cause, cold_starts
 from windtunnel.analysis.results import Row
-from windtunnel.language import counted
+from windtunnel.language import counted, listed, say
 from windtunnel.records.record import ColdCause
 from windtunnel.report.document import Block, Cell, Column, Paragraph, Section, Table
 from windtunnel.report.measures import number_column
@@ -19,11 +19,13 @@ def cold(scope: Scope) -> Section | None:
     starts = cold_starts(scope.rows)
     causes = _causes(scope, starts)
     if not starts:
-        return Section(heading="Start of a cell by cause", blocks=causes, is_detail=True) if causes else None
+        return Section(heading=say("Start of a cell by cause"), blocks=causes, is_detail=True) if causes else None
     blocks: list[Block] = [
         Paragraph(
-            text="Only a cell that was the first of its process can show what a cold start costs: "
-            "every later one finds libraries loaded and memory reserved."
+            text=say(
+                "Only a cell that was the first of its process can show what a cold start costs: "
+                "every later one finds libraries loaded and memory reserved."
+            )
         ),
         _table(scope, starts),
     ]
@@ -31,11 +33,14 @@ def cold(scope: Scope) -> Section | None:
     if late:
         blocks.append(
             Paragraph(
-                text=f"Not shown: {counted(late, 'cell')} without warm-up that were not first in their process, "
-                "and so say nothing about it."
+                text=say(
+                    "Not shown: {cells} without warm-up that were not first in their process, and so say nothing about "
+                    "it.",
+                    cells=counted(late, "cell"),
+                )
             )
         )
-    return Section(heading="Cold start against warm", blocks=(*blocks, *causes))
+    return Section(heading=say("Cold start against warm"), blocks=(*blocks, *causes))
 
 
 def _table(scope: Scope, starts: tuple[ColdStart, ...]) -> Table:
@@ -43,20 +48,20 @@ def _table(scope: Scope, starts: tuple[ColdStart, ...]) -> Table:
     time = time_scale(value for start in starts for value in (start.first, start.rest, start.warm))
     cost = time_scale(abs(start.cost) for start in starts)
     return Table(
-        caption="The first step of a process",
+        caption=say("The first step of a process"),
         columns=(
             *scope.columns(without=(WARMUP,)),
             number_column(
-                "first step",
+                say("first step"),
                 time.unit,
-                "First timed step of the cell without warm-up; median over its processes.",
+                say("First timed step of the cell without warm-up; median over its processes."),
             ),
-            number_column("other steps", time.unit, "Median of the steps after the first, in the same cell."),
-            number_column("warm cell", time.unit, "Median of the same cell measured with warm-up."),
-            number_column("cost", cost.unit, "First step minus the median of the others."),
-            number_column("factor", description="First step over the median of the others."),
-            number_column("mean ± std, all", time.unit, "All samples of the cell without warm-up."),
-            number_column("mean ± std, without first", time.unit, "The same samples without the first."),
+            number_column(say("other steps"), time.unit, say("Median of the steps after the first, in the same cell.")),
+            number_column(say("warm cell"), time.unit, say("Median of the same cell measured with warm-up.")),
+            number_column(say("cost"), cost.unit, say("First step minus the median of the others.")),
+            number_column(say("factor"), description=say("First step over the median of the others.")),
+            number_column(say("mean ± std, all"), time.unit, say("All samples of the cell without warm-up.")),
+            number_column(say("mean ± std, without first"), time.unit, say("The same samples without the first.")),
         ),
         rows=tuple(
             (
@@ -92,13 +97,16 @@ def _causes(scope: Scope, starts: tuple[ColdStart, ...]) -> tuple[Block, ...]:
     )
     return (
         Paragraph(
-            text="The context and compiling come before the first sample and are in no time of a step. The allocator "
-            "and the clocks were measured on their own; the remainder is what is left of the cost, mostly libraries "
-            f"and kernels that are loaded when they are first used, and each cause that shows {NOT_KNOWN}. Of several "
-            "processes all are medians."
+            text=say(
+                "The context and compiling come before the first sample and are in no time of a step. The allocator "
+                "and the clocks were measured on their own; the remainder is what is left of the cost, mostly "
+                "libraries and kernels that are loaded when they are first used, and each cause that shows {gap}. Of "
+                "several processes all are medians.",
+                gap=NOT_KNOWN,
+            )
         ),
         Table(
-            caption="The start of a cell by cause",
+            caption=say("The start of a cell by cause"),
             columns=(
                 *scope.columns(),
                 *(number_column(c.name, scales[c.group].unit, c.description, c.group) for c in columns),
@@ -124,30 +132,34 @@ def _known(start: ColdStart | None) -> bool:
 
 def _cause_columns(rows: list[Row], start_of: Mapping[Row, ColdStart]) -> tuple[tuple[Column, list[float | None]], ...]:
     found = [start_of.get(row) for row in rows]
-    before, first = "before the first sample", "cost of the first step"
+    before, first = say("before the first sample"), say("cost of the first step")
     return (
         (
-            number_column("context", group=before, description="Making the device's context."),
+            number_column(say("context"), group=before, description=say("Making the device's context.")),
             [cold_cause(row, ColdCause.CONTEXT) for row in rows],
         ),
         (
-            number_column("compiling", group=before, description="Dynamo's own count of its time on whole frames."),
+            number_column(
+                say("compiling"), group=before, description=say("Dynamo's own count of its time on whole frames.")
+            ),
             [cold_cause(row, ColdCause.COMPILE) for row in rows],
         ),
         (
-            number_column("cost", group=first, description="First step minus the median of the others."),
+            number_column(say("cost"), group=first, description=say("First step minus the median of the others.")),
             [start.cost if start else None for start in found],
         ),
         (
-            number_column("allocator", group=first, description="A step with an empty cache minus the same median."),
+            number_column(
+                say("allocator"), group=first, description=say("A step with an empty cache minus the same median.")
+            ),
             [start.allocator if start else None for start in found],
         ),
         (
-            number_column("clocks", group=first, description="What a usual step takes longer at its clock."),
+            number_column(say("clocks"), group=first, description=say("What a usual step takes longer at its clock.")),
             [start.clocks if start else None for start in found],
         ),
         (
-            number_column("remainder", group=first, description="The cost without allocator and clocks."),
+            number_column(say("remainder"), group=first, description=say("The cost without allocator and clocks.")),
             [start.libraries if start else None for start in found],
         ),
     )
@@ -161,14 +173,15 @@ def _remainder_note(starts: tuple[ColdStart, ...]) -> str:
     negative = sum(start.libraries < 0 for start in starts)
     if not negative:
         return ""
-    return (
-        f"The remainder is negative in {counted(negative, 'cell')}: there the causes, each measured on its own, are "
-        "together more than the cost."
+    return say(
+        "The remainder is negative in {cells}: there the causes, each measured on its own, are together more than the "
+        "cost.",
+        cells=counted(negative, "cell"),
     )
 
 
 def _warm_note(starts: tuple[ColdStart, ...]) -> str:
     warmups = sorted({start.warm_row.plan.warmup for start in starts if start.warm_row}, key=str)
     if not warmups:
-        return f"No cell was also measured with warm-up, hence {NOT_KNOWN}."
-    return f"The warm cell is the one with the most warm-up: {', '.join(map(str, warmups))} steps."
+        return say("No cell was also measured with warm-up, hence {gap}.", gap=NOT_KNOWN)
+    return say("The warm cell is the one with the most warm-up: {steps} steps.", steps=listed(map(str, warmups)))

@@ -1,7 +1,8 @@
 """Every cell that was not measured to its end, with its whole configuration and what went wrong."""
 
 from windtunnel.analysis.results import Row
-from windtunnel.language import counted
+from windtunnel.language import counted, listed, say, word
+from windtunnel.records.record import Failure, Status
 from windtunnel.report.document import Block, Callout, CalloutKind, Cell, Column, Section, Table
 from windtunnel.report.measures import number_column
 from windtunnel.report.scope import Scope
@@ -15,22 +16,26 @@ def failures(scope: Scope) -> Section | None:
     blocks: tuple[Block, ...] = (
         Callout(
             kind=CalloutKind.FAILURE,
-            text=f"{len(scope.failed):,} of {counted(len(scope.rows), 'cell')} were not measured to their end.",
+            text=say(
+                "{failed:,} of {cells} were not measured to their end.",
+                failed=len(scope.failed),
+                cells=counted(len(scope.rows), "cell"),
+            ),
         ),
         Table(
-            caption="Failed cells",
+            caption=say("Failed cells"),
             columns=(
-                Column(name="cell", description="The whole configuration."),
-                Column(name="status"),
-                Column(name="where", description="What the worker was doing, and in which phase of a step."),
-                Column(name="message"),
-                number_column("requested", description="Bytes asked for when memory ran out."),
-                number_column("free", description="Bytes that were free then."),
+                Column(name=say("cell"), description=say("The whole configuration.")),
+                Column(name=say("status")),
+                Column(name=say("where"), description=say("What the worker was doing, and in which phase of a step.")),
+                Column(name=say("message")),
+                number_column(say("requested"), description=say("Bytes asked for when memory ran out.")),
+                number_column(say("free"), description=say("Bytes that were free then.")),
             ),
             rows=tuple(_row(scope, row) for row in scope.failed),
         ),
     )
-    return Section(heading="Failures", blocks=blocks)
+    return Section(heading=say("Failures"), blocks=blocks)
 
 
 def _row(scope: Scope, row: Row) -> tuple[Cell, ...]:
@@ -39,9 +44,21 @@ def _row(scope: Scope, row: Row) -> tuple[Cell, ...]:
     requested, free = (failure.requested_bytes, failure.free_bytes) if failure else (None, None)
     return (
         Cell(text=" · ".join([*(scope.phrase(axis, row) for axis in scope.all_axes), row.cell.device])),
-        Cell(text=row.record.status.value, is_failure=True),
-        Cell(text=", ".join(filter(None, where)) if failure else NOT_KNOWN),
+        Cell(text=word(row.record.status.value), is_failure=True),
+        Cell(text=listed(word(part) for part in where if part) if failure else NOT_KNOWN),
         Cell(text=failure.message if failure else NOT_KNOWN),
         Cell(text=memory(requested), sort=requested),
         Cell(text=memory(free), sort=free),
+    )
+
+
+def failure_text(status: Status, failure: Failure | None) -> str:
+    """Say with what something ended, where and why: 'crashed in build: message'."""
+    if failure is None:
+        return word(status.value)
+    return say(
+        "{status} in {stage}: {message}",
+        status=word(status.value),
+        stage=word(failure.stage),
+        message=failure.message,
     )

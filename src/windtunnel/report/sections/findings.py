@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from windtunnel.analysis.finding import Finding, Severity, Strength
-from windtunnel.language import Texts, texts_of
+from windtunnel.language import current_texts, passage, say
 from windtunnel.report.document import Block, Callout, CalloutKind, Paragraph, Section
 from windtunnel.report.scope import Scope
 from windtunnel.report.wording import advice, sentence
@@ -60,27 +60,27 @@ def _first_of(found: Sequence[Finding], kinds: Sequence[str]) -> Finding | None:
 def _section(heading: str, scope: Scope, found: Sequence[Finding]) -> Section | None:
     if not found:
         return None
-    texts = texts_of("en")
-    return Section(heading=texts["headings"][heading], blocks=tuple(_blocks(scope, found, texts)))
+    return Section(heading=current_texts()["headings"][heading], blocks=tuple(_blocks(scope, found)))
 
 
-def _blocks(scope: Scope, found: Sequence[Finding], texts: Texts) -> Iterator[Block]:
+def _blocks(scope: Scope, found: Sequence[Finding]) -> Iterator[Block]:
     for one in found:
-        text, evidence = _text(one, texts), tuple(scope.row_key(place) for place in one.evidence)
+        text, evidence = _text(one), tuple(scope.row_key(place) for place in one.evidence)
         if kind := _CALLOUTS.get(one.severity):
             yield Callout(kind=kind, text=text, command=one.command or "", evidence=evidence)
         else:
             yield Paragraph(text=text, command=one.command or "", evidence=evidence)
 
 
-def _text(one: Finding, texts: Texts) -> str:
+def _text(one: Finding) -> str:
     """Return the sentence with its strength and its advice; the command follows it."""
+    texts = current_texts()
     heads = texts["headings"]
-    parts = [sentence(one, texts)]
+    parts = [sentence(one)]
     if one.strength is not Strength.NOT_MEASURED:
         parts.append(f"[{texts['marks'][one.strength.value]}]")
-    if says := advice(one, texts):
-        parts.append(f"{heads['advice']}: {says}.")
+    if says := advice(one):
+        parts.append(say("{heading}: {advice}.", heading=heads["advice"], advice=says))
     if one.command:
-        parts.append(f"{heads['test_it']}:")
-    return " ".join(parts)
+        parts.append(say("{heading}:", heading=heads["test_it"]))
+    return passage(parts)

@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 
 from windtunnel.analysis.frontier import FrontierLine, frontier_lines
-from windtunnel.language import counted
+from windtunnel.language import counted, listed, passage, say, word
 from windtunnel.records.record import Failure
 from windtunnel.report.document import Block, Callout, CalloutKind, Cell, Column, Paragraph, Section, Table
 from windtunnel.report.heat import heat_map_of
 from windtunnel.report.measures import GAP, number_column
 from windtunnel.report.scope import BATCH, CONTEXT, SEQ, SIZE, Axis, Scope
+from windtunnel.report.sections.failures import failure_text
 from windtunnel.sweep.lines import predicted_peak
 from windtunnel.units import NOT_KNOWN, change, memory
 
@@ -25,7 +26,7 @@ def fit(scope: Scope) -> Section | None:
     missing = _missing(scope)
     if missing:
         blocks.append(Callout(kind=CalloutKind.WARNING, text=missing))
-    return Section(heading="What fits", blocks=tuple(blocks)) if blocks else None
+    return Section(heading=say("What fits"), blocks=tuple(blocks)) if blocks else None
 
 
 def probes(scope: Scope) -> Section | None:
@@ -34,16 +35,20 @@ def probes(scope: Scope) -> Section | None:
         caption=counted(len(scope.rows), "probe"),
         columns=(
             *scope.columns(),
-            Column(name="outcome"),
-            number_column("tries", description="How often it was probed; the outcome is that of the last time."),
-            number_column("peak", description="Most bytes allocated, of those that ran; on a CPU the resident set."),
-            number_column("predicted peak", description="What the closed form says of it."),
-            *_FAILURE_COLUMNS,
+            Column(name=say("outcome")),
+            number_column(
+                say("tries"), description=say("How often it was probed; the outcome is that of the last time.")
+            ),
+            number_column(
+                say("peak"), description=say("Most bytes allocated, of those that ran; on a CPU the resident set.")
+            ),
+            number_column(say("predicted peak"), description=say("What the closed form says of it.")),
+            *_failure_columns(),
         ),
         rows=tuple(
             (
                 *scope.cells(row),
-                Cell(text=row.record.status.value, is_failure=not row.is_ok),
+                Cell(text=word(row.record.status.value), is_failure=not row.is_ok),
                 Cell(text=str(row.repeat + 1)),
                 _bytes(row.record.memory.peak_bytes if row.is_ok and row.record.memory else None),
                 _bytes(predicted_peak(row.cell)),
@@ -52,12 +57,12 @@ def probes(scope: Scope) -> Section | None:
             for row in scope.rows
         ),
     )
-    return Section(heading="Probes", blocks=(table,), is_detail=True)
+    return Section(heading=say("Probes"), blocks=(table,), is_detail=True)
 
 
 def _along(scope: Scope, along: str, lines: Sequence[FrontierLine]) -> list[Block]:
-    axis, noun = _AXES[along], _NOUNS[along]
-    heat = heat_map_of(scope, lines, axis, f"Largest {noun} that fits")
+    axis, noun = _AXES[along], word(_NOUNS[along])
+    heat = heat_map_of(scope, lines, axis, say("Largest {what} that fits", what=noun))
     return [
         Paragraph(text=_how(scope, lines, noun)),
         _table(scope, lines, axis, noun),
@@ -70,39 +75,60 @@ def _how(scope: Scope, lines: Sequence[FrontierLine], noun: str) -> str:
     capacity = scope.environment.device_memory_bytes
     limits = {line.line.plan.memory_limit_bytes for line in lines}
     limit = next(iter(limits)) if len(limits) == 1 else None
-    where = f"{memory(limit)} of the {memory(capacity)}" if limit else memory(capacity)
-    into = f"into {where} of this {'host' if scope.environment.device == 'cpu' else 'device'}"
+    room = memory(capacity)
+    if limit:
+        room = say("{limit} of the {capacity}", limit=memory(limit), capacity=room)
+    where = word("host") if scope.environment.device == "cpu" else word("device")
     values = {line.line.values for line in lines if isinstance(line.line.values, range)}
     steps = next(iter(values)) if len(values) == 1 else None
-    between = f", in steps of {steps.step:,} up to {steps[-1]:,}" if steps else ""
+    if steps:
+        searched = say(
+            "The largest {what} that fits into {room} of this {where}, found by search, in steps of {step} up to "
+            "{end}.",
+            what=noun,
+            room=room,
+            where=where,
+            step=f"{steps.step:,}",
+            end=f"{steps[-1]:,}",
+        )
+    else:
+        searched = say(
+            "The largest {what} that fits into {room} of this {where}, found by search.",
+            what=noun,
+            room=room,
+            where=where,
+        )
+    probed = say("Each probe is two steps in a process of its own; the second has all that stays between steps.")
+    return passage([searched, probed])
+
+
+def _failure_columns() -> tuple[Column, Column, Column]:
     return (
-        f"The largest {noun} that fits {into}, found by search{between}. Each probe is two steps in a process of its "
-        "own; the second has all that stays between steps."
+        Column(name=say("in"), description=say("The phase, or the stage, in which memory ran out.")),
+        number_column(say("asked for"), description=say("Bytes of the request that failed.")),
+        number_column(
+            say("free"), description=say("Bytes that were free then; on a CPU, once the error had been caught.")
+        ),
     )
-
-
-_FAILURE_COLUMNS = (
-    Column(name="in", description="The phase, or the stage, in which memory ran out."),
-    number_column("asked for", description="Bytes of the request that failed."),
-    number_column("free", description="Bytes that were free then; on a CPU, once the error had been caught."),
-)
 
 
 def _table(scope: Scope, lines: Sequence[FrontierLine], axis: Axis, noun: str) -> Table:
     has_prediction = any(line.course and line.course.has_prediction for line in lines)
     predicted = (
-        number_column("predicted", description="The largest that was predicted to fit, where the search began."),
-        number_column("error", description="The prediction against what was found."),
+        number_column(
+            say("predicted"), description=say("The largest that was predicted to fit, where the search began.")
+        ),
+        number_column(say("error"), description=say("The prediction against what was found.")),
     )
     return Table(
-        caption=f"Largest {noun} that fits",
+        caption=say("Largest {what} that fits", what=noun),
         columns=(
             *scope.columns(without=(axis,)),
-            number_column("largest that fits"),
-            number_column("smallest that does not"),
+            number_column(say("largest that fits")),
+            number_column(say("smallest that does not")),
             *(predicted if has_prediction else ()),
-            *_FAILURE_COLUMNS,
-            number_column("probes"),
+            *_failure_columns(),
+            number_column(say("probes")),
         ),
         rows=tuple(
             (
@@ -118,9 +144,9 @@ def _table(scope: Scope, lines: Sequence[FrontierLine], axis: Axis, noun: str) -
 
 
 def _ends(line: FrontierLine) -> tuple[Cell, Cell]:
-    largest = str(line.value(line.largest)) if line.largest else "none"
+    largest = str(line.value(line.largest)) if line.largest else say("none")
     is_exhausted = line.course is not None and line.course.is_exhausted
-    smallest = str(line.value(line.smallest)) if line.smallest else "all fit" if is_exhausted else NOT_KNOWN
+    smallest = str(line.value(line.smallest)) if line.smallest else say("all fit") if is_exhausted else NOT_KNOWN
     return Cell(text=largest, is_failure=line.largest is None), Cell(text=smallest)
 
 
@@ -128,14 +154,14 @@ def _prediction(line: FrontierLine) -> tuple[Cell, Cell]:
     if line.course is None or not line.course.has_prediction:
         return GAP, GAP
     predicted, error = line.course.predicted, line.prediction_error
-    return Cell(text="none" if predicted is None else str(predicted)), Cell(text=change(error), sort=error)
+    return Cell(text=say("none") if predicted is None else str(predicted)), Cell(text=change(error), sort=error)
 
 
 def _failure(failure: Failure | None) -> tuple[Cell, Cell, Cell]:
     if failure is None:
         return Cell(text=NOT_KNOWN), GAP, GAP
     return (
-        Cell(text=failure.phase or failure.stage),
+        Cell(text=word(failure.phase or failure.stage)),
         _bytes(failure.requested_bytes),
         _bytes(failure.free_bytes),
     )
@@ -147,38 +173,65 @@ def _bytes(number: int | None) -> Cell:
 
 def _remarks(scope: Scope, line: FrontierLine, axis: Axis) -> list[str]:
     """Say what a reader must know of a line before believing its end."""
-    name = scope.label(line.rows[0], without=(axis,)) or "the line"
+    name = scope.label(line.rows[0], without=(axis,)) or say("the line")
     course = line.course
     if course is None:
-        return [f"{name}: the search was stopped before it came to the end of this line; run the same command again."]
+        return [
+            say(
+                "{name}: the search was stopped before it came to the end of this line; run the same command again.",
+                name=name,
+            )
+        ]
     said: list[str] = []
     if course.contradictions:
-        values = ", ".join(str(value) for value in course.contradictions)
         said.append(
-            f"{name}: {values} ran out of memory once and fitted when tried again, so the end of this line moves from "
-            "try to try. What else held the memory was not measured."
+            say(
+                "{name}: {values} ran out of memory once and fitted when tried again, so the end of this line moves "
+                "from try to try. What else held the memory was not measured.",
+                name=name,
+                values=listed(str(value) for value in course.contradictions),
+            )
         )
     if course.broken is not None:
         said.append(
-            f"{name}: {course.broken} failed for another reason than memory, and nothing larger was tried: "
-            f"{_why(line, course.broken)}."
+            say(
+                "{name}: {value} failed for another reason than memory, and nothing larger was tried: {why}.",
+                name=name,
+                value=course.broken,
+                why=_why(line, course.broken),
+            )
         )
     if line.largest is None and course.broken is None:
-        said.append(f"{name}: already the smallest that was tried, {line.value(line.rows[0])}, does not fit.")
+        said.append(
+            say(
+                "{name}: already the smallest that was tried, {value}, does not fit.",
+                name=name,
+                value=line.value(line.rows[0]),
+            )
+        )
     if course.is_exhausted and line.largest is not None:
         said.append(
-            f"{name}: {line.value(line.largest)} fits, and no more was asked for: the end is further out (--most)."
+            say(
+                "{name}: {value} fits, and no more was asked for: the end is further out (--most).",
+                name=name,
+                value=line.value(line.largest),
+            )
         )
     if not course.is_settled and course.broken is None:
-        said.append(f"{name}: after so many contradictions the search was given up; what stands here is no frontier.")
+        said.append(
+            say(
+                "{name}: after so many contradictions the search was given up; what stands here is no frontier.",
+                name=name,
+            )
+        )
     return said
 
 
 def _why(line: FrontierLine, value: int | str) -> str:
     for row in line.rows:
         if line.value(row) == value and row.record.failure:
-            return f"{row.record.status.value} in {row.record.failure.stage}: {row.record.failure.message}"
-    return "its record is not in the store"
+            return failure_text(row.record.status, row.record.failure)
+    return say("its record is not in the store")
 
 
 def _missing(scope: Scope) -> str:
@@ -187,7 +240,8 @@ def _missing(scope: Scope) -> str:
     missing = summary.get("missing_bytes") if summary else None
     if not isinstance(missing, int) or not missing:
         return ""
-    return (
-        f"After the last search {memory(missing)} less were free on the device than before it, though none of its "
-        "processes is left: another process took them, or the driver did not give them back."
+    return say(
+        "After the last search {bytes} less were free on the device than before it, though none of its processes is "
+        "left: another process took them, or the driver did not give them back.",
+        bytes=memory(missing),
     )

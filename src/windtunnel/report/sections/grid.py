@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from windtunnel.language import counted
+from windtunnel.language import counted, passage, say, word
 from windtunnel.report.document import Block, Callout, CalloutKind, Cell, Column, Paragraph, Section, Table
 from windtunnel.report.measures import explain_marks, measures_of, number_column
 from windtunnel.report.scope import Scope
@@ -14,11 +14,6 @@ from windtunnel.units import NOT_KNOWN, count_scale, percent, rate
 _MOST_OF_CEILING = 1.02
 """Above this a rate is not a fast cell but a fault: the ceiling itself is known to a percent or two."""
 
-_NOTE = (
-    "In the order in which the cells were measured. Times are of the whole step on the host clock. There is no "
-    "interval where samples are too few, or each too much like the one before."
-)
-
 
 def grid(scope: Scope) -> Section:
     """Return the full grid; what does not vary stands in a sentence above it."""
@@ -28,25 +23,33 @@ def grid(scope: Scope) -> Section:
         blocks.append(Paragraph(text=constants))
     blocks.append(
         Table(
-            caption=f"Complete results, {counted(len(scope.rows), 'cell')}",
+            caption=say("Complete results, {cells}", cells=counted(len(scope.rows), "cell")),
             columns=(*scope.columns(), *measures.columns),
             rows=tuple((*scope.cells(row), *measures.cells(row)) for row in scope.rows),
             keys=scope.row_keys(scope.rows),
-            note=" ".join([_NOTE + _processes(scope), explain_marks(scope.rows, scope.marks)]).rstrip(),
+            note=passage([_order(), _processes(scope), explain_marks(scope.rows, scope.marks)]),
         )
     )
     if fault := _above_ceiling(scope):
         blocks.append(Callout(kind=CalloutKind.FAILURE, text=fault))
-    return Section(heading="Complete results", blocks=tuple(blocks))
+    return Section(heading=say("Complete results"), blocks=tuple(blocks))
+
+
+def _order() -> str:
+    return say(
+        "In the order in which the cells were measured. Times are of the whole step on the host clock. There is no "
+        "interval where samples are too few, or each too much like the one before."
+    )
 
 
 def _processes(scope: Scope) -> str:
     """Say how to read rows of several processes; empty where there is none."""
     if not any(row.plan.processes > 1 for row in scope.rows):
         return ""
-    return (
-        " A row with n as 5 x 10 has samples of 5 processes: its median is the mean of their medians, and its interval "
-        f"is a t interval over these, from {FEWEST_PROCESSES} processes on."
+    return say(
+        "A row with n as 5 x 10 has samples of 5 processes: its median is the mean of their medians, and its interval "
+        "is a t interval over these, from {fewest} processes on.",
+        fewest=FEWEST_PROCESSES,
     )
 
 
@@ -57,13 +60,30 @@ def _above_ceiling(scope: Scope) -> str:
     if not above:
         return ""
     fraction, row = max(above, key=lambda pair: pair[0])
-    others = f", and {counted(len(above) - 1, 'other cell')} above 102 %" if len(above) > 1 else ""
-    return (
-        f"A fault in the measurement or the calibration: {scope.label(row)} does {rate(row.flops_per_second())}, "
-        f"{percent(fraction)} of the {rate(row.ceiling_flops_per_second)} that this machine reached in calibration"
-        f"{others}. Calibrate again on the idle machine: windtunnel calibrate. Attention that skips masked work is "
-        "counted in full, and may be the reason at long contexts."
+    fields = {
+        "cell": scope.label(row),
+        "rate": rate(row.flops_per_second()),
+        "share": percent(fraction),
+        "ceiling": rate(row.ceiling_flops_per_second),
+    }
+    if len(above) > 1:
+        fault = say(
+            "A fault in the measurement or the calibration: {cell} does {rate}, {share} of the {ceiling} that this "
+            "machine reached in calibration, and {others} above 102 %.",
+            others=counted(len(above) - 1, "other cell"),
+            **fields,
+        )
+    else:
+        fault = say(
+            "A fault in the measurement or the calibration: {cell} does {rate}, {share} of the {ceiling} that this "
+            "machine reached in calibration.",
+            **fields,
+        )
+    advice = say(
+        "Calibrate again on the idle machine: windtunnel calibrate. Attention that skips masked work is counted in "
+        "full, and may be the reason at long contexts."
     )
+    return passage([fault, advice])
 
 
 def _sizes(scope: Scope) -> Table:
@@ -72,17 +92,19 @@ def _sizes(scope: Scope) -> Table:
     has_others = any(model.activation != "swiglu" for model in known)
     has_tied = any(model.is_tied for model in known)
     return Table(
-        caption="Sizes",
+        caption=say("Sizes"),
         columns=(
-            Column(name="size"),
-            number_column("d_model", description="Width of the residual stream."),
-            number_column("d_ff", description="Inner width of the feed-forward layer."),
-            number_column("layers", description="Number of blocks."),
-            number_column("heads", description="Query heads; with key and value heads after a slash where fewer."),
-            number_column("vocabulary", description="Number of tokens."),
-            *([Column(name="activation", description="Of the feed-forward layer.")] if has_others else []),
-            *([Column(name="head", description="Whether it has weights of its own.")] if has_tied else []),
-            number_column("parameters", scale.unit, "All weights, embedding and output head included."),
+            Column(name=word("size")),
+            number_column("d_model", description=say("Width of the residual stream.")),
+            number_column("d_ff", description=say("Inner width of the feed-forward layer.")),
+            number_column(say("layers"), description=say("Number of blocks.")),
+            number_column(
+                say("heads"), description=say("Query heads; with key and value heads after a slash where fewer.")
+            ),
+            number_column(say("vocabulary"), description=say("Number of tokens.")),
+            *([Column(name=say("activation"), description=say("Of the feed-forward layer."))] if has_others else []),
+            *([Column(name=say("head"), description=say("Whether it has weights of its own."))] if has_tied else []),
+            number_column(say("parameters"), scale.unit, say("All weights, embedding and output head included.")),
         ),
         rows=tuple(
             (
@@ -103,7 +125,7 @@ def _shape_cells(model: ModelSpec | OwnModel, *, has_others: bool, has_tied: boo
     if has_others:
         texts.append(NOT_KNOWN if is_own else model.activation)
     if has_tied:
-        texts.append(NOT_KNOWN if is_own else "tied" if model.is_tied else "own")
+        texts.append(NOT_KNOWN if is_own else say("tied") if model.is_tied else say("own"))
     return (Cell(text=text) for text in texts)
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import asdict
 
+from windtunnel.language import apart, listed, say, word
 from windtunnel.records.environment import Environment
 from windtunnel.report.document import Block, Cell, Column, Paragraph, Section, Table
 from windtunnel.report.scope import Scope
@@ -18,20 +19,20 @@ def machine(scope: Scope) -> Section:
     entries = [_entries(environment) for environment in environments]
     names = dict.fromkeys(name for fields in entries for name in fields)
     table = Table(
-        caption="Environment",
-        columns=(Column(name="what"), Column(name="value")),
+        caption=say("Environment"),
+        columns=(Column(name=say("what")), Column(name=say("value"))),
         rows=tuple(
             (
                 Cell(text=name),
-                Cell(text="; ".join(dict.fromkeys(fields.get(name, NOT_KNOWN) for fields in entries))),
+                Cell(text=apart(dict.fromkeys(fields.get(name, NOT_KNOWN) for fields in entries))),
             )
             for name in names
         ),
-        note="Names of the host and of its user are not recorded.",
+        note=say("Names of the host and of its user are not recorded."),
     )
     said = _calibration(scope)
-    blocks: tuple[Block, ...] = (Paragraph(lead="Calibration", text=said), table) if said else (table,)
-    return Section(heading="Machine", blocks=blocks, is_detail=True)
+    blocks: tuple[Block, ...] = (Paragraph(lead=say("Calibration"), text=said), table) if said else (table,)
+    return Section(heading=say("Machine"), blocks=blocks, is_detail=True)
 
 
 def _calibration(scope: Scope) -> str:
@@ -39,19 +40,21 @@ def _calibration(scope: Scope) -> str:
     calibration = scope.rows[-1].calibration
     columns = dict.fromkeys(precision.peak for precision in PRECISIONS.values())
     reached = {column: calibration.flops_per_second(column) for column in columns} if calibration else {}
-    said = ", ".join(f"{column} {rate(value)}" for column, value in reached.items() if value)
+    said = listed(f"{column} {rate(value)}" for column, value in reached.items() if value)
     if not calibration or not said:
         return ""
-    return (
-        f"Measured on this machine at {calibration.started_at}, the fastest matrix product of each precision: {said}."
+    return say(
+        "Measured on this machine at {time}, the fastest matrix product of each precision: {rates}.",
+        time=calibration.started_at,
+        rates=said,
     )
 
 
 def _entries(environment: Environment) -> dict[str, str]:
     fields = asdict(environment)
     settings: dict[str, str] = fields.pop("settings")
-    texts = {name.removesuffix("_bytes").replace("_", " "): _text(name, value) for name, value in fields.items()}
-    return texts | {f"setting {name}": value for name, value in sorted(settings.items())}
+    texts = {word(name.removesuffix("_bytes").replace("_", " ")): _text(name, value) for name, value in fields.items()}
+    return texts | {say("setting {name}", name=name): value for name, value in sorted(settings.items())}
 
 
 def _text(name: str, value: str | int | None) -> str:

@@ -4,11 +4,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from windtunnel.analysis.comparisons import shows_cold_start
-from windtunnel.analysis.labels import slow_start_of
+from windtunnel.analysis.labels import Mark, slow_start_of
 from windtunnel.analysis.results import Row, in_seconds
-from windtunnel.language import counted
+from windtunnel.language import counted, passage, say, word
 from windtunnel.report.document import Cell, Column, Paragraph, Section, Table
-from windtunnel.report.measures import GAP, interval_cell, median_cell, number_column
+from windtunnel.report.measures import GAP, interval_cell, mark_name, median_cell, number_column
 from windtunnel.report.scope import Scope
 from windtunnel.statistics.series import irregularities_of, level_intervals
 from windtunnel.units import Scale, change, percent, time_scale
@@ -34,7 +34,7 @@ def noise(scope: Scope) -> Section | None:
     there = [place for place, _ in enumerate(kinds) if any(cells[place] for cells in found.values())]
     shown = [kinds[place] for place in there]
     table = Table(
-        caption=f"{len(found):,} of {counted(len(scope.measured), 'measured cell')}",
+        caption=say("{some} of {all}", some=f"{len(found):,}", all=counted(len(scope.measured), "measured cell")),
         columns=(*scope.columns(), *(column for kind in shown for column in kind.columns)),
         rows=tuple(
             (
@@ -45,10 +45,14 @@ def noise(scope: Scope) -> Section | None:
         ),
     )
     explained = Paragraph(
-        text=f"{' '.join(kind.explained for kind in shown)} "
-        "No sample was dropped from any table, and the cause of none of this was measured."
+        text=passage(
+            [
+                *(kind.explained for kind in shown),
+                say("No sample was dropped from any table, and the cause of none of this was measured."),
+            ]
+        )
     )
-    return Section(heading="Irregular samples", blocks=(explained, table))
+    return Section(heading=say("Irregular samples"), blocks=(explained, table))
 
 
 def _kinds(scope: Scope) -> tuple[_Kind, ...]:
@@ -56,38 +60,54 @@ def _kinds(scope: Scope) -> tuple[_Kind, ...]:
     time = time_scale(level * 1e-9 for state in states for level in (state.low, state.high))
     return (
         _Kind(
-            explained="Slow start: how many samples at the beginning are slow, and the first of them over the median "
-            "of what follows, in cells that show no cold start.",
+            explained=say(
+                "Slow start: how many samples at the beginning are slow, and the first of them over the median "
+                "of what follows, in cells that show no cold start."
+            ),
             columns=(
-                number_column("slow start", description="Slow samples before the first that is not."),
-                number_column("first", description="First sample over the median of those after the slow ones."),
+                number_column(say("slow start"), description=say("Slow samples before the first that is not.")),
+                number_column(
+                    word("first"), description=say("First sample over the median of those after the slow ones.")
+                ),
             ),
             cells=_slow_start,
         ),
         _Kind(
-            explained="Drift: how much a straight line through the samples rises or falls from the first to the last.",
-            columns=(number_column("drift", description="From the first to the last sample, over the median."),),
+            explained=say(
+                "Drift: how much a straight line through the samples rises or falls from the first to the last."
+            ),
+            columns=(
+                number_column(say("drift"), description=say("From the first to the last sample, over the median.")),
+            ),
             cells=_drift,
         ),
         _Kind(
-            explained="Step: where the level changes once, and by how much.",
+            explained=say("Step: where the level changes once, and by how much."),
             columns=(
-                number_column("step", description="Median after the step against the median before it."),
-                number_column("at sample", description="The first sample after the step; samples count from 1."),
+                number_column(
+                    mark_name(Mark.STEP), description=say("Median after the step against the median before it.")
+                ),
+                number_column(
+                    say("at sample"), description=say("The first sample after the step; samples count from 1.")
+                ),
             ),
             cells=_step,
         ),
         _Kind(
-            explained="Two states: the samples go back and forth between two levels, each given as the median of its "
-            "samples with its 95 % interval and their share; the median of all says little about either.",
+            explained=say(
+                "Two states: the samples go back and forth between two levels, each given as the median of its "
+                "samples with its 95 % interval and their share; the median of all says little about either."
+            ),
             columns=(
-                number_column("low state", time.unit, "Median of the samples in the lower state."),
-                number_column("95 % interval", time.unit, "Of the median of the lower state."),
-                number_column("share", description="Share of the samples in the lower state."),
-                number_column("high state", time.unit, "Median of the samples in the upper state."),
-                number_column("95 % interval", time.unit, "Of the median of the upper state."),
-                number_column("share", description="Share of the samples in the upper state."),
-                number_column("switches", description="How often a sample is in another state than the one before."),
+                number_column(say("low state"), time.unit, say("Median of the samples in the lower state.")),
+                number_column(say("95 % interval"), time.unit, say("Of the median of the lower state.")),
+                number_column(say("share"), description=say("Share of the samples in the lower state.")),
+                number_column(say("high state"), time.unit, say("Median of the samples in the upper state.")),
+                number_column(say("95 % interval"), time.unit, say("Of the median of the upper state.")),
+                number_column(say("share"), description=say("Share of the samples in the upper state.")),
+                number_column(
+                    say("switches"), description=say("How often a sample is in another state than the one before.")
+                ),
             ),
             cells=lambda row: _two_states(row, time),
         ),

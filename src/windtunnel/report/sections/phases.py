@@ -1,18 +1,15 @@
 """Forward, loss, backward, optimizer and total of the steps that have phases."""
 
+from collections.abc import Iterable
+from functools import reduce
+
 from windtunnel.analysis.results import Row
+from windtunnel.language import say, word
 from windtunnel.records.record import ClockName
 from windtunnel.report.document import Cell, Column, Paragraph, Section, Table
 from windtunnel.report.measures import GAP, interval_cell, median_cell, number_column, spread_cell
-from windtunnel.report.scope import WORKLOAD, WORKLOAD_NAMES, Scope
+from windtunnel.report.scope import WORKLOAD, Scope, workload_name
 from windtunnel.units import Scale, time_scale
-
-CLOCK_NAMES = {
-    ClockName.HOST: "host clock",
-    ClockName.DEVICE: "device events",
-    ClockName.ENQUEUE: "host clock, without waiting for the device",
-}
-"""What headers call a clock."""
 
 
 def phases(scope: Scope) -> Section | None:
@@ -30,10 +27,12 @@ def phases(scope: Scope) -> Section | None:
     if not tables:
         return None
     explained = Paragraph(
-        text="Each phase and the total are timed, none is a difference of others. What lies between phases is in the "
-        "total only. Intervals are of the median; marks of the whole step stand in the complete results."
+        text=say(
+            "Each phase and the total are timed, none is a difference of others. What lies between phases is in the "
+            "total only. Intervals are of the median; marks of the whole step stand in the complete results."
+        )
     )
-    return Section(heading="Phases of a step", blocks=(explained, *tables))
+    return Section(heading=say("Phases of a step"), blocks=(explained, *tables))
 
 
 def _table(scope: Scope, workload: str, rows: list[Row]) -> Table:
@@ -41,7 +40,7 @@ def _table(scope: Scope, workload: str, rows: list[Row]) -> Table:
     names = measured[0].phases
     scales = {name: _scale(measured, name) for name in names}
     return Table(
-        caption=f"Phases of {WORKLOAD_NAMES[workload]}" + ("" if "loss" in names else ", loss inside forward"),
+        caption=_caption(workload, has_loss="loss" in names),
         columns=(
             *scope.columns(without=(WORKLOAD,)),
             *(column for name in names for column in _columns(measured, name, scales[name])),
@@ -60,20 +59,41 @@ def _table(scope: Scope, workload: str, rows: list[Row]) -> Table:
     )
 
 
+def _caption(workload: str, *, has_loss: bool) -> str:
+    if has_loss:
+        return say("Phases of {workload}", workload=workload_name(workload))
+    return say("Phases of {workload}, loss inside forward", workload=workload_name(workload))
+
+
 def _scale(rows: list[Row], phase: str) -> Scale:
     return time_scale(estimate.value for row in rows if (estimate := row.estimate(phase)))
 
 
 def _columns(rows: list[Row], phase: str, scale: Scale) -> tuple[Column, ...]:
-    clocks = " or ".join(dict.fromkeys(CLOCK_NAMES[row.clock(phase)] for row in rows))
-    name = "total" if phase == rows[0].record.total else phase
-    group = f"{name}, {clocks}"
-    inside = rows[0].record.timed.get(phase, "")
+    clocks = either(_clock_name(row.clock(phase)) for row in rows)
+    name = say("total") if phase == rows[0].record.total else word(phase)
+    group = say("{phase}, {clock}", phase=name, clock=clocks)
+    inside = word(rows[0].record.timed.get(phase, ""))
     return (
-        number_column("median", scale.unit, inside, group),
-        number_column("95 % interval", scale.unit, "Of the median.", group),
-        number_column("mean ± std", scale.unit, inside, group),
+        number_column(say("median"), scale.unit, inside, group),
+        number_column(say("95 % interval"), scale.unit, say("Of the median."), group),
+        number_column(say("mean ± std"), scale.unit, inside, group),
     )
+
+
+def _clock_name(clock: ClockName) -> str:
+    match clock:
+        case ClockName.HOST:
+            return say("host clock")
+        case ClockName.DEVICE:
+            return say("device events")
+        case ClockName.ENQUEUE:
+            return say("host clock, without waiting for the device")
+
+
+def either(names: Iterable[str]) -> str:
+    """Name those that are not the same everywhere, each once: 'host or device'."""
+    return reduce(lambda one, other: say("{one} or {other}", one=one, other=other), dict.fromkeys(names))
 
 
 def _cells(row: Row, phase: str, scale: Scale) -> tuple[Cell, ...]:
@@ -82,4 +102,4 @@ def _cells(row: Row, phase: str, scale: Scale) -> tuple[Cell, ...]:
 
 
 def _failed(row: Row, num_phases: int) -> tuple[Cell, ...]:
-    return (Cell(text=row.record.status.value, is_failure=True), GAP, GAP) * num_phases
+    return (Cell(text=word(row.record.status.value), is_failure=True), GAP, GAP) * num_phases

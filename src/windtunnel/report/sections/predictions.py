@@ -5,14 +5,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from windtunnel.analysis.predictions import Beside, Compared, Predictions
 from windtunnel.cost.prediction import Fit
 from windtunnel.cost.time import Bound
-from windtunnel.language import counted
+from windtunnel.language import apart, counted, listed, passage, say, word
 from windtunnel.report.document import Block, Cell, Column, Paragraph, Section, Table
 from windtunnel.report.measures import GAP, number_column
 from windtunnel.report.scope import Scope
-from windtunnel.units import Scale, change, mebibytes_scale, ratio, span, time_scale
-
-_HEADING = "Predicted beside measured"
-_PEAK, _STEP = "peak memory", "whole step"
+from windtunnel.units import Scale, between, change, mebibytes_scale, ratio, span, time_scale
 
 
 def predictions(scope: Scope) -> Section | None:
@@ -21,14 +18,14 @@ def predictions(scope: Scope) -> Section | None:
     if not _is_comparable(found.beside):
         return None
     said = {
-        "Peak memory": _memory_text(scope, found.beside),
-        "Time": _time_text(scope, found.beside),
-        "Out of memory": _fit_text(found.beside),
-        "Rates": _source_text(found),
-        "No prediction": _unknown_text(found.beside),
+        say("Peak memory"): _memory_text(scope, found.beside),
+        say("Time"): _time_text(scope, found.beside),
+        say("Out of memory"): _fit_text(found.beside),
+        say("Rates"): _source_text(found),
+        say("No prediction"): _unknown_text(found.beside),
     }
     blocks: list[Block] = [Paragraph(lead=lead, text=text) for lead, text in said.items() if text]
-    return Section(heading=_HEADING, blocks=(*blocks, _table(scope, found.beside)))
+    return Section(heading=say("Predicted beside measured"), blocks=(*blocks, _table(scope, found.beside)))
 
 
 def predictions_by_phase(scope: Scope) -> Section | None:
@@ -37,7 +34,9 @@ def predictions_by_phase(scope: Scope) -> Section | None:
     inside = [one for one in found if any(phase.ratio is not None for phase in one.phases.values())]
     if not inside:
         return None
-    return Section(heading=f"{_HEADING}, by phase", blocks=(_phase_table(scope, inside),), is_detail=True)
+    return Section(
+        heading=say("Predicted beside measured, by phase"), blocks=(_phase_table(scope, inside),), is_detail=True
+    )
 
 
 def _is_comparable(beside: Iterable[Beside]) -> bool:
@@ -50,39 +49,62 @@ def _memory_text(scope: Scope, beside: Sequence[Beside]) -> str:
         return ""
     worst, error = max(known, key=lambda pair: abs(pair[1]))
     errors = [error for _, error in known]
-    return (
-        f"Predicted peaks of {counted(len(known), 'cell')} are off by {_between(errors)} of the measured ones; "
-        f"the worst is {change(error)}: {scope.label(worst.row)}."
+    return say(
+        "Predicted peaks of {cells} are off by {errors} of the measured ones; the worst is {worst}: {cell}.",
+        cells=counted(len(known), "cell"),
+        errors=_between(errors),
+        worst=change(error),
+        cell=scope.label(worst.row),
     )
 
 
 def _between(errors: Sequence[float]) -> str:
     low, high = change(min(errors)), change(max(errors))
-    return low if low == high else f"{low} to {high}"
+    return low if low == high else between(low, high)
 
 
 def _time_text(scope: Scope, beside: Sequence[Beside]) -> str:
     """Say how near the times are, apart for steps that the device bounds: those that the host bounds vary with it."""
     known = [one for one in beside if one.step.ratio is not None]
     if any(one.row.cell.device == "cpu" for one in known):
-        return _kind_text(scope, "on a CPU, where launches and work do not overlap as predicted,", known)
-    kinds = {
-        "that by prediction the device bounds,": [one for one in known if one.is_device_bound],
-        "that by prediction the host bounds, in part or whole,": [one for one in known if not one.is_device_bound],
-    }
-    return " ".join(_kind_text(scope, name, these) for name, these in kinds.items() if these)
+        return say(
+            "Of {steps} on a CPU, where launches and work do not overlap as predicted, the predicted time is {taken} "
+            "of the measured one; the worst is {worst}: {cell}.",
+            **_ratios(scope, known),
+        )
+    by_device = [one for one in known if one.is_device_bound]
+    by_host = [one for one in known if not one.is_device_bound]
+    said: list[str] = []
+    if by_device:
+        said.append(
+            say(
+                "Of {steps} that by prediction the device bounds, the predicted time is {taken} of the measured one; "
+                "the worst is {worst}: {cell}.",
+                **_ratios(scope, by_device),
+            )
+        )
+    if by_host:
+        said.append(
+            say(
+                "Of {steps} that by prediction the host bounds, in part or whole, the predicted time is {taken} of the "
+                "measured one; the worst is {worst}: {cell}.",
+                **_ratios(scope, by_host),
+            )
+        )
+    return passage(said)
 
 
-def _kind_text(scope: Scope, name: str, beside: Sequence[Beside]) -> str:
+def _ratios(scope: Scope, beside: Sequence[Beside]) -> dict[str, str]:
+    """Return what is said of the times of some steps: how many, between what ratios, and the worst with its cell."""
     ratios = {one: known for one in beside if (known := one.step.ratio) is not None}
     worst = max(ratios, key=lambda one: abs(ratios[one] - 1))
     ends = min(ratios.values()), max(ratios.values())
-    taken = span(ends) if ratio(ends[0]) != ratio(ends[1]) else ratio(ends[0])
-    where = counted(len(beside), "step")
-    return (
-        f"Of {where} {name} the predicted time is {taken} of the measured one; the worst is "
-        f"{ratio(ratios[worst])}: {scope.label(worst.row)}."
-    )
+    return {
+        "steps": counted(len(beside), "step"),
+        "taken": span(ends) if ratio(ends[0]) != ratio(ends[1]) else ratio(ends[0]),
+        "worst": ratio(ratios[worst]),
+        "cell": scope.label(worst.row),
+    }
 
 
 def _fit_text(beside: Sequence[Beside]) -> str:
@@ -92,32 +114,47 @@ def _fit_text(beside: Sequence[Beside]) -> str:
     ended = [one.fit for one in known if not one.row.is_ok]
     if not ended and all(fit is Fit.YES for fit in ran):
         return ""
-    said = f"Of {counted(len(ran), 'cell')} that ran, {_fits(ran)}."
-    return f"Of {counted(len(ended), 'cell')} that ran out of memory, {_fits(ended)}. {said}" if ended else said
-
-
-_FITS = {Fit.YES: "to fit", Fit.CLOSE: "to be too near to the capacity to tell", Fit.NO: "not to fit"}
+    said = say("Of {cells} that ran, {fits}.", cells=counted(len(ran), "cell"), fits=_fits(ran))
+    if not ended:
+        return said
+    of_ended = say("Of {cells} that ran out of memory, {fits}.", cells=counted(len(ended), "cell"), fits=_fits(ended))
+    return passage([of_ended, said])
 
 
 def _fits(found: Sequence[Fit | None]) -> str:
-    counts = [(name, found.count(fit)) for fit, name in _FITS.items() if fit in found]
-    return ", ".join(f"{number:,} {'was' if number == 1 else 'were'} predicted {name}" for name, number in counts)
+    return listed(_fit(fit, found.count(fit)) for fit in Fit if fit in found)
+
+
+def _fit(fit: Fit, number: int) -> str:
+    n, is_one = f"{number:,}", number == 1
+    match fit:
+        case Fit.YES:
+            return say("{n} was predicted to fit", n=n) if is_one else say("{n} were predicted to fit", n=n)
+        case Fit.CLOSE if is_one:
+            return say("{n} was predicted to be too near to the capacity to tell", n=n)
+        case Fit.CLOSE:
+            return say("{n} were predicted to be too near to the capacity to tell", n=n)
+        case Fit.NO:
+            return say("{n} was predicted not to fit", n=n) if is_one else say("{n} were predicted not to fit", n=n)
 
 
 def _source_text(found: Predictions) -> str:
     sentences: list[str] = []
     if any(one.step.ratio is not None for one in found.beside):
-        sentences.append(f"Times are predicted from the {found.source}.")
+        sentences.append(say("Times are predicted from the {source}.", source=found.source))
     if found.stride > 1:
         sentences.append(
-            f"There are many cells, so 1 in {found.stride:,} of them was predicted; windtunnel predict does any other."
+            say(
+                "There are many cells, so 1 in {n} of them was predicted; windtunnel predict does any other.",
+                n=f"{found.stride:,}",
+            )
         )
-    return " ".join(sentences)
+    return passage(sentences)
 
 
 def _unknown_text(beside: Iterable[Beside]) -> str:
     reasons = dict.fromkeys(one.unknown for one in beside if one.unknown)
-    return "; ".join(reasons) + "." if reasons else ""
+    return say("{reasons}.", reasons=apart(reasons)) if reasons else ""
 
 
 def _table(scope: Scope, beside: Sequence[Beside]) -> Table:
@@ -126,8 +163,9 @@ def _table(scope: Scope, beside: Sequence[Beside]) -> Table:
     size = mebibytes_scale(_numbers(one.peak for one in beside))
     time = time_scale(_numbers(one.step for one in beside))
     columns = [*scope.columns()]
-    columns += [*_pair_columns(_PEAK, size), _error_column(_PEAK)] if has_peak else []
-    columns += [*_time_columns(_STEP, time)] if has_step else []
+    columns += [*_pair_columns(say("peak memory"), size), _error_column(say("peak memory"))] if has_peak else []
+    columns += [*_time_columns(say("whole step"), time)] if has_step else []
+    bound_by = say("Bound by: what the longest phase is predicted to wait for.")
 
     def cells(one: Beside) -> Iterator[Cell]:
         yield from scope.cells(one.row)
@@ -138,12 +176,10 @@ def _table(scope: Scope, beside: Sequence[Beside]) -> Table:
             yield from _time_cells(one, one.step, time, one.bound)
 
     return Table(
-        caption="Predicted and measured, of whole steps",
+        caption=say("Predicted and measured, of whole steps"),
         columns=tuple(columns),
         rows=tuple(tuple(cells(one)) for one in beside),
-        note="Peaks are those of the device's allocator. Bound by: what the longest phase is predicted to wait for."
-        if has_peak
-        else "Bound by: what the longest phase is predicted to wait for.",
+        note=passage([say("Peaks are those of the device's allocator."), bound_by]) if has_peak else bound_by,
     )
 
 
@@ -152,8 +188,8 @@ def _phase_table(scope: Scope, beside: Sequence[Beside]) -> Table:
     scales = {name: time_scale(_numbers(one.phases[name] for one in beside if name in one.phases)) for name in names}
     nothing = Compared(predicted=None, measured=None)
     return Table(
-        caption="Predicted and measured, by phase",
-        columns=(*scope.columns(), *(column for name in names for column in _time_columns(name, scales[name]))),
+        caption=say("Predicted and measured, by phase"),
+        columns=(*scope.columns(), *(column for name in names for column in _time_columns(word(name), scales[name]))),
         rows=tuple(
             (
                 *scope.cells(one.row),
@@ -165,8 +201,10 @@ def _phase_table(scope: Scope, beside: Sequence[Beside]) -> Table:
             )
             for one in beside
         ),
-        note="A phase takes the longer of what its kernels and what their launches take; the host runs ahead, so a "
-        "phase can wait for launches of the one before it.",
+        note=say(
+            "A phase takes the longer of what its kernels and what their launches take; the host runs ahead, so a "
+            "phase can wait for launches of the one before it."
+        ),
     )
 
 
@@ -176,27 +214,27 @@ def _numbers(pairs: Iterable[Compared]) -> list[float | None]:
 
 def _pair_columns(group: str, scale: Scale) -> tuple[Column, Column]:
     return (
-        number_column("predicted", scale.unit, "Before it ran, by closed form.", group),
-        number_column("measured", scale.unit, "Of a time, the median; of memory, the most.", group),
+        number_column(say("predicted"), scale.unit, say("Before it ran, by closed form."), group),
+        number_column(word("measured"), scale.unit, say("Of a time, the median; of memory, the most."), group),
     )
 
 
 def _error_column(group: str) -> Column:
-    return number_column("error", "", "By how much the prediction is too high, of what was measured.", group)
+    return number_column(say("error"), "", say("By how much the prediction is too high, of what was measured."), group)
 
 
 def _time_columns(group: str, scale: Scale) -> tuple[Column, ...]:
     return (
         *_pair_columns(group, scale),
-        number_column("ratio", "", "Predicted over measured time.", group),
-        Column(name="bound by", description="What it is predicted to wait for.", group=group),
+        number_column(say("ratio"), "", say("Predicted over measured time."), group),
+        Column(name=say("bound by"), description=say("What it is predicted to wait for."), group=group),
     )
 
 
 def _pair(one: Beside, pair: Compared, text: Callable[[float | None], str]) -> tuple[Cell, Cell]:
     predicted = GAP if pair.predicted is None else Cell(text=text(pair.predicted))
     if not one.row.is_ok:
-        return predicted, Cell(text=one.row.record.status.value, is_failure=True)
+        return predicted, Cell(text=word(one.row.record.status.value), is_failure=True)
     return predicted, GAP if pair.measured is None else Cell(text=text(pair.measured))
 
 
@@ -204,5 +242,15 @@ def _time_cells(one: Beside, pair: Compared, time: Scale, bound: Bound | None) -
     return (
         *_pair(one, pair, time.text),
         GAP if pair.ratio is None else Cell(text=ratio(pair.ratio)),
-        Cell(text=bound.value) if bound else GAP,
+        Cell(text=_bound_name(bound)) if bound else GAP,
     )
+
+
+def _bound_name(bound: Bound) -> str:
+    match bound:
+        case Bound.COMPUTE:
+            return say("compute")
+        case Bound.MEMORY:
+            return say("memory")
+        case Bound.LAUNCH:
+            return say("launch")

@@ -1,7 +1,7 @@
 """How much a cell differs between processes, for those that were measured in several."""
 
 from windtunnel.analysis.processes import Between, between_processes
-from windtunnel.language import counted
+from windtunnel.language import counted, say
 from windtunnel.report.document import Block, Callout, CalloutKind, Cell, Paragraph, Section, Table
 from windtunnel.report.measures import number_column
 from windtunnel.report.scope import Scope
@@ -15,16 +15,18 @@ def processes(scope: Scope) -> Section | None:
     if lacking := _lacking(scope):
         blocks.append(Callout(kind=CalloutKind.WARNING, text=lacking))
     if found := between_processes(scope.rows):
-        blocks += [Paragraph(text=_EXPLAINED), _table(scope, found)]
-    return Section(heading="Between processes", blocks=tuple(blocks)) if blocks else None
+        blocks += [Paragraph(text=_explained()), _table(scope, found)]
+    return Section(heading=say("Between processes"), blocks=tuple(blocks)) if blocks else None
 
 
-_EXPLAINED = (
-    "Each of these cells was measured anew in several fresh processes. What a process settles once (where its memory "
-    "lies, which kernels it chose, when it ran) does not vary among its own samples, so their interval leaves it out. "
-    "Where processes spread by more than one of them is uncertain, only the interval between processes may be "
-    f"compared with other runs; it takes {FEWEST_PROCESSES} processes."
-)
+def _explained() -> str:
+    return say(
+        "Each of these cells was measured anew in several fresh processes. What a process settles once (where its "
+        "memory lies, which kernels it chose, when it ran) does not vary among its own samples, so their interval "
+        "leaves it out. Where processes spread by more than one of them is uncertain, only the interval between "
+        "processes may be compared with other runs; it takes {fewest} processes.",
+        fewest=FEWEST_PROCESSES,
+    )
 
 
 def _lacking(scope: Scope) -> str:
@@ -33,10 +35,21 @@ def _lacking(scope: Scope) -> str:
     if not rows:
         return ""
     row = rows[0]
-    first = f"{scope.label(row)} has {len(row.processes)} of {row.plan.processes}"
-    others = f", and {counted(len(rows) - 1, 'other cell')} too few" if len(rows) > 1 else ""
-    return (
-        f"Not all processes that were asked for are stored: {first}{others}. The same command again measures the rest."
+    if len(rows) == 1:
+        return say(
+            "Not all processes that were asked for are stored: {cell} has {some} of {all}. The same command again "
+            "measures the rest.",
+            cell=scope.label(row),
+            some=len(row.processes),
+            all=row.plan.processes,
+        )
+    return say(
+        "Not all processes that were asked for are stored: {cell} has {some} of {all}, and {others} too few. The same "
+        "command again measures the rest.",
+        cell=scope.label(row),
+        some=len(row.processes),
+        all=row.plan.processes,
+        others=counted(len(rows) - 1, "other cell"),
     )
 
 
@@ -46,17 +59,25 @@ def _table(scope: Scope, found: tuple[Between, ...]) -> Table:
     within = percent_scale(entry.within for entry in found)
     between = percent_scale(entry.between for entry in found)
     return Table(
-        caption="Medians of the whole step, by process",
+        caption=say("Medians of the whole step, by process"),
         columns=(
             *scope.columns(),
-            number_column("processes", description="Processes that measured the cell; of how many, where some lack."),
-            number_column("lowest median", time.unit, "Of the process that was fastest."),
-            number_column("highest median", time.unit, "Of the process that was slowest."),
-            number_column("spread", PERCENT.unit, "Standard deviation of the medians over their mean."),
             number_column(
-                "within one", "± %", "Half of the 95 % interval that one process has by itself; median over processes."
+                say("processes"), description=say("Processes that measured the cell; of how many, where some lack.")
             ),
-            number_column("between", "± %", "Half of the 95 % interval between processes, as in the complete results."),
+            number_column(say("lowest median"), time.unit, say("Of the process that was fastest.")),
+            number_column(say("highest median"), time.unit, say("Of the process that was slowest.")),
+            number_column(say("spread"), PERCENT.unit, say("Standard deviation of the medians over their mean.")),
+            number_column(
+                say("within one"),
+                "± %",
+                say("Half of the 95 % interval that one process has by itself; median over processes."),
+            ),
+            number_column(
+                say("between"),
+                "± %",
+                say("Half of the 95 % interval between processes, as in the complete results."),
+            ),
         ),
         rows=tuple(
             (
@@ -75,4 +96,4 @@ def _table(scope: Scope, found: tuple[Between, ...]) -> Table:
 
 def _count(entry: Between) -> str:
     asked = entry.row.plan.processes
-    return str(asked) if entry.row.is_complete else f"{len(entry.medians)} of {asked}"
+    return str(asked) if entry.row.is_complete else say("{some} of {asked}", some=len(entry.medians), asked=asked)

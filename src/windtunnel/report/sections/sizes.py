@@ -3,6 +3,7 @@
 from collections.abc import Hashable
 
 from windtunnel.analysis.results import Row
+from windtunnel.language import say
 from windtunnel.report.document import Section, Table
 from windtunnel.report.measures import explain_marks, measures_of
 from windtunnel.report.scope import SIZE, Scope
@@ -24,10 +25,10 @@ def sizes(scope: Scope) -> Section | None:
         measures = measures_of(rows, scope.marks)
         tables.append(
             Table(
-                caption=f"Size {named.name}",
+                caption=say("Size {name}", name=named.name),
                 columns=(*scope.columns(without=(SIZE,)), *measures.columns),
                 rows=tuple((*scope.cells(row, without=(SIZE,)), *measures.cells(row)) for row in rows),
                 note=explain_marks(rows, scope.marks),
             )
         )
-    return Section(heading="Results by size", blocks=tuple(tables), is_detail=True)
+    return Section(heading=say("Results by size"), blocks=tuple(tables), is_detail=True)

@@ -3,11 +3,12 @@
 from collections.abc import Iterator
 
 from windtunnel.analysis.tuning import estimate_of, finding_of, label_of, outcome_of, searches_of
-from windtunnel.language import counted
+from windtunnel.language import counted, listed, passage, say, word
 from windtunnel.records.record import Status
 from windtunnel.report.document import Block, Callout, CalloutKind, Cell, Column, Paragraph, Section, Table
 from windtunnel.report.measures import GAP, interval_cell, median_cell, number_column
-from windtunnel.report.scope import WORKLOAD_NAMES, Scope
+from windtunnel.report.scope import Scope, workload_name
+from windtunnel.report.sections.failures import failure_text
 from windtunnel.spec.flag_text import compare_command
 from windtunnel.statistics.pairing import Finding
 from windtunnel.statistics.racing import ROUNDS, Ending, Standing
@@ -24,38 +25,62 @@ def tune(scope: Scope) -> Section | None:
 
 def tune_section(*searches: Found) -> Section:
     """Return the answer and the path of each search."""
-    return Section(heading="Fastest configuration", blocks=tuple(block for one in searches for block in _blocks(one)))
+    return Section(
+        heading=say("Fastest configuration"), blocks=tuple(block for one in searches for block in _blocks(one))
+    )
 
 
 def _blocks(found: Found) -> Iterator[Block]:
-    yield Paragraph(lead="Asked", text=_asked(found))
-    yield Paragraph(lead="Answer", text=answer(found))
+    yield Paragraph(lead=say("Asked"), text=_asked(found))
+    yield Paragraph(lead=say("Answer"), text=answer(found))
     if found.final and (finding := finding_of(found.final)):
-        yield Paragraph(lead="Against the present configuration", text=against_present(found, finding))
+        yield Paragraph(lead=say("Against the present configuration"), text=against_present(found, finding))
     if found.winners:
         yield from _last_lines(found)
     yield _path(found)
     failed = [trial for trial in found.trials if trial.place is Place.FAILED]
     for trial in failed:
         assert trial.record is not None
-        failure = trial.record.failure
-        why = f" in {failure.stage}: {failure.message}" if failure else ""
-        text = f"{label_of(trial.candidate.cell, found.tuning)}: {trial.record.status.value}{why}"
-        yield Callout(kind=CalloutKind.FAILURE, text=text)
+        name = label_of(trial.candidate.cell, found.tuning)
+        why = failure_text(trial.record.status, trial.record.failure)
+        yield Callout(kind=CalloutKind.FAILURE, text=say("{name}: {what}", name=name, what=why))
 
 
 def _asked(found: Found) -> str:
     tuning, cell = found.tuning, found.present.candidate.cell
-    limits = [] if tuning.memory_limit is None else [f"within {memory_text(found.limit_bytes)}"]
-    if tuning.error_limit is not None:
-        limits.append(f"with an error of at most {scientific(tuning.error_limit)}")
-    what = "the most tokens a second" if tuning.varies_batch() else "the shortest step"
-    return (
-        f"{cell.model.name}, {WORKLOAD_NAMES[cell.workload]}, context {cell.context_length}, batch {cell.batch_size}: "
-        f"which of {counted(len(found.trials), 'configuration')} has {what}"
-        f"{' ' if limits else ''}{' and '.join(limits)}, in {duration(tuning.budget)}. "
-        f"At present: {label_of(cell, tuning)}."
-    )
+    fields = {
+        "model": cell.model.name,
+        "workload": workload_name(cell.workload),
+        "context": cell.context_length,
+        "batch": cell.batch_size,
+        "configurations": counted(len(found.trials), "configuration"),
+        "what": say("the most tokens a second") if tuning.varies_batch() else say("the shortest step"),
+        "time": duration(tuning.budget),
+    }
+    limits = _limits(found)
+    if limits:
+        asked = say(
+            "{model}, {workload}, context {context}, batch {batch}: which of {configurations} has {what} {limits}, in "
+            "{time}.",
+            limits=limits,
+            **fields,
+        )
+    else:
+        asked = say(
+            "{model}, {workload}, context {context}, batch {batch}: which of {configurations} has {what}, in {time}.",
+            **fields,
+        )
+    return passage([asked, say("At present: {name}.", name=label_of(cell, tuning))])
+
+
+def _limits(found: Found) -> str:
+    tuning = found.tuning
+    room, error = memory_text(found.limit_bytes), scientific(tuning.error_limit)
+    if tuning.memory_limit is None:
+        return "" if tuning.error_limit is None else say("with an error of at most {error}", error=error)
+    if tuning.error_limit is None:
+        return say("within {memory}", memory=room)
+    return say("within {memory} and with an error of at most {error}", memory=room, error=error)
 
 
 def answer(found: Found) -> str:
@@ -63,18 +88,31 @@ def answer(found: Found) -> str:
     if not found.winners:
         return _nothing(found)
     leader = label_of(found.winners[0].cell, found.tuning)
-    others = [label_of(one.cell, found.tuning) for one in found.winners[1:]]
+    time = _its_time(found)
+    others = listed(label_of(one.cell, found.tuning) for one in found.winners[1:])
     if found.ending is Ending.BEST:
-        return f"{leader} is the fastest{_its_time(found)}: every other candidate is slower or out."
+        return say("{name} is the fastest{time}: every other candidate is slower or out.", name=leader, time=time)
     if found.ending is Ending.SET:
-        return (
-            f"{counted(len(found.winners), 'configuration')} cannot be told apart, and every other one is slower or "
-            f"out: {leader}{_its_time(found)}, {', '.join(others)}."
+        return say(
+            "{configurations} cannot be told apart, and every other one is slower or out: {name}{time}, {others}.",
+            configurations=counted(len(found.winners), "configuration"),
+            name=leader,
+            time=time,
+            others=others,
         )
+    return say(
+        "Not settled: {name} is the fastest so far{time}; {gaps}.", name=leader, time=time, gaps=_gaps(found, others)
+    )
+
+
+def _gaps(found: Found, others: str) -> str:
+    """Say why the answer is open: candidates that had no look, and `others` that may be as fast."""
     missing = sum(trial.place is Place.NOT_MEASURED for trial in found.trials)
-    gaps = [f"{counted(missing, 'candidate')} had no look"] if missing else []
-    gaps += [f"{counted(len(others), 'other')} may be as fast: {', '.join(others)}"] if others else []
-    return f"Not settled: {leader} is the fastest so far{_its_time(found)}; {' and '.join(gaps)}."
+    unseen = say("{candidates} had no look", candidates=counted(missing, "candidate"))
+    if not others:
+        return unseen
+    rivals = say("{n} may be as fast: {others}", n=counted(len(found.winners) - 1, "other"), others=others)
+    return say("{unseen} and {rivals}", unseen=unseen, rivals=rivals) if missing else rivals
 
 
 def _its_time(found: Found) -> str:
@@ -82,50 +120,61 @@ def _its_time(found: Found) -> str:
     estimate = estimate_of(found.trial(winner.name).record)
     if estimate is None:
         return ""
-    tokens = winner.cell.batch_size * winner.cell.context_length
-    rate = f", {tokens / estimate.value:,.0f} tokens a second" if found.tuning.varies_batch() else ""
-    return f" ({duration(estimate.value)} a step in its look{rate})"
+    time = duration(estimate.value)
+    if not found.tuning.varies_batch():
+        return say(" ({time} a step in its look)", time=time)
+    tokens = f"{winner.cell.batch_size * winner.cell.context_length / estimate.value:,.0f}"
+    return say(" ({time} a step in its look, {tokens} tokens a second)", time=time, tokens=tokens)
 
 
 def _nothing(found: Found) -> str:
     places = [trial.place for trial in found.trials]
-    counts = ", ".join(f"{places.count(place)} {place.value}" for place in Place if place in places)
-    return f"No configuration could be raced: {counts}."
+    counts = listed(
+        say("{n} {what}", n=places.count(place), what=word(place.value)) for place in Place if place in places
+    )
+    return say("No configuration could be raced: {counts}.", counts=counts)
 
 
 def against_present(found: Found, finding: Finding) -> str:
     """Say in one sentence what the last comparison found."""
-    where = " for each token" if found.tuning.varies_batch() else " in the whole step"
+    where = say(" for each token") if found.tuning.varies_batch() else say(" in the whole step")
     winner = label_of(found.winners[0].cell, found.tuning)
-    present = f"the present one ({label_of(found.present.candidate.cell, found.tuning)})"
-    return f"In pairs of their own after the search: {finding.sentence(present, winner, where)}."
+    present = say("the present one ({name})", name=label_of(found.present.candidate.cell, found.tuning))
+    claim = finding.sentence(present, winner, where)
+    return say("In pairs of their own after the search: {claim}.", claim=claim)
 
 
 def _last_lines(found: Found) -> Iterator[Block]:
     present, winner = found.present.candidate, found.winners[0]
     if winner == present:
-        yield Paragraph(text=_PRESENT[found.ending])
+        yield Paragraph(text=_of_present(found.ending))
         return
     if found.final is None or finding_of(found.final) is None:
-        yield Paragraph(text=f"It was not compared with the present configuration: {_why_not_compared(found)}.")
+        why = _why_not_compared(found)
+        yield Paragraph(text=say("It was not compared with the present configuration: {why}.", why=why))
     if errors := _errors(found):
-        yield Paragraph(lead="Errors", text=errors)
-    yield Paragraph(lead="To repeat", text=compare_command(present.cell, winner.cell))
+        yield Paragraph(lead=say("Errors"), text=errors)
+    yield Paragraph(lead=say("To repeat"), text=compare_command(present.cell, winner.cell))
 
 
 def _why_not_compared(found: Found) -> str:
     if found.final:
-        return found.final.status.value
+        return word(found.final.status.value)
     record = found.present.record
     if record is None:
-        return found.present.place.value
-    return "there was no time left" if record.status is Status.OK else f"that ended with {record.status.value}"
+        return word(found.present.place.value)
+    if record.status is Status.OK:
+        return say("there was no time left")
+    return say("that ended with {status}", status=word(record.status.value))
 
 
 def _errors(found: Found) -> str:
-    trials = {"at present": found.present, "of the fastest": found.trial(found.winners[0].name)}
-    known = [f"{scientific(trial.error)} {name}" for name, trial in trials.items() if trial.error is not None]
-    return f"Relative, of logits, loss or the median gradient, against float64: {', '.join(known)}." if known else ""
+    present, fastest = found.present.error, found.trial(found.winners[0].name).error
+    known = [] if present is None else [say("{error} at present", error=scientific(present))]
+    known += [] if fastest is None else [say("{error} of the fastest", error=scientific(fastest))]
+    if not known:
+        return ""
+    return say("Relative, of logits, loss or the median gradient, against float64: {errors}.", errors=listed(known))
 
 
 def _path(found: Found) -> Table:
@@ -135,19 +184,25 @@ def _path(found: Found) -> Table:
     memory = memory_scale(_peak(trial) for trial in found.trials)
     has_errors = any(trial.error is not None for trial in found.trials)
     columns = (
-        Column(name="round", description=_ROUNDS),
-        Column(name="candidate"),
-        Column(name="against", description="The leader of that time, side A."),
-        number_column("median", time.unit, "Of the steps of the look."),
-        number_column("95 % interval", time.unit, "Of the median of the look."),
-        number_column("change", description="In pairs: +2 % takes 2 % more time than the leader, with its interval."),
-        number_column("peak memory", memory.unit, "Most bytes in use at any one time."),
-        *([number_column("error", description="Largest of logits, loss, median gradient.")] if has_errors else []),
-        Column(name="verdict"),
+        Column(name=say("round"), description=_rounds()),
+        Column(name=say("candidate")),
+        Column(name=say("against"), description=say("The leader of that time, side A.")),
+        number_column(say("median"), time.unit, say("Of the steps of the look.")),
+        number_column(say("95 % interval"), time.unit, say("Of the median of the look.")),
+        number_column(
+            say("change"), description=say("In pairs: +2 % takes 2 % more time than the leader, with its interval.")
+        ),
+        number_column(say("peak memory"), memory.unit, say("Most bytes in use at any one time.")),
+        *(
+            [number_column(say("error"), description=say("Largest of logits, loss, median gradient."))]
+            if has_errors
+            else []
+        ),
+        Column(name=say("verdict")),
     )
     looks = [
         (
-            Cell(text="look"),
+            Cell(text=say("look")),
             Cell(text=label_of(trial.candidate.cell, found.tuning)),
             GAP,
             median_cell(estimates[name], time),
@@ -172,20 +227,28 @@ def _path(found: Found) -> Table:
         )
         for one in found.duels
     ]
-    per_token = " Changes are for each token." if found.tuning.varies_batch() else ""
-    return Table(caption="The path", columns=columns, rows=(*looks, *duels), note=f"{_NOTE}{per_token}")
+    note = say(
+        "A look decides alone only where all its steps are slower and the median takes twice as long; else pairs do, "
+        "whose intervals allow for all duels together: the fastest is lost in at most 5 % of such searches."
+    )
+    if found.tuning.varies_batch():
+        note = passage([note, say("Changes are for each token.")])
+    return Table(caption=say("The path"), columns=columns, rows=(*looks, *duels), note=note)
 
 
-_PRESENT = {
-    Ending.BEST: "That is the present configuration: there is nothing to change.",
-    Ending.SET: "The present configuration is among them: no change is known to be a gain.",
-    Ending.UNFINISHED: "That is the present configuration.",
-}
-_ROUNDS = f"A short look at each, then duels of up to {' and '.join(map(str, ROUNDS))} pairs."
-_NOTE = (
-    "A look decides alone only where all its steps are slower and the median takes twice as long; else pairs do, whose "
-    "intervals allow for all duels together: the fastest is lost in at most 5 % of such searches."
-)
+def _of_present(ending: Ending) -> str:
+    match ending:
+        case Ending.BEST:
+            return say("That is the present configuration: there is nothing to change.")
+        case Ending.SET:
+            return say("The present configuration is among them: no change is known to be a gain.")
+        case Ending.UNFINISHED:
+            return say("That is the present configuration.")
+
+
+def _rounds() -> str:
+    short, long = ROUNDS
+    return say("A short look at each, then duels of up to {short} and {long} pairs.", short=short, long=long)
 
 
 def _sides(found: Found, challenger: str, leader: str) -> tuple[Cell, Cell]:
@@ -201,7 +264,8 @@ def _peak(trial: Trial) -> int | None:
 def _peak_cell(trial: Trial, scale: Scale) -> Cell:
     if trial.place is Place.TOO_LARGE:
         return Cell(
-            text=f"{scale.text(trial.candidate.predicted_bytes)} predicted", sort=trial.candidate.predicted_bytes
+            text=say("{size} predicted", size=scale.text(trial.candidate.predicted_bytes)),
+            sort=trial.candidate.predicted_bytes,
         )
     return Cell(text=scale.text(_peak(trial)), sort=_peak(trial))
 
@@ -216,13 +280,13 @@ def _change(one: Duelled) -> Cell:
         return GAP
     effect = finding.effect
     if effect.high == float("inf"):
-        return Cell(text=f"{change(effect.value)}, no interval", sort=effect.value)
+        return Cell(text=say("{change}, no interval", change=change(effect.value)), sort=effect.value)
     return Cell(text=f"{change(effect.value)} [{change(effect.low)}, {change(effect.high)}]", sort=effect.value)
 
 
 def _verdict(one: Duelled) -> str:
     if one.leads == one.duel.challenger:
-        return "faster: leads from here on"
+        return say("faster: leads from here on")
     if one.standing is Standing.NOT_COMPARED:
-        return f"not compared: {one.record.status.value}"
-    return "no verdict yet" if one.standing is Standing.OPEN else one.standing.value
+        return say("not compared: {status}", status=word(one.record.status.value))
+    return say("no verdict yet") if one.standing is Standing.OPEN else word(one.standing.value)

@@ -1,5 +1,6 @@
 """What the workers said a reader should know before trusting the numbers."""
 
+from windtunnel.language import apart, say
 from windtunnel.report.document import Cell, Column, Section, Table
 from windtunnel.report.measures import number_column
 from windtunnel.report.scope import Scope
@@ -16,16 +17,18 @@ def warnings(scope: Scope) -> Section | None:
     if not labels:
         return None
     table = Table(
-        caption="Warnings of the workers",
-        columns=(Column(name="warning"), number_column("cells"), Column(name="which")),
+        caption=say("Warnings of the workers"),
+        columns=(Column(name=say("warning")), number_column(say("cells")), Column(name=say("which"))),
         rows=tuple(
             (Cell(text=warning), Cell(text=f"{len(cells):,}"), Cell(text=_which(cells)))
             for warning, cells in labels.items()
         ),
     )
-    return Section(heading="Warnings", blocks=(table,))
+    return Section(heading=say("Warnings"), blocks=(table,))
 
 
 def _which(cells: list[str]) -> str:
-    named = "; ".join(cells[:_NAMED_CELLS])
-    return named if len(cells) <= _NAMED_CELLS else f"{named}; and {len(cells) - _NAMED_CELLS:,} more"
+    named = apart(cells[:_NAMED_CELLS])
+    if len(cells) <= _NAMED_CELLS:
+        return named
+    return say("{named}; and {n:,} more", named=named, n=len(cells) - _NAMED_CELLS)

@@ -8,7 +8,7 @@ from windtunnel.analysis.comparisons import grid_point, ratio_span
 from windtunnel.analysis.finding import Finding, Number, Strength
 from windtunnel.analysis.measured import Measured, evidence_of, seconds_of
 from windtunnel.analysis.results import Row
-from windtunnel.language import counted
+from windtunnel.language import counted, say
 
 
 def judge_backends(measured: Measured) -> Iterator[Finding]:
@@ -26,7 +26,10 @@ def _fastest(workload: str, rows: Sequence[Row]) -> Iterator[Finding]:
     found = race(rows)
     if found is None:
         return
-    wins = tuple(f"{variant.name} {counted(number, 'point')}" for variant, number in found.wins.items())
+    wins = tuple(
+        say("{name} {points}", name=variant.name, points=counted(number, "point"))
+        for variant, number in found.wins.items()
+    )
     yield Finding(
         kind="fastest",
         claim="fastest_at_points" if wins else "nothing_told_apart",

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from windtunnel.analysis.attention import SHORT_SECONDS, Point, Variant, in_order, points_of, speed_up, variant_of
 from windtunnel.analysis.results import Row
+from windtunnel.language import say, word
 from windtunnel.report.document import Block, Cell, Column, Paragraph, Section, Table
 from windtunnel.report.measures import GAP, median_cell, number_column
 from windtunnel.report.scope import BACKEND, COMPILE, WORKLOAD, Scope
@@ -12,23 +13,23 @@ from windtunnel.units import Scale, duration, milliseconds_scale, ratio, span
 
 _SAME = (BACKEND, COMPILE, WORKLOAD)
 
-_SHORT = Cell(text="short")
-
 
 def backends(scope: Scope) -> Section | None:
     """Return the speed-ups of whole calls; None where one backend was measured."""
     reference = _reference(scope)
     if reference is None:
         return None
-    said = (
-        f"Medians of one run, not paired: time of {reference.name} over time of the other, above 1x where the other is "
+    said = say(
+        "Medians of one run, not paired: time of {reference} over time of the other, above 1x where the other is "
         "faster. A drift of the machine between two cells is in their ratio; windtunnel compare measures such a "
         "difference in pairs. Ranges are from the ends of the two intervals divided crosswise. short: both medians "
-        f"below {duration(SHORT_SECONDS)}, where a ratio would rank launches and noise."
+        "below {short}, where a ratio would rank launches and noise.",
+        reference=reference.name,
+        short=duration(SHORT_SECONDS),
     )
     blocks: list[Block] = [Paragraph(text=said)]
     blocks += [_table(scope, points, reference, None) for points in _by_workload(scope)]
-    return Section(heading="Backends against one another", blocks=tuple(blocks))
+    return Section(heading=say("Backends against one another"), blocks=tuple(blocks))
 
 
 def backends_by_phase(scope: Scope) -> Section | None:
@@ -42,7 +43,7 @@ def backends_by_phase(scope: Scope) -> Section | None:
     ]
     if not tables:
         return None
-    return Section(heading="Backends against one another, by phase", blocks=tuple(tables), is_detail=True)
+    return Section(heading=say("Backends against one another, by phase"), blocks=tuple(tables), is_detail=True)
 
 
 def _reference(scope: Scope) -> Variant | None:
@@ -69,14 +70,22 @@ def _table(scope: Scope, points: Sequence[Point], reference: Variant, phase: str
     time = milliseconds_scale(estimate.value for estimate in old if estimate)
     first = points[0].first
     name = phase_name(first, phase or first.record.total)
+    old_name = reference.name
     columns: list[Column] = [
         *scope.columns(without=_SAME),
-        number_column(reference.name, time.unit, f"Median of {name}: the reference."),
+        number_column(old_name, time.unit, say("Median of {phase}: the reference.", phase=name)),
     ]
     for variant in others:
+        new_name = variant.name
         columns += [
-            number_column(variant.name, "x", f"Time of {reference.name} over time of {variant.name}."),
-            number_column(f"range of {variant.name}", description="What the two intervals allow.", is_detail=True),
+            number_column(
+                new_name, "x", say("Time of {reference} over time of {other}.", reference=old_name, other=new_name)
+            ),
+            number_column(
+                say("range of {variant}", variant=new_name),
+                description=say("What the two intervals allow."),
+                is_detail=True,
+            ),
         ]
 
     def cells(point: Point) -> Iterator[Cell]:
@@ -86,7 +95,7 @@ def _table(scope: Scope, points: Sequence[Point], reference: Variant, phase: str
             yield from _speed_up(row, point.rows.get(variant), phase)
 
     return Table(
-        caption=f"Speed-up of {name} over {reference.name}",
+        caption=say("Speed-up of {phase} over {reference}", phase=name, reference=old_name),
         columns=tuple(columns),
         rows=tuple((*scope.cells(point.first, without=_SAME), *cells(point)) for point in points),
     )
@@ -105,11 +114,11 @@ def _speed_up(reference: Row | None, row: Row | None, phase: str | None) -> tupl
         return _status(row), GAP
     found = speed_up(reference, row, phase) if reference else None
     if found is None:
-        return Cell(text="runs"), GAP
+        return Cell(text=word("runs")), GAP
     if found.ratio is None:
-        return _SHORT, GAP
+        return Cell(text=say("short")), GAP
     return Cell(text=ratio(found.ratio), sort=found.ratio), Cell(text=span(found.span))
 
 
 def _status(row: Row) -> Cell:
-    return Cell(text=row.record.status.value, is_failure=True)
+    return Cell(text=word(row.record.status.value), is_failure=True)

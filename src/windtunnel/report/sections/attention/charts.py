@@ -5,13 +5,13 @@ from dataclasses import replace
 
 from windtunnel.analysis.attention import in_order, memory_use
 from windtunnel.analysis.results import Row
-from windtunnel.language import counted
+from windtunnel.language import apart, counted, passage, say, word
 from windtunnel.records.record import Status
 from windtunnel.report import figures
 from windtunnel.report.document import Figure, Section
 from windtunnel.report.raw_samples import raw_samples
 from windtunnel.report.scope import SEQ, Scope
-from windtunnel.report.sections.charts import hover, most_warmed, samples_of_cells, scaled
+from windtunnel.report.sections.charts import hover, in_a_row, most_warmed, samples_of_cells, scaled
 from windtunnel.report.series import Panel, Series, panels_of
 from windtunnel.units import Scale, duration, mebibytes_scale, memory, milliseconds_scale
 
@@ -36,7 +36,7 @@ def attention_charts(scope: Scope) -> Section | None:
         known = [row for row in ordered if _is_out(row) or _peak(row)]
         if any(not _is_out(row) for row in known):
             drawn += [_memory(scope, panel) for panel in panels_of(scope, known, x=SEQ)]
-    return Section(heading="Charts", blocks=(*drawn, *samples_of_cells(scope)))
+    return Section(heading=say("Charts"), blocks=(*drawn, *samples_of_cells(scope)))
 
 
 def _is_out(row: Row) -> bool:
@@ -59,7 +59,8 @@ def _times(scope: Scope, panel: Panel) -> Figure:
         trace = figures.with_intervals(_line(series, members, values, time), ends)
         return figures.with_hover(trace, [hover(row, estimates[row], time) for row in members])
 
-    figure = _figure(scope, panel, "Time by sequence length", values, time, trace_of, duration)
+    caption, axis = say("Time by sequence length"), say("time ({unit})", unit=time.unit)
+    figure = _figure(scope, panel, caption, axis, values, time, trace_of, duration)
     return replace(figure, samples=raw_samples(panel, lambda row: row.cell.context_length, time))
 
 
@@ -71,7 +72,8 @@ def _memory(scope: Scope, panel: Panel) -> Figure:
         trace = _line(series, members, values, size)
         return figures.with_hover(trace, [f"{size.text(values[row])} {size.unit}" for row in members])
 
-    return _figure(scope, panel, "Peak memory by sequence length", values, size, trace_of, memory)
+    caption, axis = say("Peak memory by sequence length"), say("peak memory ({unit})", unit=size.unit)
+    return _figure(scope, panel, caption, axis, values, size, trace_of, memory)
 
 
 def _line(series: Series, members: Sequence[Row], values: dict[Row, float], scale: Scale) -> figures.Json:
@@ -89,6 +91,7 @@ def _figure(
     scope: Scope,
     panel: Panel,
     what: str,
+    title: str,
     values: dict[Row, float],
     scale: Scale,
     trace_of: Callable[[Series, Sequence[Row]], figures.Json],
@@ -105,15 +108,14 @@ def _figure(
             crosses = figures.crosses(
                 series.name, [row.cell.context_length for row in out], [top] * len(out), place=series.color
             )
-            traces.append(figures.with_hover(crosses, ["out of memory"] * len(out)))
+            traces.append(figures.with_hover(crosses, [word(Status.OUT_OF_MEMORY.value)] * len(out)))
     lengths = sorted({row.cell.context_length for row in panel.rows})
     drawn = [value / scale.size for value in values.values()]
-    title = f"{what.removesuffix(' by sequence length').lower()} ({scale.unit})"
     return Figure(
         caption=_caption(what, panel, scope),
         plotly=figures.chart(
             traces,
-            x=figures.ticks_axis("sequence length (tokens)", lengths),
+            x=figures.ticks_axis(say("sequence length (tokens)"), lengths),
             y=figures.values_axis(title, drawn, log_from=0.0),
         ),
         alternative=_in_words(scope, panel, values, text_of),
@@ -121,18 +123,28 @@ def _figure(
 
 
 def _caption(what: str, panel: Panel, scope: Scope) -> str:
-    drawn = "" if len(panel.rows) == len(scope.rows) else f"{len(panel.rows):,} of {counted(len(scope.rows), 'cell')}"
-    return ", ".join(filter(None, (what, panel.title, drawn)))
+    parts = [what, panel.title]
+    if len(panel.rows) < len(scope.rows):
+        parts.append(say("{some} of {all}", some=f"{len(panel.rows):,}", all=counted(len(scope.rows), "cell")))
+    return in_a_row(part for part in parts if part)
 
 
 def _in_words(scope: Scope, panel: Panel, values: dict[Row, float], text_of: Callable[[float], str]) -> str:
-    parts = ["Both axes are logarithmic."]
+    parts = [say("Both axes are logarithmic.")]
     if values:
         ordered = sorted((value, scope.label(row)) for row, value in values.items())
         (low, lowest), (high, highest) = ordered[0], ordered[-1]
-        parts.append(f"From {text_of(low)} ({lowest}) to {text_of(high)} ({highest}).")
+        parts.append(
+            say(
+                "From {low} ({lowest}) to {high} ({highest}).",
+                low=text_of(low),
+                lowest=lowest,
+                high=text_of(high),
+                highest=highest,
+            )
+        )
     out = [(series.name, row.cell.context_length) for series in panel.series for row in series.rows if _is_out(row)]
     if out:
-        ends = "; ".join(f"{name} at {length}" for name, length in out)
-        parts.append(f"Crosses above all points ran out of memory: {ends}.")
-    return " ".join([*parts, "All numbers are in the tables."])
+        ends = apart(say("{name} at {length}", name=name, length=length) for name, length in out)
+        parts.append(say("Crosses above all points ran out of memory: {ends}.", ends=ends))
+    return passage([*parts, say("All numbers are in the tables.")])

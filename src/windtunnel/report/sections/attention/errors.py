@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from windtunnel.analysis.attention import errors_of, in_order, worst_errors
 from windtunnel.analysis.results import Row
-from windtunnel.language import counted
+from windtunnel.language import counted, passage, say
 from windtunnel.records.record import TensorError
 from windtunnel.report.document import Cell, Column, Paragraph, Section, Table
 from windtunnel.report.measures import GAP, number_column
@@ -26,19 +26,19 @@ def errors(scope: Scope) -> Section | None:
     tensors = _tensors(rows)
     columns = [axis for axis in _OF if axis in scope.axes or axis is BACKEND]
     table = Table(
-        caption="Largest error of each backend",
+        caption=say("Largest error of each backend"),
         columns=(
             *(Column(name=axis.name, kind=axis.kind, description=axis.description) for axis in columns),
-            number_column("cells"),
+            number_column(say("cells")),
             *(
-                number_column(tensor, description="||x - reference|| / ||reference||, the largest.")
+                number_column(tensor, description=say("||x - reference|| / ||reference||, the largest."))
                 for tensor in tensors
             ),
-            Column(name="largest of all at"),
+            Column(name=say("largest of all at")),
         ),
         rows=tuple(_worst(scope, members, tensors, columns) for members in groups.values()),
     )
-    return Section(heading="Errors against float64", blocks=(Paragraph(text=_explained(rows, scope)), table))
+    return Section(heading=say("Errors against float64"), blocks=(Paragraph(text=_explained(rows, scope)), table))
 
 
 def every_error(scope: Scope) -> Section | None:
@@ -48,15 +48,15 @@ def every_error(scope: Scope) -> Section | None:
         return None
     tensors = _tensors(rows)
     table = Table(
-        caption=f"Errors of {counted(len(rows), 'cell')}",
+        caption=say("Errors of {cells}", cells=counted(len(rows), "cell")),
         columns=(
             *scope.columns(),
             *(number_column(tensor) for tensor in tensors),
-            number_column("heads", description="Query heads of the batch that were compared."),
+            number_column(say("heads"), description=say("Query heads of the batch that were compared.")),
         ),
         rows=tuple((*scope.cells(row), *_cells(row, tensors)) for row in in_order(rows)),
     )
-    return Section(heading="Errors of every cell", blocks=(table,), is_detail=True)
+    return Section(heading=say("Errors of every cell"), blocks=(table,), is_detail=True)
 
 
 def _compared(scope: Scope) -> list[Row]:
@@ -69,13 +69,19 @@ def _tensors(rows: Iterable[Row]) -> list[str]:
 
 def _explained(rows: Sequence[Row], scope: Scope) -> str:
     heads = sorted({error.num_heads for row in rows for error in row.record.errors})
-    number = f"{heads[0]:,} to {heads[-1]:,} query heads" if len(heads) > 1 else counted(heads[0], "query head")
-    without = len(scope.measured) - sum(row.is_ok for row in rows)
-    left_out = f" Not compared: {counted(without, 'measured cell')}." if without else ""
-    return (
-        "||x - reference|| / ||reference||, where the reference computes in float64 from the same Q, K, V and dO. "
-        f"Compared: {number} of each cell's batch.{left_out}"
+    number = (
+        say("{low} to {high} query heads", low=f"{heads[0]:,}", high=f"{heads[-1]:,}")
+        if len(heads) > 1
+        else counted(heads[0], "query head")
     )
+    without = len(scope.measured) - sum(row.is_ok for row in rows)
+    said = say(
+        "||x - reference|| / ||reference||, where the reference computes in float64 from the same Q, K, V and dO. "
+        "Compared: {heads} of each cell's batch.",
+        heads=number,
+    )
+    left_out = say("Not compared: {cells}.", cells=counted(without, "measured cell")) if without else ""
+    return passage((said, left_out))
 
 
 def _worst(scope: Scope, rows: Sequence[Row], tensors: Sequence[str], columns: Sequence[Axis]) -> tuple[Cell, ...]:
@@ -85,7 +91,7 @@ def _worst(scope: Scope, rows: Sequence[Row], tensors: Sequence[str], columns: S
         *(Cell(text=scope.value(axis, rows[0])) for axis in columns),
         Cell(text=f"{len(rows):,}"),
         *(_cell(found[tensor][0] if tensor in found else None) for tensor in tensors),
-        Cell(text=f"{largest[0].tensor}: {scope.label(largest[1], without=_OF)}"),
+        Cell(text=say("{what}: {text}", what=largest[0].tensor, text=scope.label(largest[1], without=_OF))),
     )
 
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from windtunnel.analysis.kernel_kinds import classify
 from windtunnel.analysis.kernels import verdict_of
 from windtunnel.analysis.results import Row
-from windtunnel.language import counted
+from windtunnel.language import apart, counted, listed, passage, say, word
 from windtunnel.records.record import Kernel
 from windtunnel.report.document import Block, Callout, CalloutKind, Cell, Column, Paragraph, Section, Table
 from windtunnel.report.measures import number_column
 from windtunnel.report.scope import BACKEND, COMPILE, PRECISION, Axis, Scope
-from windtunnel.units import percent
+from windtunnel.units import Scale
 
 _OF = (BACKEND, COMPILE, PRECISION)
 """What chooses kernels, besides the shape."""
@@ -21,6 +21,7 @@ _SHOWN_LENGTH = 72
 """Names of templates go on for a page; so much of one tells which kernel it is."""
 
 _NAMED_CELLS = 3
+_SHARES = Scale(size=0.01, unit="%", decimals=0)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,13 +40,13 @@ def kernels(scope: Scope) -> Section | None:
     if not rows:
         return None
     without = len(scope.measured) - sum(row.is_ok for row in rows)
-    left_out = f" Nobody looked into {counted(without, 'measured cell')}." if without else ""
-    said = (
+    said = say(
         "Seen in one more call, after the samples, with the profiler on: its times are in no other table. Kinds are "
-        f"read from names. Main is the kernel with the most time in its phase, and its share of that.{left_out}"
+        "read from names. Main is the kernel with the most time in its phase, and its share of that."
     )
-    blocks: list[Block] = [Paragraph(text=said), *_disagreements(scope, rows), _table(scope, rows)]
-    return Section(heading="Kernels that ran", blocks=tuple(blocks))
+    left_out = say("Nobody looked into {cells}.", cells=counted(without, "measured cell")) if without else ""
+    blocks: list[Block] = [Paragraph(text=passage((said, left_out))), *_disagreements(scope, rows), _table(scope, rows)]
+    return Section(heading=say("Kernels that ran"), blocks=tuple(blocks))
 
 
 def _disagreements(scope: Scope, rows: Iterable[Row]) -> list[Callout]:
@@ -56,14 +57,19 @@ def _disagreements(scope: Scope, rows: Iterable[Row]) -> list[Callout]:
         if verdict and not verdict.is_as_asked:
             labels.setdefault(verdict.sentence, []).append(scope.label(row))
     return [
-        Callout(kind=CalloutKind.WARNING, text=f"{sentence[0].upper()}{sentence[1:]}. {_which(cells)}.")
+        Callout(
+            kind=CalloutKind.WARNING,
+            text=say("{claim}. {cells}.", claim=f"{sentence[0].upper()}{sentence[1:]}", cells=_which(cells)),
+        )
         for sentence, cells in labels.items()
     ]
 
 
 def _which(cells: Sequence[str]) -> str:
-    named = "; ".join(cells[:_NAMED_CELLS])
-    return named if len(cells) <= _NAMED_CELLS else f"{named}; and {len(cells) - _NAMED_CELLS:,} more"
+    named = apart(cells[:_NAMED_CELLS])
+    if len(cells) <= _NAMED_CELLS:
+        return named
+    return say("{cells}; and {number} more", cells=named, number=f"{len(cells) - _NAMED_CELLS:,}")
 
 
 def _table(scope: Scope, rows: Iterable[Row]) -> Table:
@@ -75,15 +81,15 @@ def _table(scope: Scope, rows: Iterable[Row]) -> Table:
             of = tuple(axis.get(row) for axis in axes)
             groups.setdefault((*of, phase, seen.kinds), []).append((row, seen))
     return Table(
-        caption="Kernels by backend and phase",
+        caption=say("Kernels by backend and phase"),
         columns=(
             *(Column(name=axis.name, kind=axis.kind, description=axis.description) for axis in axes),
-            Column(name="phase"),
-            number_column("cells", description="In how many cells it was so."),
-            Column(name="kinds", description="Of all kernels of the phase, by their names."),
-            number_column("launches", description="Of all kernels of the phase, in one call."),
-            number_column("main", "%", "Time of the main kernel over that of the phase."),
-            Column(name="main kernel", description="The one with the most time in most of the cells."),
+            Column(name=say("phase")),
+            number_column(say("cells"), description=say("In how many cells it was so.")),
+            Column(name=say("kinds"), description=say("Of all kernels of the phase, by their names.")),
+            number_column(say("launches"), description=say("Of all kernels of the phase, in one call.")),
+            number_column(say("main"), "%", say("Time of the main kernel over that of the phase.")),
+            Column(name=say("main kernel"), description=say("The one with the most time in most of the cells.")),
         ),
         rows=tuple(_entries(scope, members, axes) for members in groups.values()),
     )
@@ -95,17 +101,22 @@ def _entries(scope: Scope, members: Sequence[tuple[Row, _Seen]], axes: Sequence[
     launches, shares = ([getattr(one, field) for _, one in members] for field in ("launches", "share"))
     return (
         *(Cell(text=scope.value(axis, row)) for axis in axes),
-        Cell(text=seen.main.phase),
+        Cell(text=word(seen.main.phase)),
         Cell(text=f"{len(members):,}"),
         Cell(text=seen.kinds),
         _range([f"{count:,}" for count in (min(launches), max(launches))], sort=max(launches)),
-        _range([percent(share, 0).removesuffix(" %") for share in (min(shares), max(shares))], sort=max(shares)),
-        Cell(text=f"{_short(main)}, elsewhere {counted(len(others), 'other')}" if others else _short(main)),
+        _range([_SHARES.text(share) for share in (min(shares), max(shares))], sort=max(shares)),
+        Cell(
+            text=say("{kernel}, elsewhere {others}", kernel=_short(main), others=counted(len(others), "other"))
+            if others
+            else _short(main)
+        ),
     )
 
 
 def _range(ends: Sequence[str], *, sort: float) -> Cell:
-    return Cell(text=" to ".join(dict.fromkeys(ends)), sort=sort)
+    low, high = ends
+    return Cell(text=low if low == high else say("{low} to {high}", low=low, high=high), sort=sort)
 
 
 def _seen(row: Row, phase: str) -> _Seen:
@@ -113,7 +124,7 @@ def _seen(row: Row, phase: str) -> _Seen:
     main = max(found, key=lambda kernel: kernel.nanoseconds)
     whole = sum(kernel.nanoseconds for kernel in found)
     return _Seen(
-        kinds=", ".join(sorted({classify(kernel.name) for kernel in found})),
+        kinds=listed(sorted({classify(kernel.name) for kernel in found})),
         main=main,
         launches=sum(kernel.launches for kernel in found),
         share=main.nanoseconds / whole if whole else 0.0,

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from windtunnel.analysis.attention import SHORT_SECONDS, in_order
 from windtunnel.analysis.results import Row
-from windtunnel.language import counted
+from windtunnel.language import counted, passage, say, word
 from windtunnel.report.document import Block, Callout, CalloutKind, Cell, Paragraph, Section, Table
 from windtunnel.report.measures import GAP, number_column
 from windtunnel.report.scope import WORKLOAD, Scope
@@ -24,15 +24,21 @@ def rates(scope: Scope) -> Section | None:
     if not groups:
         return None
     said = (
-        "FLOPs of the matrix products that the mask lets through, by closed form: forward 2 products for each pair of "
-        "query and key, 4·B·H·S²·d where the mask is full; backward 5, so 2.5 times as many, whatever a backend "
-        f"computes. A rate is these over the median. {_of_what(scope)} Below {duration(SHORT_SECONDS)} a rate says "
-        "how long a launch takes as much as how fast the kernel is."
+        say(
+            "FLOPs of the matrix products that the mask lets through, by closed form: forward 2 products for each pair "
+            "of query and key, 4·B·H·S²·d where the mask is full; backward 5, so 2.5 times as many, whatever a backend "
+            "computes. A rate is these over the median."
+        ),
+        _of_what(scope),
+        say(
+            "Below {short} a rate says how long a launch takes as much as how fast the kernel is.",
+            short=duration(SHORT_SECONDS),
+        ),
     )
-    blocks: list[Block] = [Paragraph(text=said), *(_table(scope, rows) for rows in groups.values())]
+    blocks: list[Block] = [Paragraph(text=passage(said)), *(_table(scope, rows) for rows in groups.values())]
     if fault := _above(scope):
         blocks.append(Callout(kind=CalloutKind.FAILURE, text=fault))
-    return Section(heading="Rates", blocks=tuple(blocks))
+    return Section(heading=say("Rates"), blocks=tuple(blocks))
 
 
 def fraction_of(row: Row, phase: str | None = None, *, of_ceiling: bool) -> float | None:
@@ -47,10 +53,10 @@ def is_calibrated(scope: Scope) -> bool:
 
 def _of_what(scope: Scope) -> str:
     if is_calibrated(scope):
-        return "The ceiling is the fastest matrix product of that precision in this machine's calibration."
+        return say("The ceiling is the fastest matrix product of that precision in this machine's calibration.")
     if any(row.peak_flops_per_second for row in scope.measured):
-        return "The peak is the dense one of the datasheet: this machine is not calibrated (windtunnel calibrate)."
-    return "No ceiling is known: this machine is neither calibrated (windtunnel calibrate) nor in the datasheets."
+        return say("The peak is the dense one of the datasheet: this machine is not calibrated (windtunnel calibrate).")
+    return say("No ceiling is known: this machine is neither calibrated (windtunnel calibrate) nor in the datasheets.")
 
 
 def _table(scope: Scope, rows: list[Row]) -> Table:
@@ -60,12 +66,15 @@ def _table(scope: Scope, rows: list[Row]) -> Table:
     shares = {(row, phase): fraction_of(row, phase, of_ceiling=of_ceiling) for row in rows for phase in phases}
     has_shares = any(share is not None for share in shares.values())
     speed, share = rate_scale(speeds.values()), percent_scale(shares.values())
-    whole = "ceiling" if of_ceiling else "peak"
     columns = list(scope.columns(without=(WORKLOAD,)))
     for phase in phases:
-        columns.append(number_column(phase_name(rows[0], phase), speed.unit, "FLOPs over the median."))
-        if has_shares:
-            columns.append(number_column(f"of {whole}", share.unit, f"Rate of {phase} over the {whole}."))
+        columns.append(number_column(phase_name(rows[0], phase), speed.unit, say("FLOPs over the median.")))
+        if has_shares and of_ceiling:
+            said = say("Rate of {phase} over the ceiling.", phase=word(phase))
+            columns.append(number_column(say("of ceiling"), share.unit, said))
+        elif has_shares:
+            said = say("Rate of {phase} over the peak.", phase=word(phase))
+            columns.append(number_column(say("of peak"), share.unit, said))
 
     def cells(row: Row) -> tuple[Cell, ...]:
         found: list[Cell] = []
@@ -75,7 +84,7 @@ def _table(scope: Scope, rows: list[Row]) -> Table:
         return tuple(found)
 
     return Table(
-        caption=f"Rates of {scope.value(WORKLOAD, rows[0])}",
+        caption=say("Rates of {workload}", workload=scope.value(WORKLOAD, rows[0])),
         columns=tuple(columns),
         rows=tuple((*scope.cells(row, without=(WORKLOAD,)), *cells(row)) for row in rows),
     )
@@ -93,10 +102,28 @@ def _above(scope: Scope) -> str:
     if not shares:
         return ""
     row, phase = max(shares, key=lambda found: shares[found])
-    others = f", and {counted(len(shares) - 1, 'other phase')} above 102 %" if len(shares) > 1 else ""
-    return (
-        f"A fault in the measurement, the calibration or the declared precision: {scope.label(row)} does "
-        f"{rate(row.flops_per_second(phase))} in {phase_name(row, phase)}, {percent(shares[row, phase])} of what this "
-        f"machine can{others}. A backend that skips products that are counted (eager keeps P and does not compute S "
-        "again) may be the reason."
+    fields = {
+        "cell": scope.label(row),
+        "rate": rate(row.flops_per_second(phase)),
+        "phase": phase_name(row, phase),
+        "share": percent(shares[row, phase]),
+    }
+    claim = (
+        say(
+            "A fault in the measurement, the calibration or the declared precision: {cell} does {rate} in {phase}, "
+            "{share} of what this machine can, and {others} above {most}.",
+            **fields,
+            others=counted(len(shares) - 1, "other phase"),
+            most=percent(_MOST_OF_CEILING, 0),
+        )
+        if len(shares) > 1
+        else say(
+            "A fault in the measurement, the calibration or the declared precision: {cell} does {rate} in {phase}, "
+            "{share} of what this machine can.",
+            **fields,
+        )
     )
+    why = say(
+        "A backend that skips products that are counted (eager keeps P and does not compute S again) may be the reason."
+    )
+    return passage((claim, why))

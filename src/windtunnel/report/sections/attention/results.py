@@ -5,13 +5,14 @@ from itertools import pairwise
 
 from windtunnel.analysis.attention import in_order
 from windtunnel.analysis.results import Row
-from windtunnel.language import counted
+from windtunnel.language import counted, listed, passage, say, word
 from windtunnel.records.record import ClockName
 from windtunnel.report.document import Block, Callout, CalloutKind, Cell, Column, Paragraph, Section, Table
 from windtunnel.report.measures import (
     GAP,
     explain_marks,
     half_width_cell,
+    mark_name,
     median_cell,
     number_column,
     samples_text,
@@ -26,38 +27,37 @@ MAX_TABLES = 16
 _APART = (BACKEND, PRECISION, COMPILE, WORKLOAD)
 """What makes a table of its own: in one table only what a row of a kernel's table says."""
 
-FORWARD_NAMES = {"attention_forward": "forward, no_grad", "attention_forward_backward": "forward with graph"}
-"""The two forwards are two quantities: one keeps what backward needs."""
-
 
 def phase_name(row: Row, phase: str) -> str:
-    """Return what tables call a phase of a row."""
+    """Return what tables call a phase of a row.
+
+    The two forwards are two quantities: one keeps what backward needs.
+    """
     if phase == "forward":
-        return FORWARD_NAMES[row.cell.workload]
-    return "forward + backward" if phase == row.record.total else phase
+        return say("forward, no_grad") if row.cell.workload == "attention_forward" else say("forward with graph")
+    return say("forward + backward") if phase == row.record.total else word(phase)
 
 
 def results(scope: Scope) -> Section:
     """Return all cells; what does not vary stands in a sentence above them."""
-    said = (
+    said = say(
         "Medians, with half of their 95 % interval (±) and mean ± standard deviation. Forward with graph keeps what "
-        "backward needs, forward with no_grad does not: two quantities, never in one column. "
-        f"{_clocks(scope)}{scope.constants()}"
+        "backward needs, forward with no_grad does not: two quantities, never in one column."
     )
-    blocks: list[Block] = [Paragraph(text=said.rstrip())]
+    blocks: list[Block] = [Paragraph(text=passage((said, _clocks(scope), scope.constants())))]
     blocks += [_table(scope, rows, apart) for rows, apart in _split(scope)]
     if fault := _disorder(scope):
         blocks.append(Callout(kind=CalloutKind.FAILURE, text=fault))
-    return Section(heading="Complete results", blocks=tuple(blocks))
+    return Section(heading=say("Complete results"), blocks=tuple(blocks))
 
 
 def _clocks(scope: Scope) -> str:
     clocks = {row.clock(phase) for row in scope.measured for phase in row.phases}
     if clocks == {ClockName.DEVICE}:
-        return "All times are on the device's clock. "
+        return say("All times are on the device's clock.")
     if clocks == {ClockName.HOST}:
-        return "All times are on the host's clock. "
-    return "The clock of each time stands under Method. "
+        return say("All times are on the host's clock.")
+    return say("The clock of each time stands under Method.")
 
 
 def _split(scope: Scope) -> Iterator[tuple[list[Row], tuple[Axis, ...]]]:
@@ -82,11 +82,13 @@ def _table(scope: Scope, rows: Sequence[Row], apart: tuple[Axis, ...]) -> Table:
     has_remarks = any(not row.is_ok or scope.marks[row] for row in rows)
     columns = [
         *scope.columns(without=apart),
-        number_column("n", description="Number of samples; 5 x 10 are 10 in each of 5 processes."),
+        number_column(say("n"), description=say("Number of samples; 5 x 10 are 10 in each of 5 processes.")),
         *(column for phase in phases for column in _columns(rows[0], phase, time)),
-        number_column("peak memory", use.unit, "Most bytes in use at any one time, from building on."),
+        number_column(say("peak memory"), use.unit, say("Most bytes in use at any one time, from building on.")),
     ]
-    remarks = Column(name="remarks", description="Marks are explained below; of a failure, where and what was asked.")
+    remarks = Column(
+        name=say("remarks"), description=say("Marks are explained below; of a failure, where and what was asked.")
+    )
 
     def entries(row: Row) -> Iterator[Cell]:
         yield from scope.cells(row, without=apart)
@@ -97,14 +99,14 @@ def _table(scope: Scope, rows: Sequence[Row], apart: tuple[Axis, ...]) -> Table:
             yield Cell(text=use.text(peaks[row]))
         else:
             yield GAP
-            yield Cell(text=row.record.status.value, is_failure=True)
+            yield Cell(text=word(row.record.status.value), is_failure=True)
             yield from [GAP] * (len(columns) - len(scope.columns(without=apart)) - 2)
         if has_remarks:
-            yield Cell(text=", ".join(scope.marks[row]) if row.is_ok else _failure(row))
+            yield Cell(text=listed(map(mark_name, scope.marks[row])) if row.is_ok else _failure(row))
 
     said = [scope.phrase(axis, rows[0]) for axis in apart if axis in scope.axes or axis in {BACKEND, WORKLOAD}]
     return Table(
-        caption=f"{' · '.join(said)}, {counted(len(rows), 'cell')}",
+        caption=say("{one}, {other}", one=" · ".join(said), other=counted(len(rows), "cell")),
         columns=(*columns, remarks) if has_remarks else tuple(columns),
         rows=tuple(tuple(entries(row)) for row in rows),
         keys=scope.row_keys(rows),
@@ -114,14 +116,14 @@ def _table(scope: Scope, rows: Sequence[Row], apart: tuple[Axis, ...]) -> Table:
 
 def _columns(row: Row, phase: str, time: Scale) -> tuple[Column, ...]:
     name = phase_name(row, phase)
-    inside = row.record.timed.get(phase, "")
-    median = number_column(name, time.unit, f"Median. Inside: {inside}.")
+    inside = word(row.record.timed.get(phase, ""))
+    median = number_column(name, time.unit, say("Median. Inside: {region}.", region=inside))
     if phase == row.record.total and len(row.phases) > 1:
-        return (median, number_column("±", "%", "Half of the 95 % interval of the median over it."))
+        return (median, number_column("±", "%", say("Half of the 95 % interval of the median over it.")))
     return (
         median,
-        number_column("±", "%", f"Half of the 95 % interval of the median over it, of {name}."),
-        number_column("mean ± std", time.unit, f"Mean and sample standard deviation of {name}."),
+        number_column("±", "%", say("Half of the 95 % interval of the median over it, of {phase}.", phase=name)),
+        number_column(say("mean ± std"), time.unit, say("Mean and sample standard deviation of {phase}.", phase=name)),
     )
 
 
@@ -137,8 +139,10 @@ def _failure(row: Row) -> str:
     failure = row.record.failure
     if failure is None:
         return ""
-    where = failure.phase or failure.stage
-    return f"{where}: asked {memory(failure.requested_bytes)}" if failure.requested_bytes else where
+    where = word(failure.phase or failure.stage)
+    if not failure.requested_bytes:
+        return where
+    return say("{phase}: asked {memory}", phase=where, memory=memory(failure.requested_bytes))
 
 
 def _disorder(scope: Scope) -> str:
@@ -146,10 +150,16 @@ def _disorder(scope: Scope) -> str:
     wrong = [row for row in scope.measured if _is_in_disorder(row)]
     if not wrong:
         return ""
-    others = f", and {counted(len(wrong) - 1, 'other cell')}" if len(wrong) > 1 else ""
-    return (
-        f"A fault in the measurement: in {scope.label(wrong[0])}{others} a phase takes longer than forward + backward "
-        "of the same calls."
+    if len(wrong) > 1:
+        return say(
+            "A fault in the measurement: in {cell}, and {others} a phase takes longer than forward + backward of the "
+            "same calls.",
+            cell=scope.label(wrong[0]),
+            others=counted(len(wrong) - 1, "other cell"),
+        )
+    return say(
+        "A fault in the measurement: in {cell} a phase takes longer than forward + backward of the same calls.",
+        cell=scope.label(wrong[0]),
     )
 
 

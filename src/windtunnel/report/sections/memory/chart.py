@@ -1,10 +1,10 @@
 """The bands of categories through one step."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 from windtunnel.analysis.memory_ledger import LedgerView
 from windtunnel.analysis.memory_timeline import Timeline, timeline
-from windtunnel.language import counted
+from windtunnel.language import counted, listed, passage, say, word
 from windtunnel.records.memory_ledger import Category
 from windtunnel.report import figures
 from windtunnel.report.document import Figure
@@ -43,16 +43,30 @@ def chart(view: LedgerView, label: str) -> Figure | None:
     shown = [category for category, values in line.bands.items() if max(values) > _LEAST_SHARE * peak.total]
     spans = [(span.name, span.begin - step.begin, span.end - span.begin) for span in view.ledger.phases]
     names = [
-        figures.note_above(name, begin, row=int(length < _NARROW * line.num_events)) for name, begin, length in spans
+        figures.note_above(word(name), begin, row=int(length < _NARROW * line.num_events))
+        for name, begin, length in spans
     ]
-    arrow = figures.pointer(f"peak {memory(peak.total)}", peak.event - step.begin, peak.total / size.size)
+    arrow = figures.pointer(
+        say("peak {memory}", memory=memory(peak.total)), peak.event - step.begin, peak.total / size.size
+    )
     return Figure(
-        caption=f"Memory through one step of {label}, by what it is held for. Below: allocations and frees in their "
-        f"order, which is not time.{_aggregated(line, shown)}",
+        caption=passage(
+            (
+                say(
+                    "Memory through one step of {cell}, by what it is held for. Below: allocations and frees in their "
+                    "order, which is not time.",
+                    cell=label,
+                ),
+                *_left_out(line, shown),
+            )
+        ),
         plotly=figures.chart(
             _bands(line, shown, size),
-            x={**figures.counting_axis("allocations and frees since the step began"), "range": [0, line.num_events]},
-            y=figures.values_axis(f"held ({size.unit})", [1.0]),
+            x={
+                **figures.counting_axis(say("allocations and frees since the step began")),
+                "range": [0, line.num_events],
+            },
+            y=figures.values_axis(say("held ({unit})", unit=size.unit), [1.0]),
             hovermode="x unified",
             height=460,
             shapes=[figures.upright(begin) for _, begin, _ in spans[1:]],
@@ -67,7 +81,7 @@ def _bands(line: Timeline, shown: Collection[Category], size: Scale) -> list[fig
     bands: Mapping[Category, tuple[int, ...]] = {category: line.bands[category] for category in shown}
     return [
         figures.band(
-            category.value,
+            word(category.value),
             line.events,
             [value / size.size for value in values],
             place=_LOOKS[category][0],
@@ -77,20 +91,29 @@ def _bands(line: Timeline, shown: Collection[Category], size: Scale) -> list[fig
     ]
 
 
-def _aggregated(line: Timeline, shown: Collection[Category]) -> str:
-    """Say what the chart leaves out; empty when nothing."""
-    thinned = (
-        f" Drawn are {len(line.events):,} of {line.num_events:,} events: of each stretch the first, highest and lowest "
-        "level; bounds and peaks of phases are exact."
-        if line.is_thinned
-        else ""
-    )
-    hidden = [category.value for category in line.bands if category not in shown]
-    return f"{thinned} Too small to be seen, and left out: {', '.join(hidden)}." if hidden else thinned
+def _left_out(line: Timeline, shown: Collection[Category]) -> Iterator[str]:
+    """Say what the chart leaves out; nothing where it has all."""
+    if line.is_thinned:
+        yield say(
+            "Drawn are {drawn} of {all} events: of each stretch the first, highest and lowest level; bounds and peaks "
+            "of phases are exact.",
+            drawn=f"{len(line.events):,}",
+            all=f"{line.num_events:,}",
+        )
+    if hidden := [word(category.value) for category in line.bands if category not in shown]:
+        yield say("Too small to be seen, and left out: {categories}.", categories=listed(hidden))
 
 
 def _in_words(view: LedgerView) -> str:
     step = view.step
     assert step is not None
-    said = ", ".join(f"{moment.name} {memory(moment.total)}" for moment in view.moments if moment.event >= step.begin)
-    return f"In {counted(step.end - step.begin, 'event')} the step goes through these levels: {said}."
+    said = listed(
+        say("{name} {size}", name=word(moment.name), size=memory(moment.total))
+        for moment in view.moments
+        if moment.event >= step.begin
+    )
+    return say(
+        "In {events} the step goes through these levels: {levels}.",
+        events=counted(step.end - step.begin, "event"),
+        levels=said,
+    )

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from windtunnel.analysis.memory_ledger import CATEGORIES, LedgerView, Moment
-from windtunnel.language import counted
+from windtunnel.language import counted, say, word
 from windtunnel.records.memory_ledger import Category, Label
 from windtunnel.report.document import Cell, Column, Table
 from windtunnel.report.measures import GAP, number_column
@@ -24,14 +24,14 @@ def moments_table(view: LedgerView) -> Table:
     peak = view.peak
     assert peak is not None
     columns = (
-        Column(name="held for"),
-        *(number_column(moment.name, size.unit) for moment in moments),
-        number_column("at the peak", PERCENT.unit, "Share of all that is held when the step holds the most."),
+        Column(name=say("held for")),
+        *(number_column(word(moment.name), size.unit) for moment in moments),
+        number_column(say("at the peak"), PERCENT.unit, say("Share of all that is held when the step holds the most.")),
     )
 
     def row(category: Category) -> tuple[Cell, ...]:
         return (
-            Cell(text=category.value),
+            Cell(text=word(category.value)),
             *(
                 Cell(text=size.text(moment.by_category[category])) if category in moment.by_category else GAP
                 for moment in moments
@@ -40,30 +40,30 @@ def moments_table(view: LedgerView) -> Table:
         )
 
     total = (
-        Cell(text="all"),
+        Cell(text=say("all")),
         *(Cell(text=size.text(moment.total)) for moment in moments),
         Cell(text=PERCENT.text(1.0)),
     )
-    return Table(caption="What is held, and when", columns=columns, rows=(*map(row, there), total))
+    return Table(caption=say("What is held, and when"), columns=columns, rows=(*map(row, there), total))
 
 
-def shown_moments(view: LedgerView) -> tuple[tuple[str, Moment], ...]:
-    """Return the moments that have tables by block and by operation, each as running text.
+def shown_moments(view: LedgerView) -> tuple[Moment, ...]:
+    """Return the moments that have tables by block and by operation.
 
     That is the peak, and the beginning of backward where the peak comes when most of what it had is gone again.
     """
     peak, before = view.peak, view.moment("before backward")
     assert peak is not None
     if before and 2 * _for_backward(peak) < _for_backward(before):
-        return (("at the peak", peak), ("when backward begins", before))
-    return (("at the peak", peak),)
+        return peak, before
+    return (peak,)
 
 
 def _for_backward(moment: Moment) -> int:
     return sum(moment.by_category.get(category, 0) for category in (Category.ACTIVATIONS, Category.SCORES))
 
 
-def blocks_table(view: LedgerView, moment: Moment, when: str) -> Table | None:
+def blocks_table(view: LedgerView, moment: Moment) -> Table | None:
     """Return what the step itself holds by block; equal neighbours share a row. None where no block is known."""
     held = view.held_by(moment.event, lambda label: (label.block, label.category))
     own = {(block, category): size for (block, category), size in held.items() if category not in _OWNED}
@@ -75,11 +75,11 @@ def blocks_table(view: LedgerView, moment: Moment, when: str) -> Table | None:
     size = mebibytes_scale(own.values())
     rows = [(name, tuple(own.get((block, category), 0) for category in there)) for name, block in _named(blocks)]
     return Table(
-        caption=f"Held {when}, by block",
+        caption=say("Held at the peak, by block") if moment.is_peak else say("Held when backward begins, by block"),
         columns=(
-            Column(name="block"),
-            *(number_column(category.value, size.unit) for category in there),
-            number_column("all", size.unit),
+            Column(name=say("block")),
+            *(number_column(word(category.value), size.unit) for category in there),
+            number_column(say("all"), size.unit),
         ),
         rows=tuple(
             (
@@ -89,11 +89,11 @@ def blocks_table(view: LedgerView, moment: Moment, when: str) -> Table | None:
             )
             for name, values in _joined(rows)
         ),
-        note="Of each block where several hold the same. Without what was there before the step.",
+        note=say("Of each block where several hold the same. Without what was there before the step."),
     )
 
 
-def operations_table(view: LedgerView, moment: Moment, when: str) -> Table | None:
+def operations_table(view: LedgerView, moment: Moment) -> Table | None:
     """Return the operations whose results take most, or None where none was seen."""
 
     def operation(label: Label) -> tuple[str, str, Category]:
@@ -107,25 +107,30 @@ def operations_table(view: LedgerView, moment: Moment, when: str) -> Table | Non
     shown = list(own.items())[:_MOST_OPERATIONS]
     left = len(own) - len(shown)
     return Table(
-        caption=f"Held {when}, by the operation that made it",
+        caption=say("Held at the peak, by the operation that made it")
+        if moment.is_peak
+        else say("Held when backward begins, by the operation that made it"),
         columns=(
-            Column(name="operation"),
-            Column(name="kind", description="Whether it is a matrix product, attention, or works element by element."),
-            Column(name="held for"),
-            number_column("bytes", size.unit),
-            number_column("of all", PERCENT.unit, "Share of all that is held then, parameters included."),
+            Column(name=say("operation")),
+            Column(
+                name=say("kind"),
+                description=say("Whether it is a matrix product, attention, or works element by element."),
+            ),
+            Column(name=say("held for")),
+            number_column(say("bytes"), size.unit),
+            number_column(say("of all"), PERCENT.unit, say("Share of all that is held then, parameters included.")),
         ),
         rows=tuple(
             (
                 Cell(text=name),
-                Cell(text=kind),
-                Cell(text=category.value),
+                Cell(text=word(kind)),
+                Cell(text=word(category.value)),
                 Cell(text=size.text(value)),
                 Cell(text=PERCENT.text(value / moment.total)),
             )
             for (name, kind, category), value in shown
         ),
-        note=f"{counted(left, 'smaller row')} left out." if left else "",
+        note=say("{rows} left out.", rows=counted(left, "smaller row")) if left else "",
     )
 
 
@@ -137,13 +142,13 @@ def sites_table(view: LedgerView) -> Table:
     shown = list(held.items())[:_MOST_SITES]
     left = len(held) - len(shown)
     return Table(
-        caption="Held at the peak, by the line that made it",
-        columns=(Column(name="line"), Column(name="held for"), number_column("bytes", size.unit)),
+        caption=say("Held at the peak, by the line that made it"),
+        columns=(Column(name=say("line")), Column(name=say("held for")), number_column(say("bytes"), size.unit)),
         rows=tuple(
-            (Cell(text=site or "not known"), Cell(text=category.value), Cell(text=size.text(value)))
+            (Cell(text=site or say("not known")), Cell(text=word(category.value)), Cell(text=size.text(value)))
             for (site, category), value in shown
         ),
-        note=f"{counted(left, 'smaller row')} left out." if left else "",
+        note=say("{rows} left out.", rows=counted(left, "smaller row")) if left else "",
     )
 
 
@@ -153,7 +158,7 @@ def _natural(name: str) -> tuple[tuple[str, int], ...]:
 
 
 def _named(blocks: Sequence[str]) -> list[tuple[str, str]]:
-    return [*((block, block) for block in blocks), ("in no block", "")]
+    return [*((block, block) for block in blocks), (say("in no block"), "")]
 
 
 def _joined(rows: Sequence[tuple[str, tuple[int, ...]]]) -> list[tuple[str, tuple[int, ...]]]:
@@ -166,7 +171,10 @@ def _joined(rows: Sequence[tuple[str, tuple[int, ...]]]) -> list[tuple[str, tupl
             runs[-1][0].append(name)
         else:
             runs.append(([name], values))
-    return [
-        (names[0] if len(names) == 1 else f"{names[0]} to {names[-1]} ({len(names)} blocks)", values)
-        for names, values in runs
-    ]
+    return [(_run_name(names), values) for names, values in runs]
+
+
+def _run_name(names: Sequence[str]) -> str:
+    if len(names) == 1:
+        return names[0]
+    return say("{first} to {last} ({blocks})", first=names[0], last=names[-1], blocks=counted(len(names), "block"))

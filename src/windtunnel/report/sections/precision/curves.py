@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from windtunnel.analysis.number_formats import Following, follow
-from windtunnel.language import counted
+from windtunnel.language import counted, say, word
 from windtunnel.records.precision_look import LossCurves
 from windtunnel.report import figures
 from windtunnel.report.document import Block, Figure, Paragraph
@@ -16,29 +16,54 @@ def curve_blocks(curves: LossCurves, precision: str, label: str) -> Iterator[Blo
     text = _said(found, precision)
     yield Paragraph(text=text)
     yield Figure(
-        caption=f"Loss of the first {counted(found.steps, 'training step')} of {label}: one batch again and again.",
+        caption=say(
+            "Loss of the first {steps} of {cell}: one batch again and again.",
+            steps=counted(found.steps, "training step"),
+            cell=label,
+        ),
         plotly=_chart(curves, precision),
         alternative=text,
     )
 
 
 def _said(found: Following, precision: str) -> str:
-    begin = f"Over the first {counted(found.steps, 'training step')}"
+    steps = counted(found.steps, "training step")
     if found.not_finite:
-        return f"{begin} the loss in {precision} is not finite, from step {found.not_finite} on."
+        return say(
+            "Over the first {steps} the loss in {precision} is not finite, from step {step} on.",
+            steps=steps,
+            precision=precision,
+            step=found.not_finite,
+        )
     if found.deviation is None or found.noise is None:
-        return f"{begin} a loss in fp32 is not finite, so there is nothing to compare that of {precision} with."
-    verdict = "within" if found.is_within_noise else "more than"
-    comparison = "the noise of" if found.is_within_noise else "what lies between"
-    return (
-        f"{begin} the loss in {precision} differs from fp32 (same weights, same tokens) by at most "
-        f"{scientific(found.deviation)}, in step {found.at}: {verdict} {comparison} two fp32 seeds, which differ by up "
-        f"to {scientific(found.noise)}."
+        return say(
+            "Over the first {steps} a loss in fp32 is not finite, so there is nothing to compare that of {precision} "
+            "with.",
+            steps=steps,
+            precision=precision,
+        )
+    fields = {
+        "steps": steps,
+        "precision": precision,
+        "deviation": scientific(found.deviation),
+        "step": found.at,
+        "noise": scientific(found.noise),
+    }
+    if found.is_within_noise:
+        return say(
+            "Over the first {steps} the loss in {precision} differs from fp32 (same weights, same tokens) by at most "
+            "{deviation}, in step {step}: within the noise of two fp32 seeds, which differ by up to {noise}.",
+            **fields,
+        )
+    return say(
+        "Over the first {steps} the loss in {precision} differs from fp32 (same weights, same tokens) by at most "
+        "{deviation}, in step {step}: more than what lies between two fp32 seeds, which differ by up to {noise}.",
+        **fields,
     )
 
 
 def _chart(curves: LossCurves, precision: str) -> figures.Json:
-    named = [("fp32", curves.fp32, 0), ("fp32, weights of another seed", curves.other_seed, 6)]
+    named = [("fp32", curves.fp32, 0), (say("fp32, weights of another seed"), curves.other_seed, 6)]
     if precision != "fp32":
         named.insert(0, (precision, curves.losses, 1))
     traces = [_line(name, losses, place=place, mark=mark) for mark, (name, losses, place) in enumerate(named)]
@@ -46,8 +71,8 @@ def _chart(curves: LossCurves, precision: str) -> figures.Json:
     return dict(
         figures.chart(
             traces,
-            x=figures.counting_axis("training step"),
-            y=figures.values_axis("loss", values, is_from_zero=False),
+            x=figures.counting_axis(say("training step")),
+            y=figures.values_axis(word("loss"), values, is_from_zero=False),
         )
     )
 

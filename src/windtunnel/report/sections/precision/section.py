@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from windtunnel.language import counted
+from windtunnel.language import counted, listed, passage, say, word
 from windtunnel.records.precision_look import PrecisionLook
 from windtunnel.report.anchors import keyed
 from windtunnel.report.document import Block, Callout, CalloutKind, Paragraph, Section
@@ -23,12 +23,6 @@ from windtunnel.report.sections.precision.tables import (
 MOST_DETAILED = 8
 """Looks that are shown; older ones are counted."""
 
-_EXPLAINED = (
-    "One step of each cell, watched operation by operation in a pass of its own that is not timed. A dtype is that of "
-    "the tensor that was there, not what a rule says should be. TF32 is a mode of products and no dtype: the flags in "
-    "force stand beside them."
-)
-
 
 def precision(scope: Scope) -> Section | None:
     """Return the formats that were seen on this machine, and how fast precisions are against fp32."""
@@ -41,16 +35,16 @@ def precision(scope: Scope) -> Section | None:
         blocks += looks_blocks(looks)
     if speed:
         blocks.append(speed)
-    section = Section(heading="Number formats", blocks=tuple(blocks))
+    section = Section(heading=say("Number formats"), blocks=tuple(blocks))
     keys = [scope.look_key("formats", stored) for stored in scope.precision_looks]
-    return keyed(section, "Precisions beside one another", keys)
+    return keyed(section, say("Precisions beside one another"), keys)
 
 
 def precision_operations(scope: Scope) -> Section | None:
     """Return the formats of each kind of operation."""
     looks = _looks(scope)[-MOST_DETAILED:]
     tables = tuple(operations_table(look, look_label(look)) for look in looks if look.formats)
-    return Section(heading="Number formats by operation", blocks=tables, is_detail=True) if tables else None
+    return Section(heading=say("Number formats by operation"), blocks=tables, is_detail=True) if tables else None
 
 
 def _looks(scope: Scope) -> list[PrecisionLook]:
@@ -60,20 +54,28 @@ def _looks(scope: Scope) -> list[PrecisionLook]:
 
 def look_label(look: PrecisionLook) -> str:
     """Return the name of what was looked at."""
-    loss = f" · loss {look.request.loss}" if look.request.loss else ""
-    return f"{cell_label(look.request.cell)}{loss}"
+    label = cell_label(look.request.cell)
+    return say("{cell} · loss {loss}", cell=label, loss=look.request.loss) if look.request.loss else label
 
 
 def looks_blocks(looks: Sequence[PrecisionLook]) -> Iterator[Block]:
     """Yield all blocks of the latest looks."""
-    yield Paragraph(text=_EXPLAINED)
+    yield Paragraph(
+        text=say(
+            "One step of each cell, watched operation by operation in a pass of its own that is not timed. A dtype is "
+            "that of the tensor that was there, not what a rule says should be. TF32 is a mode of products and no "
+            "dtype: the flags in force stand beside them."
+        )
+    )
     shown = looks[-MOST_DETAILED:]
     if len(shown) > 1:
         yield summary_table(shown, [look_label(look) for look in shown])
     for look in shown:
         yield from _detail(look)
     if left := len(looks) - len(shown):
-        yield Paragraph(text=f"{counted(left, 'older look')} left out; asked for again, they come first.")
+        yield Paragraph(
+            text=say("{looks} left out; asked for again, they come first.", looks=counted(left, "older look"))
+        )
 
 
 def _detail(look: PrecisionLook) -> Iterator[Block]:
@@ -82,14 +84,19 @@ def _detail(look: PrecisionLook) -> Iterator[Block]:
         yield Paragraph(lead=label, text=answer(look))
     if look.failure:
         failure = look.failure
-        where = f"{failure.stage}, {failure.phase}" if failure.phase else failure.stage
-        found = " What was found before it stands below." if look.formats else ""
-        text = f"{label}: {look.status.value} in {where}: {failure.message}.{found}"
-        yield Callout(kind=CalloutKind.FAILURE, text=text)
+        text = say(
+            "{cell}: {status} in {where}: {message}.",
+            cell=label,
+            status=word(look.status.value),
+            where=listed(word(name) for name in (failure.stage, failure.phase) if name),
+            message=failure.message,
+        )
+        found = say("What was found before it stands below.") if look.formats else ""
+        yield Callout(kind=CalloutKind.FAILURE, text=passage((text, found)))
     for text in overflow_texts(look):
         yield Callout(kind=CalloutKind.WARNING, text=text)
     for warning in look.warnings:
-        yield Callout(kind=CalloutKind.WARNING, text=f"{label}: {warning}")
+        yield Callout(kind=CalloutKind.WARNING, text=say("{what}: {text}", what=label, text=warning))
     if look.formats:
         yield components_table(look)
     if look.numerics:

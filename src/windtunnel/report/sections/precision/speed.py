@@ -4,10 +4,11 @@ from collections.abc import Sequence
 
 from windtunnel.analysis.number_formats import precision_comparisons
 from windtunnel.analysis.pairs import Compared, judge_runs
+from windtunnel.language import say, word
 from windtunnel.records.store import StoredComparison
 from windtunnel.report.document import Cell, Column, Table
 from windtunnel.report.measures import GAP, number_column
-from windtunnel.report.scope import WORKLOAD_NAMES
+from windtunnel.report.scope import workload_name
 from windtunnel.spec.tables import PRECISIONS
 from windtunnel.units import change
 
@@ -24,7 +25,7 @@ def speed_table(comparisons: Sequence[StoredComparison]) -> Table | None:
                 cell.model.name,
                 str(cell.context_length),
                 str(cell.batch_size),
-                WORKLOAD_NAMES.get(cell.workload, cell.workload),
+                workload_name(cell.workload),
                 cell.attention_name,
             )
             found.setdefault(point, {})[cell.precision] = one
@@ -32,15 +33,15 @@ def speed_table(comparisons: Sequence[StoredComparison]) -> Table | None:
         return None
     shown = [name for name in PRECISIONS if any(name in row for row in found.values())]
     return Table(
-        caption="Time of a step against fp32, by size and precision",
+        caption=say("Time of a step against fp32, by size and precision"),
         columns=(
-            Column(name="size"),
-            number_column("context"),
-            number_column("batch"),
-            Column(name="workload"),
-            Column(name="attention"),
+            Column(name=word("size")),
+            number_column(word("context")),
+            number_column(word("batch")),
+            Column(name=word("workload")),
+            Column(name=word("attention")),
             *(
-                number_column(name, description="Change in the time of the whole step, with its interval.")
+                number_column(name, description=say("Change in the time of the whole step, with its interval."))
                 for name in shown
             ),
         ),
@@ -48,7 +49,7 @@ def speed_table(comparisons: Sequence[StoredComparison]) -> Table | None:
             (*(Cell(text=part) for part in point), *(_entry(row.get(name)) for name in shown))
             for point, row in found.items()
         ),
-        note="From pairs in one process: -50 % is half the time of fp32. Times of both stand under Comparisons.",
+        note=say("From pairs in one process: -50 % is half the time of fp32. Times of both stand under Comparisons."),
     )
 
 
@@ -56,9 +57,9 @@ def _entry(one: Compared | None) -> Cell:
     if one is None:
         return GAP
     if one.whole is None:
-        return Cell(text=one.record.status.value, is_failure=True)
+        return Cell(text=word(one.record.status.value), is_failure=True)
     effect = one.whole.effect
     high = f" {change(effect.high)}" if effect.high < float("inf") else ""
     return Cell(
-        text=f"{change(effect.value)} [{change(effect.low)},{high}] {one.whole.verdict.value}", sort=effect.value
+        text=f"{change(effect.value)} [{change(effect.low)},{high}] {word(one.whole.verdict.value)}", sort=effect.value
     )

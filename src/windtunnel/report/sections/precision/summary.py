@@ -3,43 +3,51 @@
 from collections.abc import Sequence
 
 from windtunnel.analysis.number_formats import answers_of, follow, shares_of, typical_error, worst_gradient
+from windtunnel.language import say, word
 from windtunnel.records.precision_look import PrecisionLook
 from windtunnel.report.document import Cell, Column, Table
 from windtunnel.report.measures import GAP, number_column
 from windtunnel.report.sections.precision.tables import error_cell
 from windtunnel.units import percent, scientific
 
+_WHAT = ("logits", "loss", "gradients")
+
 
 def summary_table(looks: Sequence[PrecisionLook], names: Sequence[str]) -> Table:
     """Return a row for each look: formats of logits, loss and gradients, errors, what is lost, and the loss."""
     return Table(
-        caption="Precisions beside one another",
+        caption=say("Precisions beside one another"),
         columns=(
-            Column(name="cell"),
-            Column(name="logits"),
-            Column(name="loss"),
-            Column(name="gradients"),
-            number_column("error of logits", description="Norm of the difference over the norm of the reference."),
-            number_column("of the loss"),
-            number_column("of gradients", description="Median over all gradients."),
-            number_column("of the worst"),
-            number_column("lost", description="Gradient elements that underflow, are subnormal or overflow, unscaled."),
-            number_column("loss off fp32 by", description="The largest difference over the first training steps."),
-            Column(name="within the noise", description="Of two fp32 seeds."),
+            Column(name=say("cell")),
+            *(Column(name=word(name)) for name in _WHAT),
+            number_column(
+                say("error of logits"), description=say("Norm of the difference over the norm of the reference.")
+            ),
+            number_column(say("of the loss")),
+            number_column(say("of gradients"), description=say("Median over all gradients.")),
+            number_column(say("of the worst")),
+            number_column(
+                say("lost"),
+                description=say("Gradient elements that underflow, are subnormal or overflow, unscaled."),
+            ),
+            number_column(
+                say("loss off fp32 by"), description=say("The largest difference over the first training steps.")
+            ),
+            Column(name=say("within the noise"), description=say("Of two fp32 seeds.")),
         ),
         rows=tuple(
             (Cell(text=name), *_formats(look), *_numbers(look), *_loss(look))
             for name, look in zip(names, looks, strict=True)
         ),
-        note="Errors without loss scaling.",
+        note=say("Errors without loss scaling."),
     )
 
 
 def _formats(look: PrecisionLook) -> tuple[Cell, ...]:
     if look.formats is None:
-        return (Cell(text=look.status.value, is_failure=True), GAP, GAP)
+        return (Cell(text=word(look.status.value), is_failure=True), GAP, GAP)
     dtypes = {one.question: one.dtypes for one in answers_of(look)}
-    return tuple(Cell(text=dtypes[name]) if name in dtypes else GAP for name in ("logits", "loss", "gradients"))
+    return tuple(Cell(text=dtypes[name]) if name in dtypes else GAP for name in _WHAT)
 
 
 def _numbers(look: PrecisionLook) -> tuple[Cell, ...]:
@@ -62,6 +70,6 @@ def _loss(look: PrecisionLook) -> tuple[Cell, ...]:
         return (GAP, GAP)
     found = follow(look.curves)
     if found.not_finite:
-        return (Cell(text="not finite", is_failure=True), Cell(text="no"))
-    within = {True: "yes", False: "no", None: "not known"}[found.is_within_noise]
+        return (Cell(text=say("not finite"), is_failure=True), Cell(text=say("no")))
+    within = {True: say("yes"), False: say("no"), None: say("not known")}[found.is_within_noise]
     return (Cell(text=scientific(found.deviation), sort=found.deviation), Cell(text=within))

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from windtunnel.analysis.number_formats import dtypes_text, merged_operations, shares_of
-from windtunnel.language import counted
+from windtunnel.language import counted, listed, passage, say, word
 from windtunnel.records.precision_look import ComponentKind, Numbers, Numerics, PrecisionLook, TensorNumbers
 from windtunnel.report.document import Cell, Column, Table
 from windtunnel.report.measures import number_column
@@ -16,23 +16,32 @@ def components_table(look: PrecisionLook) -> Table:
     """Return a row for each component of the step."""
     assert look.formats is not None
     return Table(
-        caption="Format of each component",
+        caption=say("Format of each component"),
         columns=(
-            Column(name="component", description="A module's output by its path; * stands for places in a list."),
-            Column(name="what"),
-            Column(name="dtype", description="As observed; with the number of tensors where there are several."),
-            number_column("tensors"),
+            Column(
+                name=say("component"), description=say("A module's output by its path; * stands for places in a list.")
+            ),
+            Column(name=say("what")),
+            Column(name="dtype", description=say("As observed; with the number of tensors where there are several.")),
+            number_column(say("tensors")),
         ),
         rows=tuple(
             (
-                Cell(text=part.name),
-                Cell(text=f"output of {part.module_kind}" if part.kind is ComponentKind.OUTPUT else part.kind.value),
+                Cell(text=word(part.name)),
+                Cell(
+                    text=say("output of {module}", module=part.module_kind)
+                    if part.kind is ComponentKind.OUTPUT
+                    else word(part.kind.value)
+                ),
                 Cell(text=dtypes_text(part.dtypes)),
                 Cell(text=str(sum(part.dtypes.values()))),
             )
             for part in look.formats.components
         ),
-        note="Flags in force: " + ", ".join(f"{name} = {value}" for name, value in look.formats.flags.items()) + ".",
+        note=say(
+            "Flags in force: {flags}.",
+            flags=listed(f"{name} = {value}" for name, value in look.formats.flags.items()),
+        ),
     )
 
 
@@ -42,31 +51,34 @@ def operations_table(look: PrecisionLook, label: str) -> Table:
     rows = merged_operations(look.formats.operations)
     has_mode = any(row.mode for row in rows)
     return Table(
-        caption=f"Format of each operation of {label}",
+        caption=say("Format of each operation of {cell}", cell=label),
         columns=(
-            Column(name="phase"),
-            Column(name="module", description="Class of the module that it ran in, or whose backward it is."),
-            Column(name="operation"),
-            Column(name="inputs"),
-            Column(name="outputs"),
-            Column(name="accumulates in", description="From the flags in force where these tell it: no result does."),
-            *([Column(name="mode")] if has_mode else []),
-            number_column("times"),
+            Column(name=say("phase")),
+            Column(name=say("module"), description=say("Class of the module that it ran in, or whose backward it is.")),
+            Column(name=say("operation")),
+            Column(name=say("inputs")),
+            Column(name=say("outputs")),
+            Column(
+                name=say("accumulates in"),
+                description=say("From the flags in force where these tell it: no result does."),
+            ),
+            *([Column(name=say("mode"))] if has_mode else []),
+            number_column(say("times")),
         ),
         rows=tuple(
             (
-                Cell(text=row.phase),
-                Cell(text=row.module_kind or "none"),
+                Cell(text=word(row.phase)),
+                Cell(text=row.module_kind or say("none")),
                 Cell(text=row.operation),
                 Cell(text=_dtypes(row.inputs)),
                 Cell(text=_dtypes(row.outputs)),
-                Cell(text=row.accumulation),
+                Cell(text=word(row.accumulation)),
                 *([Cell(text=row.mode or NOT_KNOWN)] if has_mode else []),
                 Cell(text=str(row.count)),
             )
             for row in rows
         ),
-        note="Operations that only view are left out; of more than four tensors each dtype stands once.",
+        note=say("Operations that only view are left out; of more than four tensors each dtype stands once."),
     )
 
 
@@ -74,16 +86,19 @@ def errors_table(numerics: Numerics) -> Table:
     """Return the errors of logits and loss, and of the gradients that are furthest off, for each loss scale."""
     runs = numerics.runs
     of_gradients = _worst(runs)
-    rows = [("logits", [run.logits for run in runs])]
-    rows += [("loss", [loss for run in runs if (loss := run.loss)])] if runs[0].loss else []
-    rows += [(f"gradient of {name}", [_named(run, name) for run in runs]) for name in of_gradients]
+    rows = [(word("logits"), [run.logits for run in runs])]
+    rows += [(word("loss"), [loss for run in runs if (loss := run.loss)])] if runs[0].loss else []
+    rows += [(say("gradient of {name}", name=name), [_named(run, name) for run in runs]) for name in of_gradients]
     left = len(runs[0].gradients) - len(of_gradients)
     return Table(
-        caption=f"Relative error against {numerics.reference}",
+        caption=say("Relative error against {reference}", reference=numerics.reference),
         columns=(
-            Column(name="tensor"),
-            Column(name="made in", description="The narrowest format that holds all its values."),
-            *(number_column(f"error, {_scale_name(run)}" if len(runs) > 1 else "error") for run in runs),
+            Column(name=say("tensor")),
+            Column(name=say("made in"), description=say("The narrowest format that holds all its values.")),
+            *(
+                number_column(say("error, {scale}", scale=_scale_name(run)) if len(runs) > 1 else say("error"))
+                for run in runs
+            ),
         ),
         rows=tuple(
             (
@@ -93,14 +108,14 @@ def errors_table(numerics: Numerics) -> Table:
             )
             for name, found in rows
         ),
-        note=f"Norm of the difference over the norm of the reference. {_left(left)}".strip(),
+        note=passage((say("Norm of the difference over the norm of the reference."), _left(left))),
     )
 
 
 def error_cell(one: TensorNumbers) -> Cell:
     """Return the relative error of a tensor, or that it is not finite."""
     if one.not_finite:
-        return Cell(text="not finite", is_failure=True)
+        return Cell(text=say("not finite"), is_failure=True)
     return Cell(text=scientific(one.relative_error), sort=one.relative_error)
 
 
@@ -110,12 +125,14 @@ def losses_table(numerics: Numerics) -> Table | None:
     if not shares:
         return None
     return Table(
-        caption="Gradient elements that are lost",
+        caption=say("Gradient elements that are lost"),
         columns=(
-            Column(name="loss scaling"),
-            number_column("underflow to 0", description="0 here, and not in the reference."),
-            number_column("subnormal", description="Below the smallest normal number of the format it was made in."),
-            number_column("overflow", description="Infinite or NaN here, and finite in the reference."),
+            Column(name=say("loss scaling")),
+            number_column(say("underflow to 0"), description=say("0 here, and not in the reference.")),
+            number_column(
+                say("subnormal"), description=say("Below the smallest normal number of the format it was made in.")
+            ),
+            number_column(say("overflow"), description=say("Infinite or NaN here, and finite in the reference.")),
         ),
         rows=tuple(
             (
@@ -137,14 +154,14 @@ def gradients_table(numerics: Numerics) -> Table | None:
     shown = sorted(lost, key=lambda one: -_lost(one) / one.size)[:_MOST_GRADIENTS]
     left = len(lost) - len(shown)
     return Table(
-        caption="Gradients that lose the most, without loss scaling",
+        caption=say("Gradients that lose the most, without loss scaling"),
         columns=(
-            Column(name="gradient of"),
-            Column(name="made in"),
-            number_column("elements"),
-            number_column("underflow to 0"),
-            number_column("subnormal"),
-            number_column("overflow"),
+            Column(name=say("gradient of")),
+            Column(name=say("made in")),
+            number_column(say("elements")),
+            number_column(say("underflow to 0")),
+            number_column(say("subnormal")),
+            number_column(say("overflow")),
         ),
         rows=tuple(
             (
@@ -173,16 +190,16 @@ def _lost(one: TensorNumbers) -> int:
 
 
 def _scale_name(run: Numbers) -> str:
-    return _scale_text(run.loss_scale) if run.loss_scale != 1 else "unscaled"
+    return _scale_text(run.loss_scale) if run.loss_scale != 1 else say("unscaled")
 
 
 def _scale_text(scale: float) -> str:
-    return "none" if scale == 1 else f"loss times {scale:,.0f}"
+    return say("none") if scale == 1 else say("loss times {scale}", scale=f"{scale:,.0f}")
 
 
 def _left(number: int) -> str:
-    return f"{counted(number, 'gradient')} with less left out." if number else ""
+    return say("{gradients} with less left out.", gradients=counted(number, "gradient")) if number else ""
 
 
 def _dtypes(names: Sequence[str]) -> str:
-    return ", ".join(names) or "none"
+    return listed(names) or say("none")

@@ -1,15 +1,15 @@
 """The flame graph of a profile: the step, its phases, their parts, and what ran in them, as wide as they take."""
 
 from windtunnel.analysis.profile import ProfileView
+from windtunnel.language import listed, passage, say, word
+from windtunnel.records.profile import Unit
 from windtunnel.report import figures
 from windtunnel.report.document import Figure
-from windtunnel.report.sections.profile.words import noun, short_name
+from windtunnel.report.sections.profile.words import short_name
 from windtunnel.units import duration, percent
 
 _LEAST_SHARE = 0.002
 """What takes less of the step is summed up: it could not be seen."""
-
-_SUMMED = "shorter ones"
 
 
 def flame(view: ProfileView, label: str) -> Figure | None:
@@ -17,23 +17,29 @@ def flame(view: ProfileView, label: str) -> Figure | None:
     if not view.total:
         return None
     seconds: dict[tuple[str, ...], float] = {}
-    names: dict[str, str] = {}
+    depth_of_leaves = 4 if view.profile.has_parts else 3
+    step, summed = say("step"), say("shorter ones")
     for (phase, part, name), one in view.sums(lambda place, name, _kind: (place.phase, place.part.value, name)).items():
-        leaf = short_name(name) if one.seconds >= _LEAST_SHARE * view.total else _SUMMED
-        path = ("step", phase, part, leaf) if view.profile.has_parts else ("step", phase, leaf)
+        leaf = short_name(name) if one.seconds >= _LEAST_SHARE * view.total else summed
+        path = (step, phase, part, leaf) if view.profile.has_parts else (step, phase, leaf)
         for depth in range(1, len(path) + 1):
             seconds[path[:depth]] = seconds.get(path[:depth], 0.0) + one.seconds
-        names[leaf] = leaf
     order = {phase: place for place, phase in enumerate(view.phases)}
     paths = sorted(seconds, key=lambda path: (len(path), order.get(path[1], 0) if len(path) > 1 else 0, -seconds[path]))
     trace: figures.Json = {
         "type": "icicle",
         "ids": [figures.chart_text("/".join(path)) for path in paths],
-        "labels": [figures.chart_text(path[-1]) for path in paths],
+        "labels": [figures.chart_text(word(path[-1]) if len(path) < depth_of_leaves else path[-1]) for path in paths],
         "parents": [figures.chart_text("/".join(path[:-1])) for path in paths],
         "values": [float(f"{seconds[path] * 1e3:.6g}") for path in paths],
         "customdata": [
-            figures.chart_text(f"{duration(seconds[path])}, {percent(seconds[path] / view.total)} of all work")
+            figures.chart_text(
+                say(
+                    "{time}, {share} of all work",
+                    time=duration(seconds[path]),
+                    share=percent(seconds[path] / view.total),
+                )
+            )
             for path in paths
         ],
         "hovertemplate": "%{label}<br>%{customdata}<extra></extra>",
@@ -46,10 +52,18 @@ def flame(view: ProfileView, label: str) -> Figure | None:
     inner = {path[:-1] for path in paths if len(path) > 1}
     trace["values"] = [0.0 if path in inner else value for path, value in zip(paths, trace["values"], strict=True)]
     longest = sorted((path for path in paths if len(path) == 2), key=lambda path: -seconds[path])
-    said = ", ".join(f"{path[1]} {duration(seconds[path])}" for path in longest)
+    said = listed(say("{name} {size}", name=word(path[1]), size=duration(seconds[path])) for path in longest)
     return Figure(
-        caption=f"One step of {label}: phases, parts and {noun(view)}s, as wide as the time that they take. "
-        "Click one to see it alone.",
+        caption=passage(
+            (
+                say("One step of {cell}: phases, parts and kernels, as wide as the time that they take.", cell=label)
+                if view.profile.unit is Unit.KERNELS
+                else say(
+                    "One step of {cell}: phases, parts and operators, as wide as the time that they take.", cell=label
+                ),
+                say("Click one to see it alone."),
+            )
+        ),
         plotly={
             "data": [trace],
             "layout": {
@@ -59,7 +73,7 @@ def flame(view: ProfileView, label: str) -> Figure | None:
                 "height": 420,
             },
         },
-        alternative=f"All work of a step, {duration(view.total)}, by phase: {said}.",
+        alternative=say("All work of a step, {time}, by phase: {phases}.", time=duration(view.total), phases=said),
     )
 
 

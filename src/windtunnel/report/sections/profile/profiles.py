@@ -7,7 +7,7 @@ from windtunnel.analysis.profile import ProfileView
 from windtunnel.analysis.stopwatch import compare_with_stopwatch
 from windtunnel.cost.ceilings import Ceilings, datasheet_ceilings
 from windtunnel.cost.devices import peaks_of
-from windtunnel.language import counted
+from windtunnel.language import counted, passage, say, word
 from windtunnel.records.ceilings import calibrated_ceilings
 from windtunnel.records.looks import StoredLook
 from windtunnel.records.profile import Profile, Unit
@@ -22,7 +22,7 @@ from windtunnel.report.sections.profile.tables import (
     instruments_table,
     kernels_table,
     kinds_table,
-    launches_text,
+    launches_texts,
     parts_table,
 )
 from windtunnel.report.sections.profile.words import calls, profile_label
@@ -34,18 +34,13 @@ MOST_DETAILED = 8
 _CLOSES = 0.01
 """Busy and idle that leave more than this share of a step say so in a warning."""
 
-_EXPLAINED = (
-    "A few steps of each cell under a profiler, in a pass of its own: its times enter no other table. Times of kernels "
-    "are the device's own; what a step takes under the profiler stands beside what it takes without."
-)
-
 
 def profiles(scope: Scope) -> Section | None:
     """Return the profiles of a scope; None where it has none."""
     if not scope.profiles:
         return None
     section = profiles_section([ProfileView(stored.look, _ceilings(stored)) for stored in scope.profiles])
-    return keyed(section, "Profiled steps", [scope.look_key("profile", stored) for stored in scope.profiles])
+    return keyed(section, say("Profiled steps"), [scope.look_key("profile", stored) for stored in scope.profiles])
 
 
 def _ceilings(stored: StoredLook[Profile]) -> Ceilings | None:
@@ -57,37 +52,47 @@ def _ceilings(stored: StoredLook[Profile]) -> Ceilings | None:
 
 def profiles_section(views: Sequence[ProfileView]) -> Section:
     """Return a row for each profile, and the latest ones in full."""
-    blocks: list[Block] = [Paragraph(text=_EXPLAINED)]
+    explained = say(
+        "A few steps of each cell under a profiler, in a pass of its own: its times enter no other table. Times of "
+        "kernels are the device's own; what a step takes under the profiler stands beside what it takes without."
+    )
+    blocks: list[Block] = [Paragraph(text=explained)]
     if len(views) > 1 or views[0].profile.cell:
         blocks.append(_summary(views))
     detailed = views[-MOST_DETAILED:]
     for view in detailed:
         blocks += _detail(view)
     if left := len(views) - len(detailed):
-        blocks.append(Paragraph(text=f"{counted(left, 'older profile')} in the table above only."))
-    return Section(heading="Profile", blocks=tuple(blocks))
+        blocks.append(
+            Paragraph(text=say("{profiles} in the table above only.", profiles=counted(left, "older profile")))
+        )
+    return Section(heading=say("Profile"), blocks=tuple(blocks))
 
 
 def _summary(views: Sequence[ProfileView]) -> Table:
     seen = [view for view in views if view.total]
     size = time_scale([value for view in seen for value in (view.wall, view.stopwatch, view.busy)])
     columns = (
-        Column(name="cell"),
-        number_column("stopwatch", size.unit, "One step without any instrument: the median."),
-        number_column("profiled", size.unit, "One step under the profiler: the median."),
-        number_column("difference", "", "Of the profiled step to the stopwatch's."),
-        number_column("busy", size.unit, "For how long anything ran in a profiled step."),
-        number_column("idle", PERCENT.unit, "Share of the step in which nothing ran."),
-        number_column("host-bound", PERCENT.unit, "Share in which the device waits for the host to launch anything."),
-        number_column("work", "a step", "Kernels, copies and fills; on a CPU operators."),
-        number_column("matmul", PERCENT.unit, "Share of all work."),
-        number_column("other", PERCENT.unit, "Share of all work that the table of kinds does not know."),
+        Column(name=say("cell")),
+        number_column(say("stopwatch"), size.unit, say("One step without any instrument: the median.")),
+        number_column(say("profiled"), size.unit, say("One step under the profiler: the median.")),
+        number_column(say("difference"), "", say("Of the profiled step to the stopwatch's.")),
+        number_column(say("busy"), size.unit, say("For how long anything ran in a profiled step.")),
+        number_column(say("idle"), PERCENT.unit, say("Share of the step in which nothing ran.")),
+        number_column(
+            say("host-bound"), PERCENT.unit, say("Share in which the device waits for the host to launch anything.")
+        ),
+        number_column(say("work"), say("a step"), say("Kernels, copies and fills; on a CPU operators.")),
+        number_column(word(WorkKind.MATMUL.value), PERCENT.unit, say("Share of all work.")),
+        number_column(
+            word(WorkKind.OTHER.value), PERCENT.unit, say("Share of all work that the table of kinds does not know.")
+        ),
     )
 
     def row(view: ProfileView) -> tuple[Cell, ...]:
         label = Cell(text=profile_label(view.profile))
         if not view.total:
-            return (label, Cell(text=view.profile.status.value, is_failure=True), *(GAP for _ in columns[2:]))
+            return (label, Cell(text=word(view.profile.status.value), is_failure=True), *(GAP for _ in columns[2:]))
         compared = compare_with_stopwatch(view)
         is_device = view.profile.unit is Unit.KERNELS
         return (
@@ -103,24 +108,27 @@ def _summary(views: Sequence[ProfileView]) -> Table:
             Cell(text=PERCENT.text(view.share(WorkKind.OTHER))),
         )
 
-    return Table(caption="Profiled steps", columns=columns, rows=tuple(map(row, views)))
+    return Table(caption=say("Profiled steps"), columns=columns, rows=tuple(map(row, views)))
 
 
 def _detail(view: ProfileView) -> Iterator[Block]:
     profile = view.profile
     label = profile_label(profile)
     if profile.failure:
-        yield Callout(kind=CalloutKind.FAILURE, text=f"{label}: {_failed(profile)}")
+        yield Callout(kind=CalloutKind.FAILURE, text=say("{what}: {text}", what=label, text=_failed(profile)))
     for warning in profile.warnings:
-        yield Callout(kind=CalloutKind.WARNING, text=f"{label}: {warning}.")
+        yield Callout(kind=CalloutKind.WARNING, text=say("{what}: {text}.", what=label, text=warning))
     if not view.total:
         return
-    yield Paragraph(lead=label, text=f"{_source(view)} {launches_text(view)}".strip())
+    yield Paragraph(lead=label, text=passage((*_source(view), *launches_texts(view))))
     if is_open := [step for step in view.gaps.steps if abs(step.gap_share) > _CLOSES]:
         worst = max(abs(step.gap_share) for step in is_open)
         yield Callout(
             kind=CalloutKind.WARNING,
-            text=f"The time does not close: busy and idle leave {percent(worst)} of a step, of which nothing is known.",
+            text=say(
+                "The time does not close: busy and idle leave {share} of a step, of which nothing is known.",
+                share=percent(worst),
+            ),
         )
     for lead, text in answers(view):
         yield Paragraph(lead=lead, text=text)
@@ -130,17 +138,21 @@ def _detail(view: ProfileView) -> Iterator[Block]:
     yield from filter(None, (gaps_table(view), instruments_table(view), flame(view, label)))
 
 
-def _source(view: ProfileView) -> str:
+def _source(view: ProfileView) -> Iterator[str]:
     profile = view.profile
     closes = max((abs(step.gap_share) for step in view.gaps.steps), default=0.0)
-    trace = f" The trace is in {profile.trace}." if profile.trace else ""
-    return (
-        f"By {profile.source}, {counted(view.num_steps, 'step')}; busy and idle make the wall time within "
-        f"{percent(closes)}.{trace}"
+    yield say(
+        "By {source}, {steps}; busy and idle make the wall time within {share}.",
+        source=profile.source,
+        steps=counted(view.num_steps, "step"),
+        share=percent(closes),
     )
+    if profile.trace:
+        yield say("The trace is in {file}.", file=profile.trace)
 
 
 def _failed(profile: Profile) -> str:
     failure = profile.failure
     assert failure is not None
-    return f"{profile.status.value} in {failure.stage}. {failure.message}."
+    status = say("{status} in {where}.", status=word(profile.status.value), where=word(failure.stage))
+    return passage((status, say("{message}.", message=failure.message)))

@@ -1,23 +1,22 @@
 """The tables of one profile: phases, kinds and parts; kernels of each phase; gaps; what the instruments add."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from windtunnel.analysis.kernel_kinds import WorkKind
 from windtunnel.analysis.profile import ProfileView, Rate, Sum
 from windtunnel.analysis.profile_gaps import Explained
-from windtunnel.language import counted
+from windtunnel.language import counted, passage, say, word
 from windtunnel.records.profile import Part, Unit
 from windtunnel.report.document import Cell, Column, Table
 from windtunnel.report.measures import GAP, number_column
-from windtunnel.report.sections.profile.words import calls, noun, short_name
-from windtunnel.units import PERCENT, change, count, duration, milliseconds_scale, percent, time_scale
+from windtunnel.report.sections.profile.words import calls, short_name
+from windtunnel.units import NOT_KNOWN, PERCENT, change, count, duration, milliseconds_scale, percent, time_scale
 
 _MOST_KERNELS = 8
 _LEAST_SHARE = 0.01
 """What takes less of its phase has no row."""
 
 _MOST_GAPS = 10
-_PERCENT_OF_CEILING = "Share of what the device reached in calibration, or of its datasheet where it has none."
 
 
 def kinds_table(view: ProfileView) -> Table:
@@ -32,7 +31,7 @@ def kinds_table(view: ProfileView) -> Table:
         there = [one for one in each if one]
         seconds = sum(one.seconds for one in there)
         return (
-            Cell(text=kind.value),
+            Cell(text=word(kind.value)),
             *(Cell(text=size.text(one.seconds)) if one else GAP for one in each),
             Cell(text=size.text(seconds)),
             Cell(text=PERCENT.text(seconds / view.total)),
@@ -41,18 +40,25 @@ def kinds_table(view: ProfileView) -> Table:
 
     totals = [sum(one.seconds for (at, _), one in sums.items() if at == phase) for phase in phases]
     return Table(
-        caption="Kinds of work by phase, of one step",
+        caption=say("Kinds of work by phase, of one step"),
         columns=(
-            Column(name="kind"),
-            *(number_column(phase, size.unit) for phase in phases),
-            number_column("step", size.unit),
-            number_column("of all", PERCENT.unit, "Share of the time of all work, which is less than the step's."),
-            number_column("calls", description=f"How often a {noun(view)} of it ran."),
+            Column(name=say("kind")),
+            *(number_column(word(phase), size.unit) for phase in phases),
+            number_column(say("step"), size.unit),
+            number_column(
+                say("of all"), PERCENT.unit, say("Share of the time of all work, which is less than the step's.")
+            ),
+            number_column(
+                say("calls"),
+                description=say("How often a kernel of it ran.")
+                if view.profile.unit is Unit.KERNELS
+                else say("How often an operator of it ran."),
+            ),
         ),
         rows=(
             *map(row, kinds),
             (
-                Cell(text="all"),
+                Cell(text=say("all")),
                 *(Cell(text=size.text(total)) for total in totals),
                 Cell(text=size.text(view.total)),
                 Cell(text=PERCENT.text(1.0)),
@@ -77,7 +83,7 @@ def parts_table(view: ProfileView) -> Table | None:
         seconds = sum(one.seconds for one in each if one)
         rate = view.product_rate("forward", part)
         return (
-            Cell(text=part.value),
+            Cell(text=word(part.value)),
             *(Cell(text=size.text(one.seconds)) if one else GAP for one in each),
             Cell(text=size.text(seconds)),
             Cell(text=PERCENT.text(seconds / view.total)),
@@ -86,18 +92,20 @@ def parts_table(view: ProfileView) -> Table | None:
         )
 
     return Table(
-        caption="Parts of the model by kind of work, of one step",
+        caption=say("Parts of the model by kind of work, of one step"),
         columns=(
-            Column(name="part"),
-            *(number_column(kind.value, size.unit, is_detail=True) for kind in kinds),
-            number_column("all", size.unit),
-            number_column("of all", PERCENT.unit),
-            number_column("of it forward", size.unit),
-            number_column("products in forward", "", "FLOPs by the closed formula over the time of its products."),
-            number_column("of ceiling", PERCENT.unit, _PERCENT_OF_CEILING),
+            Column(name=say("part")),
+            *(number_column(word(kind.value), size.unit, is_detail=True) for kind in kinds),
+            number_column(say("all"), size.unit),
+            number_column(say("of all"), PERCENT.unit),
+            number_column(say("of it forward"), size.unit),
+            number_column(
+                say("products in forward"), "", say("FLOPs by the closed formula over the time of its products.")
+            ),
+            _of_ceiling(),
         ),
         rows=tuple(map(row, parts)),
-        note="Backward counts for the part whose gradients it finds.",
+        note=say("Backward counts for the part whose gradients it finds."),
     )
 
 
@@ -118,9 +126,9 @@ def kernels_table(view: ProfileView) -> Table:
         for name, one in longest:
             rows.append(
                 (
-                    Cell(text=phase),
+                    Cell(text=word(phase)),
                     Cell(text=short_name(name)),
-                    Cell(text=kind_of[name].value),
+                    Cell(text=word(kind_of[name].value)),
                     Cell(text=size.text(one.seconds)),
                     Cell(text=PERCENT.text(one.seconds / total if total else None)),
                     Cell(text=calls(one.calls)),
@@ -128,23 +136,35 @@ def kernels_table(view: ProfileView) -> Table:
                     *_rate_cells(view.kernel_rate(phase, name)),
                 )
             )
+    is_of_kernels = view.profile.unit is Unit.KERNELS
     return Table(
-        caption=f"{noun(view).capitalize()}s by phase, of one step",
+        caption=say("Kernels by phase, of one step") if is_of_kernels else say("Operators by phase, of one step"),
         columns=(
-            Column(name="phase"),
-            Column(name=noun(view)),
-            Column(name="kind"),
-            number_column("time", size.unit),
-            number_column("of phase", PERCENT.unit),
-            number_column("calls"),
-            number_column("per call"),
-            number_column("rate", "", "FLOP/s of products, B/s of what reads and writes memory, where known."),
-            number_column("of ceiling", PERCENT.unit, _PERCENT_OF_CEILING),
+            Column(name=say("phase")),
+            Column(name=say("kernel") if is_of_kernels else say("operator")),
+            Column(name=say("kind")),
+            number_column(say("time"), size.unit),
+            number_column(say("of phase"), PERCENT.unit),
+            number_column(say("calls")),
+            number_column(say("per call")),
+            number_column(
+                say("rate"), "", say("FLOP/s of products, B/s of what reads and writes memory, where known.")
+            ),
+            _of_ceiling(),
         ),
         rows=tuple(rows),
-        note=(f"{counted(left, 'shorter row')} left out. " if left else "")
-        + "FLOPs of a part are shared out to its products by their number.",
+        note=passage(
+            (
+                say("{rows} left out.", rows=counted(left, "shorter row")) if left else "",
+                say("FLOPs of a part are shared out to its products by their number."),
+            )
+        ),
     )
+
+
+def _of_ceiling() -> Column:
+    described = say("Share of what the device reached in calibration, or of its datasheet where it has none.")
+    return number_column(say("of ceiling"), PERCENT.unit, described)
 
 
 def gaps_table(view: ProfileView) -> Table | None:
@@ -160,36 +180,47 @@ def gaps_table(view: ProfileView) -> Table | None:
             Cell(text=str(one.gap.step)),
             Cell(text=duration((one.gap.begin - begins[one.gap.step]) * 1e-9), sort=float(one.gap.begin)),
             Cell(text=size.text(one.gap.span * 1e-9)),
-            Cell(text=one.phase or "between phases"),
-            Cell(text=one.part or "–"),
+            Cell(text=word(one.phase) if one.phase else say("between phases")),
+            Cell(text=_part(one.part) if one.part else NOT_KNOWN),
             Cell(text=_doing(one)),
-            Cell(text=short_name(one.before) if one.before else "begin of the step"),
-            Cell(text=short_name(one.after) if one.after else "end of the step"),
+            Cell(text=short_name(one.before) if one.before else say("begin of the step")),
+            Cell(text=short_name(one.after) if one.after else say("end of the step")),
         )
 
     every = view.gaps.every
     total = sum(gap.span for gap in every) * 1e-9 / view.num_steps
     return Table(
-        caption="The longest gaps",
+        caption=say("The longest gaps"),
         columns=(
-            number_column("step"),
-            number_column("at", description="Since the step began."),
-            number_column("long", size.unit),
-            Column(name="phase"),
-            Column(name="host in"),
-            Column(name="the host was doing"),
-            Column(name="after"),
-            Column(name="before"),
+            number_column(say("step")),
+            number_column(say("at"), description=say("Since the step began.")),
+            number_column(say("long"), size.unit),
+            Column(name=say("phase")),
+            Column(name=say("host in")),
+            Column(name=say("the host was doing")),
+            Column(name=say("after")),
+            Column(name=say("before")),
         ),
         rows=tuple(map(row, gaps)),
-        note=f"{counted(len(every), 'gap')} in {counted(view.num_steps, 'step')}, {duration(total)} a step.",
+        note=say(
+            "{gaps} in {steps}, {time} a step.",
+            gaps=counted(len(every), "gap"),
+            steps=counted(view.num_steps, "step"),
+            time=duration(total),
+        ),
     )
+
+
+def _part(name: str) -> str:
+    """Write a part with the block that it is in, which is a path in the model: 'softmax @ blocks.0'."""
+    part, at, block = name.partition(" @ ")
+    return f"{word(part)}{at}{block}"
 
 
 def _doing(one: Explained) -> str:
     if not one.host:
-        return "code outside of PyTorch"
-    return f"waiting for the device: {one.host}" if one.is_wait else short_name(one.host)
+        return say("code outside of PyTorch")
+    return say("waiting for the device: {call}", call=one.host) if one.is_wait else short_name(one.host)
 
 
 def instruments_table(view: ProfileView) -> Table | None:
@@ -197,17 +228,17 @@ def instruments_table(view: ProfileView) -> Table | None:
     if not view.costs:
         return None
     return Table(
-        caption="What watching costs",
+        caption=say("What watching costs"),
         columns=(
-            Column(name="instrument"),
-            number_column("step", "", "Watched against plain: the median over the pairs."),
-            number_column("from", "", "The smallest of the pairs."),
-            number_column("to", "", "The largest of the pairs."),
-            number_column("pairs"),
+            Column(name=say("instrument")),
+            number_column(say("step"), "", say("Watched against plain: the median over the pairs.")),
+            number_column(say("from"), "", say("The smallest of the pairs.")),
+            number_column(say("to"), "", say("The largest of the pairs.")),
+            number_column(say("pairs")),
         ),
         rows=tuple(
             (
-                Cell(text=cost.name),
+                Cell(text=word(cost.name)),
                 Cell(text=change(cost.ratio - 1)),
                 Cell(text=change(cost.low - 1)),
                 Cell(text=change(cost.high - 1)),
@@ -215,7 +246,10 @@ def instruments_table(view: ProfileView) -> Table | None:
             )
             for cost in view.costs
         ),
-        note=f"Steps of {duration(view.stopwatch)} without and with it, in pairs of random order, in the same process.",
+        note=say(
+            "Steps of {time} without and with it, in pairs of random order, in the same process.",
+            time=duration(view.stopwatch),
+        ),
     )
 
 
@@ -227,21 +261,25 @@ def _rate_cells(rate: Rate | None) -> Sequence[Cell]:
     return Cell(text=count(rate.value, unit), sort=rate.value), share
 
 
-def launches_text(view: ProfileView) -> str:
-    """Say whether the trace has all that was launched; empty for a CPU, where nothing is."""
+def launches_texts(view: ProfileView) -> Iterator[str]:
+    """Say whether the trace has all that was launched; nothing for a CPU, where nothing is."""
     launches = view.profile.launches
     if launches is None or view.profile.unit is Unit.OPERATORS:
-        return ""
-    missing = launches.calls - launches.matched
-    text = (
-        f"Every launch has its work in the trace: {launches.calls:,} of {launches.calls:,}."
-        if not missing
-        else f"{missing:,} of {launches.calls:,} launches have no work in the trace "
-        f"({percent(missing / launches.calls)}): it is under-recorded."
-    )
-    if launches.uneven_graphs:
-        text += (
-            f" {launches.uneven_graphs} of {launches.graphs} launches of CUDA graphs have fewer kernels than in "
-            "another step: those are not all recorded."
+        return
+    every = f"{launches.calls:,}"
+    if missing := launches.calls - launches.matched:
+        yield say(
+            "{missing} of {all} launches have no work in the trace ({share}): it is under-recorded.",
+            missing=f"{missing:,}",
+            all=every,
+            share=percent(missing / launches.calls),
         )
-    return text
+    else:
+        yield say("Every launch has its work in the trace: {all} of {all}.", all=every)
+    if launches.uneven_graphs:
+        yield say(
+            "{uneven} of {all} launches of CUDA graphs have fewer kernels than in another step: those are not all "
+            "recorded.",
+            uneven=launches.uneven_graphs,
+            all=launches.graphs,
+        )
