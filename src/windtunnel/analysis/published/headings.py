@@ -23,7 +23,7 @@ _AXES = {
     "warmup count|warmup iters|number of warmup runs|n warmup|预热|预热步数|预热次数",
     "steps": "n|num trials|trials|steps|measurement steps|measured steps|timed steps|num steps|iterations|iters|"
     "num iters|samples|repeats|runs|测量步数|测量次数|次数|步数|重复次数",
-    "mode": "mode|phase|pass|stage|workload|operation|模式|阶段",
+    "mode": "mode|phase|pass|stage|workload|operation|模式|阶段|工作负载",
     "forward_only": "forward only|fwd only|仅前向|只前向",
     "precision": "precision|dtype|data type|精度|数据类型",
     "compile": "compile|compiled|torch compile|is compiled|use compile|编译|是否编译",
