@@ -44,7 +44,7 @@ keep() { # the store of a part, compacted
 grid() { # size, precision: one row of axes of the sweep in place of all
   sed -e "s/^size = .*/size = \"$1\"/" -e "s/^precision = .*/precision = \"$2\"/" benchmarks/memory.toml \
     >"$stores/memory-$1-$2.toml"
-  windtunnel "grid-$1-$2" run "$stores/memory-$1-$2.toml" --store "$stores/memory" --report "$kept/memory"
+  windtunnel "grid-$1-$2" run "$stores/memory-$1-$2.toml" --no-probes --store "$stores/memory" --report "$kept/memory"
 }
 
 fit() { # grid, limit
@@ -80,9 +80,11 @@ for part in ${PARTS:-$all}; do
         --attention eager,flash-triton --store "$stores/ledgers" --report "$kept/ledgers"
       grep -E "attributed|ledger (closes|does not)|The allocator counted" "$kept/ledgers.log"
       ;;
-    tests)
-      run tests "$python" -m pytest -q -p no:cacheprovider -m gpu tests/probe/test_memory_gpu.py \
-        tests/sweep/test_frontier_gpu.py tests/models
+    tests) # torch.compile apart, as in `make test`
+      for marker in "gpu and not compile" "compile and gpu"; do
+        run "tests-${marker%% *}" "$python" -m pytest -q -p no:cacheprovider -m "$marker" tests/probe/test_memory_gpu.py \
+          tests/sweep/test_frontier_gpu.py tests/models
+      done
       ;;
     checkpoints)
       windtunnel checkpoints memory --size 2.7B --context 2048 --precision bf16 --checkpoint-search --budget 60GiB \

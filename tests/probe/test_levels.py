@@ -69,6 +69,19 @@ def test_levels_leave_out_what_was_there_before():
     assert own_levels(events) == [10, 10, 15, 5]
 
 
+def test_what_was_there_before_and_goes_before_the_peak_is_not_taken_from_the_peak():
+    events = (
+        Event(99, -5 * MIB, BEFORE - 5 * MIB, 20 * MIB, 0),
+        Event(FIRST, 12 * MIB, BEFORE + 7 * MIB, 20 * MIB, 0),
+        Event(SECOND, 2 * MIB, BEFORE + 9 * MIB, 22 * MIB, 2),
+    )
+    own = OwnNumbers(capacity=1000, used=0, peak=BEFORE + 9 * MIB, peak_reserved=22 * MIB, reserved=22 * MIB)
+
+    levels = device_levels(events, (Span(name="forward", begin=1, end=3),), (), own, before=BEFORE)
+
+    assert (levels.peak_allocated_bytes, levels.before_bytes) == (14 * MIB, BEFORE)
+
+
 def test_what_no_operation_made_has_the_line_that_the_allocator_remembers():
     """A kernel of one's own, and compiled code, are no operations; their stacks are in the allocator's history."""
     seen = Seen(

@@ -68,6 +68,7 @@ class Lab:
         self.environment = environment
         self.now = 0.0
         self.measured: list[Task] = []
+        self.probed: list[bool] = []
         self.workers: list[FakeWorker] = []
 
     def launch(self) -> "FakeWorker":
@@ -96,7 +97,7 @@ class FakeWorker:
 
     def measure(self, task: Task, *, timeout: float, on_stage: OnStage, with_probes: bool = True) -> Answer:
         assert not self.is_closed
-        assert with_probes
+        self.lab.probed.append(with_probes)
         self.is_fresh = False
         self.tasks.append(task)
         self.lab.measured.append(task)
@@ -144,6 +145,15 @@ def measure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Ru
         return measure_sweep(sweep, store=tmp_path, launch=lab.launch, **options)
 
     return run
+
+
+@pytest.mark.parametrize("with_probes", [True, False])
+def test_cells_are_probed_unless_a_run_is_asked_not_to(tmp_path: Path, with_probes: bool):
+    lab = Lab()
+
+    measure_sweep(grid(1, 2), store=tmp_path, launch=lab.launch, with_probes=with_probes)
+
+    assert lab.probed == [with_probes] * 2
 
 
 def test_cells_are_measured_and_stored_in_the_order_of_the_sweep(measure, tmp_path: Path):
@@ -476,7 +486,7 @@ def test_a_device_that_is_not_there_is_refused_before_a_run_begins(
 def test_the_timeout_reaches_the_worker(measure, monkeypatch: pytest.MonkeyPatch):
     timeouts: list[float] = []
 
-    def measure_task(worker: FakeWorker, task: Task, *, timeout: float, on_stage: OnStage) -> Answer:
+    def measure_task(worker: FakeWorker, task: Task, *, timeout: float, on_stage: OnStage, with_probes: bool) -> Answer:
         timeouts.append(timeout)
         return good(task)
 

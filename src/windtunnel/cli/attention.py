@@ -9,6 +9,7 @@ from windtunnel.cli.measuring import (
     DEFAULT_TIMEOUT,
     DryRunOption,
     FreshOption,
+    ProbesOption,
     ReportOption,
     StoreOption,
     TimeoutOption,
@@ -36,6 +37,7 @@ def command(
     dry_run: DryRunOption = False,
     fresh: FreshOption = False,
     timeout: TimeoutOption = DEFAULT_TIMEOUT,
+    probes: ProbesOption = True,
     report: ReportOption = None,
 ) -> None:
     """Measure attention alone: backends, shapes, masks and precisions; axes are comma lists.
@@ -62,7 +64,7 @@ def command(
     if dry_run:
         print_plan(chosen, device, store=store)
     else:
-        run_and_report(chosen, device=device, store=store, fresh=fresh, timeout=seconds, report=report)
+        run_and_report(chosen, device=device, store=store, fresh=fresh, timeout=seconds, report=report, probes=probes)
 
 
 def _chosen(sweep: str | None, fields: dict[str, Any]) -> AnySweep | ChooseSweep:

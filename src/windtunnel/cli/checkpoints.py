@@ -46,7 +46,14 @@ def search_and_report(
     def measure(names: Sequence[str]) -> Mapping[str, Measured]:
         sweep = _sweep_of(fields, names)
         with Display(console) as display:
-            measure_sweep(sweep, device=environment.device, store=store, timeout=timeout, observer=display)
+            measure_sweep(
+                sweep,
+                device=environment.device,
+                store=store,
+                timeout=timeout,
+                with_probes=False,  # a search needs peaks and times
+                observer=display,
+            )
         keys = {task.key(): task.cell.checkpoint for task in sweep.expand(environment.device)}
         rows = {keys[row.key]: row for row in load_results(store) if row.key in keys and row.machine == machine}
         running = [name for name, row in rows.items() if row.is_ok]

@@ -48,6 +48,14 @@ TimeoutOption = Annotated[
         "--timeout", metavar="TIME", help="Longest time for one cell: seconds, or with a unit as in 90s, 30m, 6h."
     ),
 ]
+ProbesOption = Annotated[
+    bool,
+    typer.Option(
+        "--probes/--no-probes",
+        help="After the samples of a cell look which kernels ran, what its phases hold and what watching costs. "
+        "Without, large cells take a quarter of the time, and the report says what was not looked at.",
+    ),
+]
 ReportOption = Annotated[
     Path | None, typer.Option("--report", metavar="DIR", help="Where the report goes. [dim]default: STORE/report[/]")
 ]
@@ -67,7 +75,14 @@ def parse_timeout(text: str) -> float:
 
 
 def run_and_report(
-    sweep: AnySweep | ChooseSweep, *, device: str | None, store: Path, fresh: bool, timeout: float, report: Path | None
+    sweep: AnySweep | ChooseSweep,
+    *,
+    device: str | None,
+    store: Path,
+    fresh: bool,
+    timeout: float,
+    report: Path | None,
+    probes: bool = True,
 ) -> None:
     """Measure with a live display, compare what the sweep says, print the tables, write the report, end with its path.
 
@@ -84,7 +99,15 @@ def run_and_report(
     device = device or (sweep.device if isinstance(sweep, AnySweep) else "auto")
     with Display(console) as display:
         try:
-            summary = measure_sweep(choose, device=device, store=store, fresh=fresh, timeout=timeout, observer=display)
+            summary = measure_sweep(
+                choose,
+                device=device,
+                store=store,
+                fresh=fresh,
+                timeout=timeout,
+                with_probes=probes,
+                observer=display,
+            )
         except KeyboardInterrupt:
             what = "measurements" if is_repeated(display.tasks) else "cells"
             console.print(

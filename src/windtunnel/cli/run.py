@@ -9,6 +9,7 @@ from windtunnel.cli.measuring import (
     DEFAULT_TIMEOUT,
     DryRunOption,
     FreshOption,
+    ProbesOption,
     ReportOption,
     StoreOption,
     TimeoutOption,
@@ -32,6 +33,7 @@ def command(
     dry_run: DryRunOption = False,
     fresh: FreshOption = False,
     timeout: TimeoutOption = DEFAULT_TIMEOUT,
+    probes: ProbesOption = True,
     report: ReportOption = None,
 ) -> None:
     """Measure a whole sweep and write its report.
@@ -52,7 +54,7 @@ def command(
     if dry_run:
         print_plan(chosen, device, store=store)
     else:
-        run_and_report(chosen, device=device, store=store, fresh=fresh, timeout=seconds, report=report)
+        run_and_report(chosen, device=device, store=store, fresh=fresh, timeout=seconds, report=report, probes=probes)
 
 
 def _preset_of_machine(environment: Environment) -> AnySweep:

@@ -7,6 +7,7 @@ from windtunnel.cli.measuring import (
     DEFAULT_TIMEOUT,
     DryRunOption,
     FreshOption,
+    ProbesOption,
     ReportOption,
     StoreOption,
     TimeoutOption,
@@ -26,6 +27,7 @@ def command(
     dry_run: DryRunOption = False,
     fresh: FreshOption = False,
     timeout: TimeoutOption = DEFAULT_TIMEOUT,
+    probes: ProbesOption = True,
     report: ReportOption = None,
 ) -> None:
     """Measure one cell or a small grid; axes are comma lists.
@@ -43,4 +45,4 @@ def command(
     if dry_run:
         print_plan(sweep, sweep.device, store=store)
     else:
-        run_and_report(sweep, device=None, store=store, fresh=fresh, timeout=seconds, report=report)
+        run_and_report(sweep, device=None, store=store, fresh=fresh, timeout=seconds, report=report, probes=probes)

@@ -64,9 +64,11 @@ def device_levels(
         pieces = pieces_at(trace, sum(event.size > 0 for event in events[: peak + 1]))
     by_events = levels[peak] if peak is not None else 0
     now = levels[-1] if levels else 0
+    # Some of what was there before may have gone by then, as compiled code of an earlier cell that nobody uses.
+    left = before if peak is None else events[peak].allocated - by_events
     return DeviceLevels(
         source=_SOURCES[has_reserve],
-        peak_allocated_bytes=by_events if own.peak is None else own.peak - before,
+        peak_allocated_bytes=by_events if own.peak is None else own.peak - left,
         before_bytes=before,
         reserved_at_peak_bytes=events[peak].reserved if has_reserve and peak is not None else None,
         peak_reserved_bytes=own.peak_reserved,

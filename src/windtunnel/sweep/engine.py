@@ -103,11 +103,14 @@ class _Times:
 class _Run:
     """One run in progress: its workers, its store, its counts."""
 
-    def __init__(self, store: Store, launch: Launch, timeout: float, observer: Observer | None) -> None:
+    def __init__(
+        self, store: Store, launch: Launch, timeout: float, observer: Observer | None, *, with_probes: bool
+    ) -> None:
         self._store = store
         self._launch = launch
         self._timeout = timeout
         self._observer = observer
+        self._with_probes = with_probes
         self._worker: Worker | None = None
         self._times = _Times()
         self._processes = 0
@@ -149,7 +152,7 @@ class _Run:
             self._observer.began(task)
         begin, started_at = time.monotonic(), _now()
         try:
-            answer = worker.measure(task, timeout=self._timeout, on_stage=self._stage)
+            answer = worker.measure(task, timeout=self._timeout, on_stage=self._stage, with_probes=self._with_probes)
             record, must_replace = answer.record, answer.leaked_bytes > 0
             for stage, seconds in record.stages.items():
                 self._times.add(stage, seconds)
@@ -206,6 +209,7 @@ def measure_sweep(
     store: Path | str = DEFAULT_STORE,
     fresh: bool = False,
     timeout: float = DEFAULT_TIMEOUT_SECONDS,
+    with_probes: bool = True,
     observer: Observer | None = None,
     launch: Launch = WorkerProcess,
 ) -> RunSummary:
@@ -220,6 +224,7 @@ def measure_sweep(
         store: Folder of the store; made when it is not there.
         fresh: Measure cells again that are stored already.
         timeout: Seconds that one cell may take, building and compiling included.
+        with_probes: Look at each cell in other ways after its samples; times and peaks do not need it.
         observer: Told about every step of the run.
         launch: Starts a worker; tests put a fake here.
 
@@ -230,7 +235,7 @@ def measure_sweep(
     """
     device = device or (sweep.device if isinstance(sweep, AnySweep) else "auto")
     with open_store(Path(store)) as opened:
-        return _Run(opened, launch, timeout, observer).measure(sweep, device, fresh=fresh)
+        return _Run(opened, launch, timeout, observer, with_probes=with_probes).measure(sweep, device, fresh=fresh)
 
 
 def _was_refused(record: Record) -> bool:
