@@ -15,7 +15,7 @@ ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs" / "seeds.md").read_text(encoding="utf-8")
 SECTIONS: dict[str, str] = dict(re.findall(r"^## (Report \d{3})\n(.*?)(?=^## |\Z)", PAGE, re.MULTILINE | re.DOTALL))
 TABLES = sorted((ROOT / "docs" / "results" / "h200" / "seeds").glob("*.md"))
-VERDICTS = {"supported", "contradicted", "cannot be told", "cause not measured"}
+VERDICTS = ("supported", "contradicted", "cannot be told", "cause not measured")
 
 _LINK = re.compile(r"\]\((results/[^)#\s]+\.md)\)")
 _NUMBER = re.compile(r"(?<![\w.])\d[\d,]*\.\d+(?![\w.])")
@@ -94,7 +94,20 @@ def test_each_sentence_has_a_verdict_on_both(heading: str) -> None:
     assert len(sentences) >= 5
     assert {len(row) for row in sentences} == {4}
     assert {len(row[-1].split(" / ")) for row in sentences} == {2}
-    assert {verdict for row in sentences for verdict in row[-1].split(" / ")} <= VERDICTS
+    assert {verdict for row in sentences for verdict in row[-1].split(" / ")} <= set(VERDICTS)
+
+
+def test_the_page_counts_its_verdicts_right() -> None:
+    verdicts = {
+        heading: [row[-1].split(" / ") for row in rows(section) if is_sentence(row)]
+        for heading, section in SECTIONS.items()
+    }
+    verdicts["all"] = list(itertools.chain.from_iterable(verdicts.values()))
+
+    for heading, pairs in verdicts.items():
+        sides = [[pair[side] for pair in pairs] for side in (0, 1)]
+        counts = [" / ".join(str(side.count(verdict)) for side in sides) for verdict in VERDICTS]
+        assert f"| {heading.removeprefix('Report ')} | {len(pairs)} | {' | '.join(counts)} |" in PAGE
 
 
 def test_each_preset_that_the_page_names_draws_tables() -> None:
