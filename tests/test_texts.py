@@ -2,14 +2,25 @@
 
 import ast
 import string
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
 import pytest
 
 import windtunnel
+from windtunnel.analysis.kernel_kinds import WorkKind
+from windtunnel.cost.time import Bound
 from windtunnel.language import ENGLISH, languages, texts_of
+from windtunnel.records.memory_ledger import Category
+from windtunnel.records.profile import Part
+from windtunnel.records.record import ClockName, Status
+from windtunnel.records.throttling import THROTTLE_REASONS
+from windtunnel.spec.tables import PRECISIONS, WORKLOADS
+from windtunnel.statistics.paired import Verdict
+from windtunnel.statistics.racing import Standing
+from windtunnel.sweep.engine import STAGE_LABELS
+from windtunnel.sweep.tuning import Place
 
 SOURCE = Path(windtunnel.__file__).parent
 OTHERS = sorted(languages() - {ENGLISH})
@@ -98,3 +109,38 @@ def test_no_text_is_english_that_was_left_as_it_is(language: str):
     same = [name for table, name, text, english in tables_of(language) if text == english and english.endswith(".")]
 
     assert same == []
+
+
+NAMES_IN_DATA: dict[str, Iterable[str]] = {
+    "status": Status,
+    "stage": ("start", "build", "compile", "measure", "probe", "clean"),
+    "clock": ClockName,
+    "phase": {phase for kind in WORKLOADS.values() for phase in kind.timed},
+    "timed region": {inside for kind in WORKLOADS.values() for inside in kind.timed.values()},
+    "workload": WORKLOADS,
+    "precision": (precision.description for precision in PRECISIONS.values()),
+    "category": Category,
+    "part": Part,
+    "kind of work": WorkKind,
+    "bound": Bound,
+    "verdict": Verdict,
+    "what became of a candidate": (*Place, *Standing),
+    "reason for a clock": THROTTLE_REASONS.values(),
+    "where the time went": STAGE_LABELS.values(),
+}
+"""Names that records and plans hold and that reports show by `word`, which lets what it does not know through."""
+
+
+@pytest.mark.parametrize("language", OTHERS)
+@pytest.mark.parametrize("what", NAMES_IN_DATA)
+def test_every_name_in_data_has_a_word(language: str, what: str):
+    words = texts_of(language)["words"]
+
+    assert [name for name in map(str, NAMES_IN_DATA[what]) if name not in words] == []
+
+
+@pytest.mark.parametrize("language", OTHERS)
+def test_a_language_has_every_word_that_another_has(language: str):
+    every = {name for other in OTHERS for name in texts_of(other)["words"]}
+
+    assert sorted(every - texts_of(language)["words"].keys()) == []

@@ -73,7 +73,7 @@ def test_what_failed_once_and_fitted_later_is_said(tmp_path: Path):
 def test_a_line_that_broke_says_at_what_and_why(tmp_path: Path):
     said = texts(build_document(searched(tmp_path, asked(), broken=frozenset({14}))), Callout)
 
-    assert any("1500 failed for another reason than memory" in text and "crashed in warm-up" in text for text in said)
+    assert any("1500 failed for another reason than memory" in text and "crashed in warmup" in text for text in said)
 
 
 def test_memory_that_is_missing_afterwards_is_said(tmp_path: Path):

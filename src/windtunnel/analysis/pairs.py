@@ -162,7 +162,7 @@ def _phrases(side: PairSide, environment: Environment) -> dict[str, str]:
         "compile": "" if cell.compile == "off" else say("compile {value}", value=cell.compile),
         "checkpoint": "" if cell.checkpoint == NO_CHECKPOINT else say("checkpoint {value}", value=cell.checkpoint),
         "warm-up": say("warm-up {value}", value=side.task.plan.warmup),
-        "cache": "" if side.task.plan.cache == "warm" else say("{value} cache", value=side.task.plan.cache),
+        "cache": "" if side.task.plan.cache == "warm" else say("{value} cache", value=word(side.task.plan.cache)),
         "seed": say("seed {value}", value=cell.seed),
         "project": say("project {value}", value=side.project) if side.project else "",
         "commit": say("commit {value}", value=side.commit) if side.commit else "",

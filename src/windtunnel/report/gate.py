@@ -9,6 +9,7 @@ from windtunnel.analysis.selection import names_of
 from windtunnel.language import alternatives, apart, counted, listed, passage, say, word
 from windtunnel.report.document import Block, Callout, CalloutKind, Cell, Column, Document, Paragraph, Section, Table
 from windtunnel.report.measures import number_column
+from windtunnel.report.sections.failures import stage_name
 from windtunnel.statistics.paired import Verdict
 from windtunnel.units import NOT_KNOWN, Scale, change, duration, percent, time_scale
 
@@ -85,7 +86,7 @@ def _reason(cell: CellVerdict) -> str:
 def _sentence(cell: CellVerdict) -> str:
     paired = cell.confirmed.whole if cell.confirmed else None
     if paired:
-        return say("{claim}, in pairs.", claim=paired.sentence("BASE", "NEW", " in the whole step"))
+        return say("{claim}, in pairs.", claim=paired.sentence("BASE", "NEW", say(" in the whole step")))
     found = cell.whole.difference
     if found.value is None:
         return say("not known: too few samples.")
@@ -250,7 +251,7 @@ def _confirmed(gate: Gate, names: dict[Row, str]) -> Iterator[Block]:
             text = say("{cell}: no pairs: {reason}", cell=names[cell.base], reason=reason)
             yield Callout(kind=CalloutKind.FAILURE, text=text)
         elif cell.confirmed.whole:
-            claim = cell.confirmed.whole.sentence("BASE", "NEW", " in the whole step")
+            claim = cell.confirmed.whole.sentence("BASE", "NEW", say(" in the whole step"))
             text = say("{message}.", message=claim)
             yield Paragraph(lead=names[cell.base], text=f"{text[0].upper()}{text[1:]}")
 
@@ -273,7 +274,7 @@ def _failure(row: Row) -> str:
         "{cell}: {status} in {where}: {message}",
         cell=cell,
         status=status,
-        where=word(failure.stage),
+        where=stage_name(failure.stage),
         message=failure.message,
     )
 

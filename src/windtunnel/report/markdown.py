@@ -1,6 +1,7 @@
 """A document as Markdown, as GitHub draws it and as it reads in an editor."""
 
 import re
+from collections.abc import Sequence
 
 from windtunnel.language import say, writing_in
 from windtunnel.report.anchors import anchor, shown_evidence, shown_key
@@ -22,6 +23,7 @@ from windtunnel.report.document import (
 _SPECIAL = re.compile(r"[\\`*\[\]<>|~$]|&(?=[#\w])|(?<!\w)_|_(?!\w)")
 # Nearly every text is this, and needs no second look.
 _PLAIN = re.compile(r"[0-9A-Za-z.,%±–+-]+(?: [0-9A-Za-z.,%±–+-]+)*")
+_WIDE = re.compile("[\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-\uff60]")
 _STARTS_A_BLOCK = re.compile(r"^(\d*)(?=[-+#=.)])")
 
 _ALERTS = {CalloutKind.NOTE: "NOTE", CalloutKind.WARNING: "WARNING", CalloutKind.FAILURE: "CAUTION"}
@@ -85,15 +87,33 @@ def _table(table: Table) -> str:
     for key, row in zip(table.keys, rows, strict=False):
         if key:
             row[0] += f'<a id="{anchor(key)}"></a>'
-    widths = [max(3, *map(len, texts)) for texts in zip(header, *rows, strict=True)]
+    # An editor shows a Chinese sign as wide as two letters; where there is none, counting letters is much faster.
+    is_wide = any(_WIDE.search("".join(texts)) for texts in (header, *rows))
+    widths = [max(3, *map(_width if is_wide else len, texts)) for texts in zip(header, *rows, strict=True)]
     is_number = [column.kind is ColumnKind.NUMBER for column in table.columns]
     rule = ["-" * (width - 1) + (":" if right else "-") for width, right in zip(widths, is_number, strict=True)]
     template = (
         "| " + " | ".join(f"{{:{'>' if right else '<'}{w}}}" for w, right in zip(widths, is_number, strict=True)) + " |"
     )
-    lines = [template.format(*texts) for texts in (header, rule, *rows)]
+    lines = (
+        [_padded(texts, widths, is_number) for texts in (header, rule, *rows)]
+        if is_wide
+        else [template.format(*texts) for texts in (header, rule, *rows)]
+    )
     parts = [f"**{_escaped(table.caption)}**", "\n".join(lines)]
     return "\n\n".join([*parts, _line(table.note)] if table.note else parts)
+
+
+def _width(text: str) -> int:
+    return len(text) if text.isascii() else len(text) + len(_WIDE.findall(text))
+
+
+def _padded(texts: Sequence[str], widths: Sequence[int], is_number: Sequence[bool]) -> str:
+    entries: list[str] = []
+    for text, width, right in zip(texts, widths, is_number, strict=True):
+        blank = " " * (width - _width(text))
+        entries.append(f"{blank}{text}" if right else f"{text}{blank}")
+    return f"| {' | '.join(entries)} |"
 
 
 def _header(column: Column) -> str:

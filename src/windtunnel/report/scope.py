@@ -163,6 +163,8 @@ LIMIT = _axis(
     lambda: say("What the cell may take of the device."),
     lambda value: say("limit {value}", value=value),
 )
+_NAMED = frozenset({ATTENTION, CHECKPOINT, CACHE})
+"""Axes of which some values are words: a model's own attention, a cold cache."""
 _NOT_OF_PROBES = (WARMUP, CACHE, STEPS)
 
 
@@ -439,7 +441,9 @@ def _text(axis: Axis, row: Row) -> str:
     if axis is HEADS:
         heads, kv_heads = cast("tuple[int, int]", value)
         return str(heads) if heads == kv_heads else f"{heads}/{kv_heads}"
-    return workload_name(str(value)) if axis is WORKLOAD else str(value)
+    if axis is WORKLOAD:
+        return workload_name(str(value))
+    return word(str(value)) if axis in _NAMED else str(value)
 
 
 def _machine_names(environments: Mapping[str, Environment]) -> dict[str, str]:

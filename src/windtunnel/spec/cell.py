@@ -260,7 +260,9 @@ class Task(Frozen):
     @property
     def process_name(self) -> str:
         """Which of its cell's processes this is, as 'process 2 of 5'; empty where there is only one."""
-        return f"process {self.replica + 1} of {self.plan.processes}" if self.plan.processes > 1 else ""
+        if self.plan.processes == 1:
+            return ""
+        return say("process {n} of {all}", n=self.replica + 1, all=self.plan.processes)
 
     def label(self) -> str:
         """Return a short name for people, with what differs from the defaults."""

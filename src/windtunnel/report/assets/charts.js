@@ -79,7 +79,14 @@ const plain = (text) =>
 function rowsOf(trace) {
   const { type, name, x, y } = trace;
   if (type === "heatmap") return y.flatMap((row, i) => x.map((column, j) => [row, column, trace.text[i][j]]));
-  if (type === "icicle") return trace.ids.map((_, i) => [trace.parents[i], trace.labels[i], trace.customdata[i]]);
+  if (type === "icicle") {
+    const paths = { "": "" };
+    return trace.ids.map((id, i) => {
+      const above = paths[trace.parents[i]]; // what holds others comes before them
+      paths[id] = above ? `${above}/${trace.labels[i]}` : trace.labels[i];
+      return [above, trace.labels[i], trace.customdata[i]];
+    });
+  }
   return x.map((at, i) => [name, at, trace.customdata?.[i] ?? y[i]]);
 }
 

@@ -6,6 +6,7 @@ from windtunnel.language import apart, counted, say, word
 from windtunnel.report.document import Cell, Column, Section, Table
 from windtunnel.report.judged import advised_of
 from windtunnel.report.scope import Scope
+from windtunnel.report.sections.failures import stage_name
 from windtunnel.report.wording import advice as advice_text
 from windtunnel.report.wording import sentence
 from windtunnel.statistics.paired import Effect, Verdict
@@ -55,7 +56,10 @@ def _text(one: Compared) -> str:
         if failure is None:
             return say("failed: {status}", status=status)
         return say(
-            "failed: {status} in {stage}: {message}", status=status, stage=word(failure.stage), message=failure.message
+            "failed: {status} in {stage}: {message}",
+            status=status,
+            stage=stage_name(failure.stage),
+            message=failure.message,
         )
     said = _effect_text(one.whole.effect)
     match one.whole.verdict:
@@ -66,7 +70,7 @@ def _text(one: Compared) -> str:
         case Verdict.EQUIVALENT:
             return say("no gain: {change}", change=said)
         case Verdict.INCONCLUSIVE:
-            return say("not settled: {change}, {reason}", change=said, reason=word(one.whole.reason))
+            return say("not settled: {change}, {reason}", change=said, reason=one.whole.reason)
 
 
 def _effect_text(effect: Effect) -> str:

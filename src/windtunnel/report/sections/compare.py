@@ -11,7 +11,7 @@ from windtunnel.records.record import Failure
 from windtunnel.report.document import Block, Callout, CalloutKind, Cell, Column, Paragraph, Section, Table
 from windtunnel.report.measures import number_column
 from windtunnel.report.scope import Scope
-from windtunnel.report.sections.failures import failure_text
+from windtunnel.report.sections.failures import failure_text, stage_name
 from windtunnel.statistics.paired import Verdict
 from windtunnel.units import NOT_KNOWN, Scale, between, change, duration, percent, time_scale
 
@@ -204,7 +204,7 @@ def _failure_text(record: PairRecord, failure: Failure) -> str:
     return say(
         "{status} in {stage} of {side}: {message}",
         status=word(record.status.value),
-        stage=word(failure.stage),
+        stage=stage_name(failure.stage),
         side=record.failed_side.upper(),
         message=failure.message,
     )

@@ -40,12 +40,13 @@ def failures(scope: Scope) -> Section | None:
 
 def _row(scope: Scope, row: Row) -> tuple[Cell, ...]:
     failure = row.record.failure
-    where = (failure.stage, failure.phase, row.record.task.process_name) if failure else ()
+    phase = word(failure.phase) if failure and failure.phase else ""
+    where = (stage_name(failure.stage), phase, row.record.task.process_name) if failure else ()
     requested, free = (failure.requested_bytes, failure.free_bytes) if failure else (None, None)
     return (
         Cell(text=" · ".join([*(scope.phrase(axis, row) for axis in scope.all_axes), row.cell.device])),
         Cell(text=word(row.record.status.value), is_failure=True),
-        Cell(text=listed(word(part) for part in where if part) if failure else NOT_KNOWN),
+        Cell(text=listed(filter(None, where)) if failure else NOT_KNOWN),
         Cell(text=failure.message if failure else NOT_KNOWN),
         Cell(text=memory(requested), sort=requested),
         Cell(text=memory(free), sort=free),
@@ -59,6 +60,11 @@ def failure_text(status: Status, failure: Failure | None) -> str:
     return say(
         "{status} in {stage}: {message}",
         status=word(status.value),
-        stage=word(failure.stage),
+        stage=stage_name(failure.stage),
         message=failure.message,
     )
+
+
+def stage_name(name: str) -> str:
+    """Return what the worker was doing; the name of its warm-up is not that of the axis."""
+    return say("warmup") if name == "warmup" else word(name)

@@ -9,7 +9,7 @@ from windtunnel.report.document import Block, Callout, CalloutKind, Cell, Column
 from windtunnel.report.heat import heat_map_of
 from windtunnel.report.measures import GAP, number_column
 from windtunnel.report.scope import BATCH, CONTEXT, SEQ, SIZE, Axis, Scope
-from windtunnel.report.sections.failures import failure_text
+from windtunnel.report.sections.failures import failure_text, stage_name
 from windtunnel.sweep.lines import predicted_peak
 from windtunnel.units import NOT_KNOWN, change, memory
 
@@ -161,7 +161,7 @@ def _failure(failure: Failure | None) -> tuple[Cell, Cell, Cell]:
     if failure is None:
         return Cell(text=NOT_KNOWN), GAP, GAP
     return (
-        Cell(text=word(failure.phase or failure.stage)),
+        Cell(text=stage_name(failure.phase or failure.stage)),
         _bytes(failure.requested_bytes),
         _bytes(failure.free_bytes),
     )

@@ -19,6 +19,7 @@ from windtunnel.report.measures import (
     spread_cell,
 )
 from windtunnel.report.scope import BACKEND, COMPILE, PRECISION, WORKLOAD, Axis, Scope
+from windtunnel.report.sections.failures import stage_name
 from windtunnel.units import Scale, mebibytes_scale, memory, milliseconds_scale
 
 MAX_TABLES = 16
@@ -116,8 +117,8 @@ def _table(scope: Scope, rows: Sequence[Row], apart: tuple[Axis, ...]) -> Table:
 
 def _columns(row: Row, phase: str, time: Scale) -> tuple[Column, ...]:
     name = phase_name(row, phase)
-    inside = word(row.record.timed.get(phase, ""))
-    median = number_column(name, time.unit, say("Median. Inside: {region}.", region=inside))
+    inside = row.record.timed.get(phase, "")
+    median = number_column(name, time.unit, say("Median. Inside: {region}.", region=word(inside)))
     if phase == row.record.total and len(row.phases) > 1:
         return (median, number_column("±", "%", say("Half of the 95 % interval of the median over it.")))
     return (
@@ -139,7 +140,7 @@ def _failure(row: Row) -> str:
     failure = row.record.failure
     if failure is None:
         return ""
-    where = word(failure.phase or failure.stage)
+    where = stage_name(failure.phase or failure.stage)
     if not failure.requested_bytes:
         return where
     return say("{phase}: asked {memory}", phase=where, memory=memory(failure.requested_bytes))
