@@ -20,6 +20,8 @@ VALID: tuple[dict[str, Any], ...] = (
     {"d_model": 64, "layers": 2, "heads": 4, "tied": True, "activation": "relu"},
     {"size": ["small", "mine"], "tied": False, "sizes": {"mine": OWN | {"is_tied": True, "activation": "gelu"}}},
     {"size": "small", "exclude": [{"size": "small", "reason": "known"}]},
+    {"size": "small", "tables": [{"columns": ["size", "forward.mean", "n"], "across": "warmup", "unit": "s"}]},
+    {"kind": "attention", "tables": [{"columns": ["seq", "held_memory"], "split": ["backend", "d"]}]},
     {"size": "small", "exclude": [{"mode": ["forward"], "warmup": 0, "reason": "known"}]},
     {
         "size": "small",
@@ -71,6 +73,7 @@ EXCLUSION = "known: attention, batch, checkpoint, compile, context, mode, precis
 MASKS = "known: full, causal, window:N with N from 1 (causal, the last N keys)"
 PHASES = "known: forward, forward_backward"
 CHECKPOINTS = "known: none, every:N, selective, ffn with N from 1 (groups of N blocks)"
+AXES = "known: attention, batch, checkpoint, compile, context, mode, precision, seed, size, steps, warmup"
 LEAVE_OUT = ", or leave these points out with a reason"
 SHAPE = "known: activation, d_ff, d_model, is_tied, num_heads, num_kv_heads, num_layers, rope_theta, vocab_size"
 
@@ -86,6 +89,16 @@ def sized(**shape: Any) -> dict[str, Any]:
 
 
 FAULTS_OF_FORM: tuple[tuple[dict[str, Any], str], ...] = (
+    ({"size": "small", "tables": [{"columns": []}]}, "tables: a table has no columns: name at least one"),
+    (
+        {"size": "small", "tables": [{"columns": "size", "across": "warmups"}]},
+        f"unknown axis 'warmups'; {AXES}; did you mean 'warmup'?",
+    ),
+    ({"size": "small", "tables": [{"columns": "size", "split": "d"}]}, f"unknown axis 'd'; {AXES}"),
+    (
+        {"size": "small", "tables": [{"columns": "size", "unit": "min"}]},
+        "tables.0.unit is 'min': input should be 's', 'ms' or 'us'",
+    ),
     ({"size": "small", "mode": "foward"}, f"unknown mode 'foward'; {MODES}; did you mean 'forward'?"),
     (
         {"size": "small", "precision": "FP32"},
@@ -258,6 +271,10 @@ FAULTS_OF_SENSE: tuple[tuple[dict[str, Any], str], ...] = (
         {"d_model": 64, "heads": 4},
         "no size: name one (small, medium, large, xl, 2.7B, 8B, 10B), "
         "or give a shape of your own; still missing: layers",
+    ),
+    (
+        {"size": "small", "tables": [{"columns": ["size", "mean"], "across": "size"}]},
+        "tables: size stands twice among columns, split and across: name it in one",
     ),
     (
         {"size": "small", "context": 10**9},

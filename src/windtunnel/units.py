@@ -183,6 +183,12 @@ def milliseconds_scale(seconds: Iterable[float | None]) -> Scale:
     return Scale(size=1e-3, unit="ms", decimals=max(2, _decimals(_known(seconds), 1e-3, digits=3, at_most=4)))
 
 
+def scale_in(unit: str, seconds: Iterable[float | None], *, digits: int) -> Scale:
+    """Choose the decimals of a column of times in a unit that somebody asked for: s, ms or us."""
+    size, name = next((size, name) for size, name in _TIME_UNITS if name == unit.replace("us", "µs"))
+    return Scale(size=size, unit=name, decimals=_decimals(_known(seconds), size, digits=digits, at_most=6))
+
+
 def mebibytes_scale(byte_counts: Iterable[float | None]) -> Scale:
     """Choose the decimals of a column in MiB, or GiB where nothing is smaller: the smallest entry has to be seen."""
     known = _known(byte_counts)

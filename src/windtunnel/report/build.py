@@ -12,6 +12,7 @@ from windtunnel.report.document import Document, Paragraph, Section
 from windtunnel.report.judged import measured_of
 from windtunnel.report.scope import Scope, scopes_of
 from windtunnel.report.sections.advice import advice
+from windtunnel.report.sections.asked_tables import asked_tables
 from windtunnel.report.sections.attention.backends import backends, backends_by_phase
 from windtunnel.report.sections.attention.charts import attention_charts
 from windtunnel.report.sections.attention.errors import errors, every_error
@@ -56,6 +57,7 @@ SECTIONS: tuple[Callable[[Scope], Section | None], ...] = (
     advice,
     compare,
     checkpoints,
+    asked_tables,
     grid,
     processes,
     history,
@@ -88,6 +90,7 @@ ATTENTION_SECTIONS: tuple[Callable[[Scope], Section | None], ...] = (
     attention_charts,
     compare,
     backends,
+    asked_tables,
     attention_results,
     rates,
     memory,

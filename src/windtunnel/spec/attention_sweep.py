@@ -31,6 +31,7 @@ from windtunnel.spec.grid import (
     points_of,
 )
 from windtunnel.spec.model import Count, Frozen
+from windtunnel.spec.table_layout import AttentionTable
 from windtunnel.spec.tables import ATTENTION_BACKENDS, PRECISIONS
 
 _PHASES = {"forward": "attention_forward", "forward_backward": "attention_forward_backward"}
@@ -162,6 +163,7 @@ class AttentionSweep(MeasureFields):
         default=(), description="Backends to compare in pairs after the sweep, as eager/compiled."
     )
     exclude: tuple[AttentionExclusion, ...] = Field(default=(), description="Points left out, each with its reason.")
+    tables: tuple[AttentionTable, ...] = Field(default=(), description="Tables of the report in a shape of one's own.")
 
     @model_validator(mode="after")
     def _fits(self) -> Self:

@@ -44,6 +44,7 @@ from windtunnel.spec.grid import (
 )
 from windtunnel.spec.model import DEFAULT_VOCAB_SIZE, NAMED_SIZES, Activation, Count, Frozen, ModelSpec, RopeTheta
 from windtunnel.spec.own_model import FactoryPath, OwnModel
+from windtunnel.spec.table_layout import StepTable
 from windtunnel.spec.tables import ATTENTION_BACKENDS, STEP_WORKLOADS
 
 _Modes = Annotated[Names, known_names("mode", STEP_WORKLOADS), WithJsonSchema(names_schema(STEP_WORKLOADS))]
@@ -135,6 +136,7 @@ class Sweep(MeasureFields):
         default=None, description="Of the feed-forward layer: swiglu (default), gelu or relu."
     )
     exclude: tuple[Exclusion, ...] = Field(default=(), description="Points left out, each with its reason.")
+    tables: tuple[StepTable, ...] = Field(default=(), description="Tables of the report in a shape of one's own.")
 
     @field_validator("size")
     @classmethod

@@ -105,6 +105,29 @@ def test_a_pivot_over_contexts_names_each() -> None:
     assert [(one.config.context_length, one.mean) for one in read(text).observed.times] == [(128, 0.010), (256, 0.020)]
 
 
+def test_a_pivot_over_warmups_names_each() -> None:
+    text = markdown(["size", "warm-up 0: mean (ms)", "warmup=5 (ms)"], [["small", "10 ± 1", "20 ± 1"]])
+
+    assert [(one.config.warmup, one.mean) for one in read(text).observed.times] == [(0, 0.010), (5, 0.020)]
+
+
+@pytest.mark.parametrize(
+    "heading", ["forward mean ± std (ms)", "Forward avg +/- std dev (ms)", "前向 均值 ± 标准差 (ms)"]
+)
+def test_a_heading_of_mean_and_deviation_is_no_column_of_deviations(heading: str) -> None:
+    (one,) = read(markdown(["size", heading], [["small", "10.0 ± 0.5"]])).observed.times
+
+    assert (one.phase, one.mean, one.std_seconds) == ("forward", 0.010, 0.0005)
+
+
+def test_a_share_of_a_peak_is_no_memory_without_a_unit() -> None:
+    published = read(markdown(["size", "forward (ms)", "of peak (%)"], [["small", "10", "33.8"]]))
+
+    assert published.unread == ()
+    assert len(published.observed.times) == 1
+    assert published.observed.memory == ()
+
+
 def test_eager_and_compiled_columns_are_told_apart() -> None:
     text = markdown(["size", "Eager forward (ms)", "Compiled forward (ms)"], [["small", "20", "10"]])
 

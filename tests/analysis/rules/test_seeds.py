@@ -250,6 +250,14 @@ class TestSeed004:
 
         assert [one.numbers["count"] for one in found] == [4, 4]
 
+    def test_the_two_eager_numbers_that_it_quotes_make_backward_gain_no_more_than_forward(self) -> None:
+        found = findings_of(seed_text("seed-004-quoted"))
+
+        forward, backward = (the(found, "compile_gain_once", phase) for phase in ("forward", "backward"))
+
+        assert (forward.numbers["ratio"], backward.numbers["ratio"]) == pytest.approx((1.793, 1.778), abs=5e-4)
+        assert (forward.numbers["saved"], backward.numbers["saved"]) == pytest.approx((0.442, 0.438), abs=5e-4)
+
     def test_without_an_eager_column_no_gain_is_claimed(self) -> None:
         assert not [one for one in seed(4) if one.kind == "compile_gain"]
 

@@ -215,8 +215,8 @@ def _beside(row: RawRow, columns: Mapping[int, str | Measure], measure: Measure,
     return None
 
 
-def _key(measure: Measure) -> tuple[str | None, str | None, int | None]:
-    return measure.phase, measure.compile, measure.context_length
+def _key(measure: Measure) -> tuple[str | None, str | None, int | None, int | None]:
+    return measure.phase, measure.compile, measure.context_length, measure.warmup
 
 
 def _pivoted(config: Configuration, measure: Measure) -> Configuration:
@@ -224,6 +224,8 @@ def _pivoted(config: Configuration, measure: Measure) -> Configuration:
         config = replace(config, compile=measure.compile)
     if measure.context_length is not None:
         config = replace(config, context_length=measure.context_length)
+    if measure.warmup is not None:
+        config = replace(config, warmup=measure.warmup)
     if "=" in measure.name:
         axis, _, number = measure.name.partition("=")
         count = parse_count(number)

@@ -23,7 +23,7 @@ _AXES = {
     "warmup count|warmup iters|number of warmup runs|n warmup|预热|预热步数|预热次数",
     "steps": "n|num trials|trials|steps|measurement steps|measured steps|timed steps|num steps|iterations|iters|"
     "num iters|samples|repeats|runs|测量步数|测量次数|次数|步数|重复次数",
-    "mode": "mode|phase|pass|stage|workload|operation|模式|阶段",
+    "mode": "mode|phase|pass|stage|workload|operation|模式|阶段|工作负载",
     "forward_only": "forward only|fwd only|仅前向|只前向",
     "precision": "precision|dtype|data type|精度|数据类型",
     "compile": "compile|compiled|torch compile|is compiled|use compile|编译|是否编译",
@@ -46,6 +46,8 @@ _PHASES = (
 
 _STD = re.compile(r"\b(std|stdev|stddev|sd|standard deviation|deviation)\b|标准差|σ")
 _MEAN = re.compile(r"\b(mean|avg|average|median|time|latency|duration|ms|s|us)\b|平均|均值|时间|耗时|用时|延迟")
+_BOTH = re.compile(r"±|\+/-|\b(mean|avg|average)\b|平均|均值")
+"""What makes a column with a deviation in its heading one of means with deviations."""
 _MEMORY = re.compile(r"\b(mem|memory|vram|peak|allocated|reserved)\b|显存|内存")
 _CV = re.compile(r"\bcv\b|coefficient of variation|变异系数")
 _RATIO = re.compile(r"\b(ratio|speedup|speed up)\b|比例|比率|倍|加速比")
@@ -57,8 +59,8 @@ _VARIANTS = (("off", r"\b(eager|uncompiled|vanilla|not compiled)\b|未编译|编
 class Measure:
     """A column of measured numbers.
 
-    `phase` and `unit` are None where the heading does not say; `compile` and `context_length` where it is no pivot of
-    these.
+    `phase` and `unit` are None where the heading does not say; `compile`, `context_length` and `warmup` where it is no
+    pivot of these.
     """
 
     name: str
@@ -68,6 +70,7 @@ class Measure:
     unit: str | None
     compile: str | None = None
     context_length: int | None = None
+    warmup: int | None = None
 
 
 def plain(heading: str) -> str:
@@ -106,11 +109,12 @@ def measure_of(heading: str) -> Measure | None:
         return None  # paid once: no time of a step
     unit, phase = unit_of(heading), phase_of(heading)
     context = re.search(r"\b(?:ctx|context|seq|seq len|t|n)\s*=?\s*([0-9]{2,7})\b", words)
+    warmup = re.search(r"(?:\bwarm ?ups?|预热)\s*=?\s*([0-9]{1,4})\b", words)
     compiled = next((value for value, pattern in _VARIANTS if re.search(pattern, words)), None)
     quantity: Quantity
     if _CV.search(words):
         quantity = "cv"
-    elif _RATIO.search(words):
+    elif _RATIO.search(words) or "%" in heading:
         quantity = "ratio"
     elif _MEMORY.search(words) or unit in BYTES:
         quantity = "memory"
@@ -121,9 +125,10 @@ def measure_of(heading: str) -> Measure | None:
     return Measure(
         name=clean(heading),
         quantity=quantity,
-        statistic="std" if _STD.search(words) else "mean",
+        statistic="std" if _STD.search(words) and not _BOTH.search(heading.casefold()) else "mean",
         phase=phase,
         unit=unit,
         compile=compiled,
         context_length=int(context[1]) if context else None,
+        warmup=int(warmup[1]) if warmup else None,
     )

@@ -35,6 +35,8 @@ def judge_compiled(observed: Observed) -> Iterator[Finding]:
         ]
         if len(pairs) >= 2:
             yield _finding(phase, pairs)
+        elif pairs and not _is_same(*pairs[0]):  # two times that are the same once may be so by chance
+            yield _single(phase, *pairs[0])
 
 
 def _finding(phase: str, pairs: list[tuple[Observation, Observation]]) -> Finding:
@@ -63,6 +65,17 @@ def _finding(phase: str, pairs: list[tuple[Observation, Observation]]) -> Findin
         rules_out=("compile_was_measured",) if severity is Severity.WARNING else (),
         advice="reset_dynamo" if severity is Severity.WARNING else None,
         command=compare_command(pairs[0][0].config, "--compile default") if severity is Severity.WARNING else None,
+    )
+
+
+def _single(phase: str, eager: Observation, other: Observation) -> Finding:
+    return Finding(
+        kind="compile_gain",
+        claim="compile_gain_once",
+        subject=phase,
+        numbers={"phase": phase, "ratio": eager.mean / other.mean, "saved": 1 - other.mean / eager.mean},
+        evidence=sources((eager, other)),
+        strength=Strength.MEASURED,
     )
 
 
