@@ -18,6 +18,7 @@ from ledgers import make_ledger
 from measured_grids import clean_records, write_grid
 from precision_looks import make_look
 from profiles import make_profile
+from published import FOLDER, SEEDS
 from reading import printed
 from searching import asked as asked_for_largest
 from searching import searched
@@ -288,3 +289,35 @@ def test_the_commands_write_and_verify_a_chinese_report(
     with open_store(folder) as store:
         rows = store._connection.execute("SELECT language FROM claims").fetchall()
     assert rows == [("zh",)]
+
+
+_ENGLISH = re.compile(r" (?:the|is|are|in|with|and|than|takes) ")
+"""Words that stand in nearly every English sentence, and in no name of these tables."""
+
+
+@pytest.mark.parametrize("name", SEEDS)
+def test_the_audit_of_a_published_table_is_chinese(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    cli: CallCli = make_caller(monkeypatch, capsys)
+
+    said = cli("audit", str(FOLDER / f"{name}.md"), "--batch", "4", "--unit", "ms", "--lang", "zh").out
+
+    assert "读懂了什么" in said
+    assert _ENGLISH.findall(without_commands(said)) == []
+
+
+def without_commands(text: str) -> str:
+    """Return text without commands, which end where the next line that is no part of them begins."""
+    return re.sub(r"windtunnel [^\u4e00-\u9fff]*", "", text)
+
+
+def test_a_gate_and_a_history_are_chinese(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    cli: CallCli = make_caller(monkeypatch, capsys)
+
+    said = [cli(*words, "--lang", "zh").out for words in (("gate", str(folder), str(folder)), ("history", str(folder)))]
+
+    assert [len(re.findall("[\u4e00-\u9fff]", one)) > 100 for one in said] == [True, True]
+    assert [_ENGLISH.findall(one) for one in said] == [[], []]

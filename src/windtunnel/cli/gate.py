@@ -12,7 +12,9 @@ from windtunnel.analysis.selection import choose
 from windtunnel.cli import EXIT_NO
 from windtunnel.cli.confirming import Confirmation, confirm
 from windtunnel.cli.console import make_console
+from windtunnel.cli.reporting import Language
 from windtunnel.errors import SpecError, StoreError, unknown_name
+from windtunnel.language import ENGLISH, writing_in
 from windtunnel.report.gate import gate_document
 from windtunnel.report.junit import render_junit
 from windtunnel.report.markdown import render_markdown
@@ -49,6 +51,7 @@ def command(
         Path | None, typer.Option("--markdown", metavar="FILE", help="Write the summary for a pull request there.")
     ] = None,
     junit: Annotated[Path | None, typer.Option("--junit", metavar="FILE", help="Write JUnit XML there.")] = None,
+    language: Language = ENGLISH,
     as_json: Annotated[bool, typer.Option("--json", help="Print the verdicts as JSON.")] = False,
     should_confirm: Annotated[
         bool,
@@ -110,16 +113,17 @@ def command(
     )
     if faults := asked.faults(is_asked=should_confirm):
         raise SpecError(*faults)
-    gate = judge_stores(
-        choose(base),
-        choose(new),
-        margin=None if margin is None else _fraction("margin", margin),
-        rate=_fraction("false-discoveries", rate),
-    )
     console = Console(stderr=True) if as_json else make_console()
-    if should_confirm:
-        gate = confirm(gate, asked, console=console)
-    document = gate_document(gate)
+    with writing_in(language):
+        gate = judge_stores(
+            choose(base),
+            choose(new),
+            margin=None if margin is None else _fraction("margin", margin),
+            rate=_fraction("false-discoveries", rate),
+        )
+        if should_confirm:
+            gate = confirm(gate, asked, console=console)
+        document = gate_document(gate)
     if as_json:
         typer.echo(json.dumps(_as_json(gate, verdicts), indent=2, ensure_ascii=False, allow_nan=False))
     else:

@@ -7,6 +7,8 @@ import typer
 
 from windtunnel.analysis.history import histories_of
 from windtunnel.cli.console import make_console
+from windtunnel.cli.reporting import Language
+from windtunnel.language import ENGLISH, writing_in
 from windtunnel.report.history import history_document
 from windtunnel.report.terminal import render_terminal
 from windtunnel.report.write import write_report
@@ -23,6 +25,7 @@ def command(
         Path | None,
         typer.Option("--out", metavar="DIR", help="Write history.html and history.md there.", show_default=False),
     ] = None,
+    language: Language = ENGLISH,
 ) -> None:
     """Show one number for each run of each cell, oldest first, and from when on its level is another one.
 
@@ -35,7 +38,8 @@ def command(
 
     windtunnel history nightly/* --cell "train_step" --out report
     """
-    document = history_document(histories_of(stores, phase=phase, containing=cell))
+    with writing_in(language):
+        document = history_document(histories_of(stores, phase=phase, containing=cell))
     console = make_console()
     console.print(render_terminal(document))
     if out is not None:

@@ -9,7 +9,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 from windtunnel.errors import unknown_name
-from windtunnel.language import say
+from windtunnel.language import say, word
 from windtunnel.spec.attention import AttentionSpec
 from windtunnel.spec.checkpoint import NO_CHECKPOINT, CheckpointName, parse_checkpoint
 from windtunnel.spec.model import Frozen, ModelSpec
@@ -271,19 +271,25 @@ class Task(Frozen):
     def cell_label(self) -> str:
         """Return the part of the label that all processes of the cell share."""
         cell = self.cell
-        length = "seq" if cell.is_attention else "context"
-        parts = [cell.model.name, cell.workload, f"{length} {cell.context_length}", f"batch {cell.batch_size}"]
+        length = cell.context_length
+        parts = [
+            cell.model.name,
+            cell.workload,
+            say("seq {value}", value=length) if cell.is_attention else say("context {value}", value=length),
+            say("batch {value}", value=cell.batch_size),
+        ]
         parts += [cell.precision] if isinstance(cell.model, OwnModel) else [cell.precision, cell.attention]
         if cell.compile != "off":
-            parts.append(f"compile {cell.compile}")
+            parts.append(say("compile {value}", value=cell.compile))
         if cell.checkpoint != NO_CHECKPOINT:
-            parts.append(f"checkpoint {cell.checkpoint}")
+            parts.append(say("checkpoint {value}", value=cell.checkpoint))
         if self.plan.purpose == "fit":
             limit = self.plan.memory_limit_bytes
-            return " · ".join([*parts, f"does it fit into {memory(limit)}?" if limit else "does it fit?"])
-        parts.append(f"warm-up {self.plan.warmup}")
+            asked = say("does it fit into {limit}?", limit=memory(limit)) if limit else say("does it fit?")
+            return " · ".join([*parts, asked])
+        parts.append(say("warm-up {value}", value=self.plan.warmup))
         if self.plan.target:
-            parts.append(f"target {100 * self.plan.target:g} %")
+            parts.append(say("target {percent} %", percent=f"{100 * self.plan.target:g}"))
         if self.plan.cache != "warm":
-            parts.append(f"{self.plan.cache} cache")
+            parts.append(say("{value} cache", value=word(self.plan.cache)))
         return " · ".join(parts)

@@ -17,6 +17,7 @@ from windtunnel.analysis.published.values import (
     parse_count,
     parse_value,
 )
+from windtunnel.language import say
 
 _COUNTS = ("d_model", "d_ff", "num_layers", "num_heads", "context_length", "batch_size", "warmup", "steps")
 _TEXTS = ("size", "precision", "attention", "gpu")
@@ -110,7 +111,8 @@ def _configuration(
             continue
         count = parse_count(text)
         if count is None or (count == 0 and name != "warmup"):
-            read.problems.append(Unread(line=line, reason=f"{name} is {text!r}, which is no whole number above 0"))
+            reason = say("{name} is {text!r}, which is no whole number above 0", name=name, text=text)
+            read.problems.append(Unread(line=line, reason=reason))
             count = None
         fields[name] = count
     for name in _TEXTS:
@@ -172,7 +174,8 @@ def _add_memory(value: Value, measure: Measure, config: Configuration, source: s
     num_bytes = value.number * BYTES.get(unit, 1.0)
     if not 0 < num_bytes <= _MOST_BYTES:
         line = int(source.removeprefix("line ").partition(",")[0])
-        read.problems.append(Unread(line=line, reason=f"{measure.name} is {value.number:g} {unit}: no memory"))
+        reason = say("{name} is {number:g} {unit}: no memory", name=measure.name, number=value.number, unit=unit)
+        read.problems.append(Unread(line=line, reason=reason))
         return
     read.memory.append(Held(config=config, name=measure.name, num_bytes=num_bytes, source=source, series=series))
     if unit in {"mb", "gb", "kb"}:
@@ -187,21 +190,24 @@ def _seconds(
         return None, None
     size = SECONDS.get(value.unit or measure.unit or "")
     if size is None:
-        return _refused(row, measure, f"has the unit {value.unit!r}, which is none of time", value, read)
+        what = say("has the unit {unit!r}, which is none of time", unit=value.unit)
+        return _refused(row, measure, what, value, read)
     if value.number <= 0:
-        return _refused(row, measure, "is negative" if value.number < 0 else "is 0: nothing takes no time", value, read)
+        what = say("is negative") if value.number < 0 else say("is 0: nothing takes no time")
+        return _refused(row, measure, what, value, read)
     deviation = None if value.std is None else value.std * size
     if deviation is None:
         deviation = _beside(row, columns, measure, read)
     seconds = value.number * size
     if not _SHORTEST <= seconds <= _LONGEST or not 0 <= (deviation or 0.0) <= _LONGEST:
-        return _refused(row, measure, "is no time that a step could take", value, read)
+        return _refused(row, measure, say("is no time that a step could take"), value, read)
     return seconds, deviation
 
 
 def _refused(row: RawRow, measure: Measure, what: str, value: Value, read: ReadRow) -> tuple[None, None]:
     unit = f" {value.unit}" if value.unit else ""
-    read.problems.append(Unread(line=row.line, reason=f"{measure.name}: {value.number:g}{unit} {what}"))
+    reason = say("{name}: {number:g}{unit} {what}", name=measure.name, number=value.number, unit=unit, what=what)
+    read.problems.append(Unread(line=row.line, reason=reason))
     return None, None
 
 
@@ -243,7 +249,8 @@ def _entry(row: RawRow, place: int, measure: Measure, read: ReadRow) -> tuple[St
         return "missing", None
     value = parse_value(text)
     if value is None:
-        read.problems.append(Unread(line=row.line, reason=f"{measure.name} is {text[:60]!r}, which is no number"))
+        reason = say("{name} is {text!r}, which is no number", name=measure.name, text=text[:60])
+        read.problems.append(Unread(line=row.line, reason=reason))
         return "missing", None
     return "ok", value
 

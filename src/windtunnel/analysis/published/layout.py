@@ -5,6 +5,8 @@ import io
 import re
 from dataclasses import dataclass
 
+from windtunnel.language import say
+
 _BORDERS = str.maketrans(dict.fromkeys("│┃║|", "|"))
 _RULE = re.compile(r"[\s|:+\-=─━┄┅═┼╪╇╈┿╋┌┐└┘├┤┬┴┏┓┗┛┡┩┢┪┯┷┠┨╞╡╭╮╰╯╤╧╒╕╘╛╔╗╚╝╠╣╦╩╬]+")
 _HEADING = re.compile(r"\s{0,3}#{1,6}\s+(.*)")
@@ -37,6 +39,11 @@ class Unread:
 
     line: int
     reason: str
+
+
+def _torn(line: int, entries: int, headings: int) -> Unread:
+    reason = say("{entries} entries under {headings} headings", entries=entries, headings=headings)
+    return Unread(line=line, reason=reason)
 
 
 def find_tables(text: str) -> tuple[tuple[RawTable, ...], tuple[Unread, ...]]:
@@ -111,7 +118,7 @@ def _take(
     rows: list[RawRow] = []
     for number, entries in body:
         if len(entries) != width:
-            unread.append(Unread(line=number, reason=f"{len(entries)} entries under {width} headings"))
+            unread.append(_torn(number, len(entries), width))
         else:
             rows.append(RawRow(line=number, entries=entries))
     tables.append(
@@ -151,7 +158,7 @@ def _separated(lines: list[str]) -> tuple[list[RawTable], list[Unread]]:
             elif len(entries) == len(headings):
                 rows.append(RawRow(line=number, entries=tuple(entry.strip() for entry in entries)))
             elif any(entry.strip() for entry in entries):
-                unread.append(Unread(line=number, reason=f"{len(entries)} entries under {len(headings)} headings"))
+                unread.append(_torn(number, len(entries), len(headings)))
     except csv.Error as error:
         unread.append(Unread(line=first + reader.line_num, reason=str(error)))
     if not rows or len(headings) > _MOST_COLUMNS:

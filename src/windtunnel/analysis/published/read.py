@@ -13,6 +13,7 @@ from windtunnel.analysis.published.layout import RawTable, Unread, find_tables
 from windtunnel.analysis.published.values import BYTES, SECONDS, clean, parse_count, parse_value
 from windtunnel.cost.devices import ALIASES, peaks_of
 from windtunnel.errors import SpecError, unknown_name
+from windtunnel.language import listed, say
 
 _DESCRIBED = {"count", "mean", "std", "min", "max"}
 _MOST_BYTES = 20 * 2**20
@@ -160,8 +161,10 @@ def _columns(table: RawTable, declared: Declared) -> tuple[dict[int, str | Measu
     if not any(meaning.quantity in {"time", "memory"} for meaning in measures.values()):
         if measures:
             return columns, ""
-        names = ", ".join(repr(clean(heading)) for heading in table.headings if heading)[:200]
-        return {}, f"no column of times or memory among {names or 'its headings'}"
+        names = listed(repr(clean(heading)) for heading in table.headings if heading)[:200]
+        if not names:
+            return {}, say("no column of times or memory among its headings")
+        return {}, say("no column of times or memory among {names}", names=names)
     for place, measure in measures.items():
         if measure.quantity not in {"time", "memory"}:
             continue
@@ -169,9 +172,11 @@ def _columns(table: RawTable, declared: Declared) -> tuple[dict[int, str | Measu
         if measure.quantity == "time" and unit not in SECONDS:
             unit = declared.unit
         if measure.quantity == "memory" and unit not in BYTES:
-            return {}, f"the memory in column {measure.name!r} has no unit; write it into the heading, as (MiB)"
+            return {}, say(
+                "the memory in column {name!r} has no unit; write it into the heading, as (MiB)", name=measure.name
+            )
         if unit is None:
-            return {}, f"the times in column {measure.name!r} have no unit; give --unit s, ms or us"
+            return {}, say("the times in column {name!r} have no unit; give --unit s, ms or us", name=measure.name)
         columns[place] = replace(measure, unit=unit)
     return columns, ""
 
