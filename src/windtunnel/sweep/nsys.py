@@ -120,7 +120,7 @@ def _profile(cell: Cell, *, steps: int, timeout: float, program: str, run: Run) 
     return replace(
         profile,
         cell=cell,
-        source="nsys",
+        source=trace.source,
         stopwatch=plain,
         # One after the other, as capture begins once: the least that can be said, and the table names it so.
         instruments=(Instrument(name="nsys (not in pairs)", plain=plain[-count:], watched=watched[:count]),),
