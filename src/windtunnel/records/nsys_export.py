@@ -108,16 +108,16 @@ class _Export:
         name = next((one for one in ("demangledName", "shortName", "mangledName") if one in names), None)
         if name is None:
             raise self._missing(_KERNELS, ("demangledName", "shortName", "mangledName"), names)
-        for *times, number, stream, correlation, process in self._timed(_KERNELS, (name,), _OF_DEVICE):
-            self._ran(self._text(number), times, stream, correlation, process)
+        for begin, end, number, stream, correlation, process in self._timed(_KERNELS, (name,), _OF_DEVICE):
+            self._ran(self._text(number), begin, end, stream, correlation, process)
 
     def _read_graphs(self) -> None:
         """Read whole launches of CUDA graphs: what nsys records in place of their kernels, unless asked for these."""
         if _GRAPHS not in self._tables:
             return
         before = len(self._trace.device)
-        for *times, stream, correlation, process, graph in self._timed(_GRAPHS, (), (*_OF_DEVICE, "graphId")):
-            self._ran(f"CUDA graph {graph}", times, stream, correlation, process)
+        for begin, end, stream, correlation, process, graph in self._timed(_GRAPHS, (), (*_OF_DEVICE, "graphId")):
+            self._ran(f"CUDA graph {graph}", begin, end, stream, correlation, process)
         if count := len(self._trace.device) - before:
             self._trace.warnings.append(
                 f"{count:,} launches of CUDA graphs were recorded whole, without their kernels: record them with "
@@ -126,18 +126,18 @@ class _Export:
 
     def _read_copies(self) -> None:
         if _MEMCPY in self._tables:
-            for *times, stream, correlation, process, kind in self._timed(_MEMCPY, (), (*_OF_DEVICE, "copyKind")):
+            for begin, end, stream, correlation, process, kind in self._timed(_MEMCPY, (), (*_OF_DEVICE, "copyKind")):
                 name = f"Memcpy {_COPY_KINDS.get(kind, f'kind {kind}')}"
-                self._ran(name, times, stream, correlation, process)
+                self._ran(name, begin, end, stream, correlation, process)
         if _MEMSET in self._tables:
-            for *times, stream, correlation, process in self._timed(_MEMSET, (), _OF_DEVICE):
-                self._ran("Memset (Device)", times, stream, correlation, process)
+            for begin, end, stream, correlation, process in self._timed(_MEMSET, (), _OF_DEVICE):
+                self._ran("Memset (Device)", begin, end, stream, correlation, process)
 
     def _ran(
-        self, name: str, times: Sequence[int], stream: int | None, correlation: int | None, process: int | None
+        self, name: str, begin: int, end: int, stream: int | None, correlation: int | None, process: int | None
     ) -> None:
         number = self._launch(correlation, process)
-        self._trace.device.append(DeviceEvent(name, *times, stream or 0, number))
+        self._trace.device.append(DeviceEvent(name, begin, end, stream or 0, number))
 
     def _read_runtime(self) -> None:
         if _RUNTIME not in self._tables:
@@ -146,10 +146,11 @@ class _Export:
                 "phases, parts and who waits"
             )
             return
-        for *times, number, thread, correlation in self._timed(_RUNTIME, ("nameId",), ("globalTid", "correlationId")):
+        columns = ("globalTid", "correlationId")
+        for begin, end, number, thread, correlation in self._timed(_RUNTIME, ("nameId",), columns):
             name = self._text(number).partition("_v")[0]  # cudaLaunchKernel_v7000
             launch = self._launch(correlation, thread)
-            self._trace.host.append(HostEvent(name, *times, thread or 0, HostKind.RUNTIME, correlation=launch))
+            self._trace.host.append(HostEvent(name, begin, end, thread or 0, HostKind.RUNTIME, correlation=launch))
 
     def _read_ranges(self) -> None:
         if _NVTX not in self._tables:
