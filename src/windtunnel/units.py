@@ -107,8 +107,16 @@ def known_to(seconds: float, fraction: float | None) -> str:
 
 
 def span(ends: tuple[float, float] | None, decimals: int = 2) -> str:
-    """Write the ends of a range of ratios: (2.95, 3.05) becomes '2.95x to 3.05x'."""
-    return NOT_KNOWN if ends is None else f"{ratio(ends[0], decimals)} to {ratio(ends[1], decimals)}"
+    """Write the ends of a range of ratios: (2.95, 3.05) becomes '2.95x to 3.05x'.
+
+    Ends that look the same have more digits, up to three: (1.6093, 1.6121) becomes '1.609x to 1.612x'.
+    """
+    if ends is None:
+        return NOT_KNOWN
+    decimals = next(
+        (more for more in range(decimals, decimals + 4) if ratio(ends[0], more) != ratio(ends[1], more)), decimals
+    )
+    return f"{ratio(ends[0], decimals)} to {ratio(ends[1], decimals)}"
 
 
 def scientific(value: float | None, digits: int = 2) -> str:

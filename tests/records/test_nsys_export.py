@@ -77,9 +77,9 @@ def test_launches_of_graphs_that_were_recorded_whole_are_work_and_are_said(tmp_p
     assert "CUDA graph 5" in view.profile.names
     assert view.profile.launches is not None
     assert view.profile.launches.matched == view.profile.launches.calls == 3
-    assert [warning.partition(":")[0] for warning in view.profile.warnings] == [
-        "1 rows of the export's table CUPTI_ACTIVITY_KIND_GRAPH_TRACE have no times, and are left out",
-        "1 launches of CUDA graphs were recorded whole, without their kernels",
+    assert [warning.partition(";")[0] for warning in view.profile.warnings] == [
+        "rows of the export's table CUPTI_ACTIVITY_KIND_GRAPH_TRACE that have no times, left out: 1",
+        "launches of CUDA graphs that were recorded whole, without their kernels: 1",
     ]
 
 

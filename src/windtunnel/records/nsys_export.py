@@ -120,7 +120,7 @@ class _Export:
             self._ran(f"CUDA graph {graph}", begin, end, stream, correlation, process)
         if count := len(self._trace.device) - before:
             self._trace.warnings.append(
-                f"{count:,} launches of CUDA graphs were recorded whole, without their kernels: record them with "
+                f"launches of CUDA graphs that were recorded whole, without their kernels: {count:,}; record with "
                 "--cuda-graph-trace=node to see what runs inside"
             )
 
@@ -191,7 +191,7 @@ class _Export:
             else:
                 yield row
         if lost:
-            self._trace.warnings.append(f"{lost:,} rows of the export's table {table} have no times, and are left out")
+            self._trace.warnings.append(f"rows of the export's table {table} that have no times, left out: {lost:,}")
 
     def _launch(self, correlation: int | None, owner: int | None) -> int:
         """Return the number of a launch; each process counts its own, so the number has the process too, where known.
