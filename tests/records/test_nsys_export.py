@@ -83,6 +83,18 @@ def test_launches_of_graphs_that_were_recorded_whole_are_work_and_are_said(tmp_p
     ]
 
 
+def test_without_texts_names_are_numbers_and_that_is_said(forward_pass: Export):
+    path = forward_pass.done()
+    with sqlite3.connect(path) as connection:
+        connection.execute("DROP TABLE StringIds")
+    connection.close()
+
+    trace = read_nsys_export(path)
+
+    assert all(event.name.startswith("name ") for event in trace.device)
+    assert "no table StringIds" in trace.warnings[0]
+
+
 def test_an_export_of_nothing_but_graphs_is_read(tmp_path: Path):
     export = Export(tmp_path / "r.sqlite", RUNTIME, NVTX, GRAPHS)
     export.add("CUPTI_ACTIVITY_KIND_GRAPH_TRACE", start=1_000, end=9_000, correlationId=3, graphId=5)

@@ -83,6 +83,8 @@ class _Export:
         self._trace.source = self._source()
         if _STRINGS in self._tables:
             self._strings = dict(self._connection.execute(f"SELECT id, value FROM {_STRINGS}"))
+        else:
+            self._trace.warnings.append(f"the export has no table {_STRINGS}: names are numbers, and kinds not known")
         self._read_kernels()
         self._read_graphs()
         self._read_copies()
