@@ -6,7 +6,7 @@ from windtunnel.analysis.kernel_kinds import WorkKind
 from windtunnel.analysis.profile import ProfileView, Rate, Sum
 from windtunnel.analysis.profile_gaps import Explained
 from windtunnel.language import counted
-from windtunnel.records.profile import Part, Unit
+from windtunnel.records.profile import NSYS, Part, Unit
 from windtunnel.report.document import Cell, Column, Table
 from windtunnel.report.measures import GAP, number_column
 from windtunnel.report.sections.profile.words import calls, noun, short_name
@@ -215,8 +215,15 @@ def instruments_table(view: ProfileView) -> Table | None:
             )
             for cost in view.costs
         ),
-        note=f"Steps of {duration(view.stopwatch)} without and with it, in pairs of random order, in the same process.",
+        note=_how_watched(view),
     )
+
+
+def _how_watched(view: ProfileView) -> str:
+    time = duration(view.stopwatch)
+    if any(cost.name == NSYS for cost in view.costs):
+        return f"Steps of {time} without and with it, in pairs of processes in random order: medians of each."
+    return f"Steps of {time} without and with it, in pairs of random order, in the same process."
 
 
 def _rate_cells(rate: Rate | None) -> Sequence[Cell]:
