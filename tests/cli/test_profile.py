@@ -33,6 +33,7 @@ def test_a_profile_is_printed_stored_reported_and_its_trace_is_a_whole_one(cli: 
     assert stored.look.cell.workload == "train_step"
     with read_store(tmp_path / "s") as store:
         assert list(store.records()) == [], "profiled times enter no table of times"
+        assert len(store.claims()) == 1, "its report can be verified"
     assert "Profiled steps" in cli("report", str(tmp_path / "s")).out
     assert "1 profile in" in cli("list", str(tmp_path / "s")).out
 
