@@ -20,9 +20,23 @@ RUNTIME = """CREATE TABLE CUPTI_ACTIVITY_KIND_RUNTIME (start INTEGER NOT NULL, e
 MEMCPY = """CREATE TABLE CUPTI_ACTIVITY_KIND_MEMCPY (start INTEGER NOT NULL, end INTEGER NOT NULL,
     deviceId INTEGER NOT NULL, contextId INTEGER NOT NULL, streamId INTEGER NOT NULL, correlationId INTEGER,
     globalPid INTEGER, bytes INTEGER NOT NULL, copyKind INTEGER NOT NULL)"""
+GRAPHS = """CREATE TABLE CUPTI_ACTIVITY_KIND_GRAPH_TRACE (start INTEGER NOT NULL, end INTEGER NOT NULL,
+    deviceId INTEGER NOT NULL, contextId INTEGER NOT NULL, greenContextId INTEGER, streamId INTEGER NOT NULL,
+    correlationId INTEGER, globalPid INTEGER, graphId INTEGER NOT NULL, graphExecId INTEGER NOT NULL)"""
 NVTX = """CREATE TABLE NVTX_EVENTS (start INTEGER NOT NULL, end INTEGER, eventType INTEGER NOT NULL,
     rangeId INTEGER, category INTEGER, color INTEGER, text TEXT, globalTid INTEGER, endGlobalTid INTEGER,
     textId INTEGER, domainId INTEGER, uint64Value INTEGER)"""
+
+
+OLD_KERNELS = """CREATE TABLE CUPTI_ACTIVITY_KIND_KERNEL (start INT NOT NULL, end INT NOT NULL, deviceId INT NOT NULL,
+    contextId INT NOT NULL, streamId INT NOT NULL, correlationId INT NOT NULL, demangledName INT NOT NULL,
+    shortName INT NOT NULL, gridX INT NOT NULL, gridY INT NOT NULL, gridZ INT NOT NULL)"""
+OLD_RUNTIME = """CREATE TABLE CUPTI_ACTIVITY_KIND_RUNTIME (start INT NOT NULL, end INT NOT NULL, globalTid INT NOT NULL,
+    correlationId INT NOT NULL, nameId INT NOT NULL, returnValue INT NOT NULL)"""
+OLD_NVTX = """CREATE TABLE NVTX_EVENTS (start INT NOT NULL, end INT NOT NULL, eventType INT NOT NULL,
+    rangeId INT NOT NULL, category INT NOT NULL, color INT NOT NULL, text TEXT NOT NULL, globalTid INT NOT NULL,
+    endGlobalTid INT NOT NULL, textId INT NOT NULL, domainId INT NOT NULL)"""
+"""As versions before 2020 write them: nothing is NULL, what is not there is 0 or an empty text."""
 
 
 class Export:
@@ -43,11 +57,11 @@ class Export:
 
     def add(self, table: str, **columns: object) -> None:
         needed = {
-            name: 0
-            for _, name, _, not_null, _, _ in self._connection.execute(f"PRAGMA table_info({table})")
-            if not_null
+            name: "" if kind == "TEXT" else 0
+            for _, name, kind, not_null, _, _ in self._connection.execute(f"PRAGMA table_info({table})")
+            if not_null and columns.get(name) is None
         }
-        values = {**needed, **columns}
+        values = {**columns, **needed}
         marks = ", ".join("?" * len(values))
         self._connection.execute(f"INSERT INTO {table} ({', '.join(values)}) VALUES ({marks})", tuple(values.values()))
 
@@ -71,15 +85,20 @@ class Export:
         text = {"textId": self.text(name)} if by_id else {"text": name}
         self.add("NVTX_EVENTS", start=start, end=end, eventType=kind, globalTid=MAIN, **text)
 
+    def version(self, table: str, product: str) -> None:
+        self._connection.execute(f"CREATE TABLE {table} (name TEXT, value TEXT)")
+        rows = [("EXPORT_PRODUCT_NAME", "NVIDIA Nsight Systems"), ("EXPORT_PRODUCT_VERSION", product)]
+        self._connection.executemany(f"INSERT INTO {table} VALUES (?, ?)", rows)
+
     def done(self) -> Path:
         self._connection.commit()
         self._connection.close()
         return self.path
 
 
-def forward_pass_export(folder: Path) -> Export:
+def forward_pass_export(folder: Path, *tables: str) -> Export:
     """Begin an export of a forward pass: a product in the feed-forward part, and a softmax in none."""
-    export = Export(folder / "report.sqlite", KERNELS, RUNTIME, NVTX)
+    export = Export(folder / "report.sqlite", *(tables or (KERNELS, RUNTIME, NVTX)))
     export.range(step_range(0), 0, 100 * US)
     export.range(phase_range("forward"), 0, 90 * US, by_id=True)
     export.range(part_range(Part.FEED_FORWARD, "blocks.0"), 10 * US, 40 * US)

@@ -234,3 +234,11 @@ def test_a_column_has_one_unit_for_all_its_entries(
 
     assert [scale.text(value) for value in column] == texts
     assert scale.unit == unit
+
+
+def test_ends_of_a_range_that_look_the_same_have_more_digits():
+    assert units.span((2.951, 3.049)) == "2.95x to 3.05x"
+    assert units.span((1.6093, 1.6121)) == "1.609x to 1.612x"
+    assert units.span((1.60931, 1.60939)) == "1.6093x to 1.6094x"
+    assert units.span((3.6, 3.6)) == "3.60x to 3.60x"
+    assert units.span(None) == units.NOT_KNOWN

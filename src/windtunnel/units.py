@@ -115,10 +115,14 @@ def known_to(seconds: float, fraction: float | None) -> str:
 
 
 def span(ends: tuple[float, float] | None, decimals: int = 2) -> str:
-    """Write the ends of a range of ratios: (2.95, 3.05) becomes '2.95x to 3.05x'."""
+    """Write the ends of a range of ratios: (2.95, 3.05) becomes '2.95x to 3.05x'.
+
+    Ends that look the same have more digits, up to three: (1.6093, 1.6121) becomes '1.609x to 1.612x'.
+    """
     if ends is None:
         return NOT_KNOWN
-    low, high = (f"{end:,.{decimals}f}" for end in ends)
+    texts = [[f"{end:,.{more}f}" for end in ends] for more in range(decimals, decimals + 4)]
+    low, high = next((pair for pair in texts if pair[0] != pair[1]), texts[0])
     return say("{low}x to {high}x", low=low, high=high)
 
 

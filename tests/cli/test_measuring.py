@@ -76,6 +76,18 @@ def test_dry_run_shows_the_cost_of_each_cell_and_stores_nothing(cli: CallCli, tm
     assert not (tmp_path / "s").exists()
 
 
+def test_dry_run_says_each_reason_for_what_is_left_out_once_and_as_it_was_written(cli: CallCli, tmp_path: Path) -> None:
+    sweep = tmp_path / "mine.toml"
+    fields = 'd_model = 32\nlayers = 1\nheads = 4\nvocab = 11\ncontext = [8, 16, 32]\nmode = "forward"\n'
+    left_out = "".join(f'[[exclude]]\ncontext = {context}\nreason = "too [/long] here"\n' for context in (16, 32))
+    sweep.write_text(fields + left_out)
+
+    outcome = cli("run", str(sweep), "--device", "cpu", "--dry-run", "--store", str(tmp_path / "s"))
+
+    assert outcome.code == 0, outcome.err
+    assert outcome.out.count("left out: too [/long] here") == 1
+
+
 def test_list_and_show_find_what_was_measured(cli: CallCli, tmp_path: Path) -> None:
     cli("step", *SHAPE, "--mode", "forward_backward", "--steps", "3", "--store", str(tmp_path))
     (row,) = load_results(tmp_path)

@@ -21,6 +21,8 @@ def test_a_ledger_is_printed_stored_and_reported(cli: CallCli, tmp_path: Path):
     assert "Held at the peak, by block" in outcome.out
     assert (tmp_path / "step.pickle").stat().st_size > 0
     assert "training step" in (tmp_path / "s" / "report" / "report.html").read_text(encoding="utf-8")
+    with read_store(tmp_path / "s") as store:
+        assert len(store.claims()) == 1, "its report can be verified"
     (stored,) = load_results(tmp_path / "s").ledgers
     assert stored.look.cell.workload == "train_step"
 

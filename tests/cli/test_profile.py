@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,7 @@ def test_a_profile_is_printed_stored_reported_and_its_trace_is_a_whole_one(cli: 
     assert stored.look.cell.workload == "train_step"
     with read_store(tmp_path / "s") as store:
         assert list(store.records()) == [], "profiled times enter no table of times"
+        assert len(store.claims()) == 1, "its report can be verified"
     assert "Profiled steps" in cli("report", str(tmp_path / "s")).out
     assert "1 profile in" in cli("list", str(tmp_path / "s")).out
 
@@ -42,6 +44,61 @@ def test_several_cells_make_a_profile_each_and_a_failed_one_the_exit_code_1(cli:
     assert outcome.code == 1
     assert "2 profiles" in outcome.out
     assert "unsupported in build" in outcome.out
+
+
+FAILING_MODELS = """
+import os
+import torch
+from torch import nn
+
+
+class Model(nn.Module):
+    def __init__(self, vocab_size):
+        super().__init__()
+        self.embedding = nn.Embedding(vocab_size, vocab_size)
+
+    def forward(self, tokens):
+        return self.embedding(tokens)
+
+
+class Crashes(Model):
+    def forward(self, tokens):
+        os.abort()
+
+
+class TakesTooMuch(Model):
+    def forward(self, tokens):
+        return self.embedding(tokens) + torch.empty(2**50).sum()
+
+
+class TakesMasks(Model):
+    def forward(self, tokens, mask):
+        return self.embedding(tokens) * mask
+"""
+
+
+def test_models_that_crash_or_take_too_much_or_other_arguments_are_told_and_the_next_is_profiled(
+    cli: CallCli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / "failing_models.py").write_text(FAILING_MODELS)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+    models = ",".join(f"failing_models:{name}" for name in ("Crashes", "TakesTooMuch", "TakesMasks", "Model"))
+    cell = ("--vocab", "11", "--context", "8", "--mode", "forward", "--device", "cpu")
+
+    outcome = cli("profile", "--model", models, *cell, "--store", str(tmp_path / "s"))
+
+    assert outcome.code == 1, outcome.err
+    looks = [one.look for one in load_results(tmp_path / "s").profiles]
+    assert [look.status.value for look in looks] == ["crashed", "out of memory", "unsupported", "ok"]
+    crash, memory, masks, fine = (look.failure for look in looks)
+    assert crash is not None
+    assert "SIGABRT" in crash.message
+    assert memory is not None
+    assert memory.requested_bytes == 2**52
+    assert masks is not None
+    assert "forward cannot take tokens alone: missing a required argument: 'mask'" in masks.message
+    assert fine is None
+    assert all(look.failure is None or look.failure.message[:40] in outcome.out for look in looks)
 
 
 @pytest.mark.parametrize("kind", ["trace", "nsys"])
@@ -87,6 +144,20 @@ def test_a_sweep_that_has_no_profiles_is_refused(cli: CallCli, tmp_path: Path, n
 
     assert outcome.code == 2
     assert "attention alone" in outcome.err or "did you mean 'seed-002-nsys'" in outcome.err
+
+
+@pytest.mark.parametrize("compress", [False, True])
+def test_a_trace_cut_in_the_middle_is_told(cli: CallCli, tmp_path: Path, *, compress: bool):
+    whole = write_chrome_trace(training_step(), tmp_path / "t.json").read_bytes()
+    whole = gzip.compress(whole) if compress else whole
+    cut = tmp_path / "cut.json"
+    cut.write_bytes(whole[: len(whole) // 2])
+
+    outcome = cli("profile", "--import", str(cut), "--report", str(tmp_path / "r"))
+
+    assert outcome.code == 2
+    assert "ends in the middle" in outcome.err
+    assert not (tmp_path / "r").exists()
 
 
 def test_a_file_that_is_not_there_is_named(cli: CallCli, tmp_path: Path):

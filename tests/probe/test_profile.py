@@ -1,18 +1,23 @@
 """Steps of real models under torch's profiler: what is a part, what backward belongs to, where a sleep shows."""
 
+import random
 import time
+from collections.abc import Iterator, MutableSequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, ClassVar
 
 import pytest
 import torch
 from torch import nn
 
 from factory import TINY
+from profiles import make_profile
 from windtunnel.analysis.kernel_kinds import WorkKind
 from windtunnel.analysis.profile import ProfileView
 from windtunnel.bench.build import build_workload
-from windtunnel.probe.profile import Steps, export_trace, watch_instruments
-from windtunnel.probe.ranges import part_ranges, parts_of
+from windtunnel.probe.profile import MOST_PAIRS, Steps, export_trace, watch_instruments
+from windtunnel.probe.ranges import OpenRange, part_ranges, parts_of
 from windtunnel.records.chrome_trace import read_chrome_trace
 from windtunnel.records.profile import Part, Profile, Unit
 from windtunnel.records.record import Status
@@ -192,6 +197,48 @@ def test_every_instrument_is_paired_with_plain_steps(monkeypatch: pytest.MonkeyP
     assert all(len(one.plain) == len(one.watched) == 3 for one in watching.instruments)
     assert len(watching.stopwatch) == 15
     assert list(watching.phases) == ["forward", "loss", "backward", "optimizer"]
+
+
+class PlannedOrder(random.Random):
+    """Leaves the order of a pair as it is, or turns it around."""
+
+    turns_around: ClassVar[bool] = False
+
+    def shuffle(self, x: MutableSequence[Any]) -> None:
+        if self.turns_around:
+            x.reverse()
+
+
+@pytest.mark.parametrize("turns_around", [False, True])
+def test_the_cost_of_an_instrument_is_the_same_with_the_order_reversed(
+    monkeypatch: pytest.MonkeyPatch, *, turns_around: bool
+):
+    """Ranges are made to take as long as the step, and each step after another a little longer than the one before."""
+    steps_run: list[bool] = []
+    is_watched = [False]
+
+    @contextmanager
+    def slow_ranges(model: nn.Module, open_range: OpenRange) -> Iterator[None]:
+        is_watched[0] = True
+        yield
+        is_watched[0] = False
+
+    def run() -> None:
+        steps_run.append(is_watched[0])
+        time.sleep((2 if is_watched[0] else 1) * (0.01 + 0.0001 * len(steps_run)))
+
+    monkeypatch.setattr("windtunnel.probe.profile.part_ranges", slow_ranges)
+    monkeypatch.setattr("windtunnel.probe.profile.random.Random", PlannedOrder)
+    monkeypatch.setattr(PlannedOrder, "turns_around", turns_around)
+    steps = Steps(phases=[("forward", run)], reset=lambda: None, device=torch.device("cpu"), model=nn.Identity())
+
+    ranges = watch_instruments(steps).instruments[0]
+
+    first = 2  # one step to choose the number of pairs, one that warms the instrument up
+    assert steps_run[first : first + 4] == [turns_around, not turns_around] * 2
+    (cost,) = ProfileView(make_profile(instruments=(ranges,))).costs
+    assert cost.pairs == MOST_PAIRS
+    assert cost.ratio == pytest.approx(2, rel=0.2)
 
 
 def test_of_a_long_step_only_the_cost_of_its_own_profile_is_measured(monkeypatch: pytest.MonkeyPatch):

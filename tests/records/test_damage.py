@@ -10,7 +10,7 @@ import pytest
 
 from factory import GPU, make_record, make_task
 from windtunnel.errors import StoreError
-from windtunnel.records import store as store_module
+from windtunnel.records import store_file
 from windtunnel.records.schema import SCHEMA_VERSION
 from windtunnel.records.store import FILE_NAME, Run, Store, open_store, read_store
 
@@ -210,7 +210,7 @@ def test_a_full_disk_loses_nothing_stored_and_the_message_says_what_to_do(
         connection.execute("PRAGMA max_page_count = 30")
         return connection
 
-    monkeypatch.setattr(store_module, "_connect", connect_to_a_small_disk)
+    monkeypatch.setattr(store_file, "_connect", connect_to_a_small_disk)
     added: list[int] = []
 
     def add_without_end(store: Store) -> None:

@@ -5,8 +5,19 @@ from pathlib import Path
 
 import pytest
 
-from nsys_exports import KERNELS, MEMCPY, NVTX, RUNTIME, Export, forward_pass_export
-from profiles import GEMM
+from nsys_exports import (
+    GRAPHS,
+    KERNELS,
+    MEMCPY,
+    NVTX,
+    OLD_KERNELS,
+    OLD_NVTX,
+    OLD_RUNTIME,
+    RUNTIME,
+    Export,
+    forward_pass_export,
+)
+from profiles import GEMM, MAIN
 from windtunnel.analysis.profile import ProfileView
 from windtunnel.errors import SpecError
 from windtunnel.records.imported_profile import profile_of_file
@@ -31,6 +42,81 @@ def test_an_export_gives_the_same_tables_as_a_trace(forward_pass: Export):
     assert view.profile.launches is not None
     assert view.profile.launches.calls == view.profile.launches.matched == 2
     assert view.profile.warnings == ()
+
+
+def test_an_old_export_whose_missing_values_are_zeros_reads_the_same(tmp_path: Path):
+    export = forward_pass_export(tmp_path, OLD_KERNELS, OLD_RUNTIME, OLD_NVTX)
+    export.add("NVTX_EVENTS", start=50, end=0, eventType=59, globalTid=MAIN, text="a range that never ended")
+
+    view = ProfileView(profile_of_file(export.done(), started_at=""))
+
+    assert view.total == pytest.approx(50e-6)
+    assert view.phases == ("forward",)
+    assert view.profile.warnings == ()
+    assert view.profile.launches is not None
+    assert view.profile.launches.matched == 2
+
+
+@pytest.mark.parametrize("table", ["META_DATA_EXPORT", "EXPORT_META_DATA"])
+def test_the_source_says_which_nsys_wrote_it(forward_pass: Export, table: str):
+    forward_pass.version(table, "2025.4.1.136")
+
+    assert profile_of_file(forward_pass.done(), started_at="").source == "nsys 2025.4.1.136, report.sqlite"
+
+
+def test_launches_of_graphs_that_were_recorded_whole_are_work_and_are_said(tmp_path: Path):
+    export = forward_pass_export(tmp_path, KERNELS, RUNTIME, NVTX, GRAPHS)
+    export.call("cudaGraphLaunch_v10000", 57_000, 59_000, 3)
+    graph = {"streamId": 7, "correlationId": 3, "graphId": 5}
+    export.add("CUPTI_ACTIVITY_KIND_GRAPH_TRACE", start=90_000, end=97_000, **graph)
+    export.add("CUPTI_ACTIVITY_KIND_GRAPH_TRACE", start=0, end=0, **graph)  # CUPTI could not tell its times
+
+    view = ProfileView(profile_of_file(export.done(), started_at=""))
+
+    assert view.total == pytest.approx(57e-6)
+    assert "CUDA graph 5" in view.profile.names
+    assert view.profile.launches is not None
+    assert view.profile.launches.matched == view.profile.launches.calls == 3
+    assert [warning.partition(";")[0] for warning in view.profile.warnings] == [
+        "rows of the export's table CUPTI_ACTIVITY_KIND_GRAPH_TRACE that have no times, left out: 1",
+        "launches of CUDA graphs that were recorded whole, without their kernels: 1",
+    ]
+
+
+def test_without_texts_names_are_numbers_and_that_is_said(forward_pass: Export):
+    path = forward_pass.done()
+    with sqlite3.connect(path) as connection:
+        connection.execute("DROP TABLE StringIds")
+    connection.close()
+
+    trace = read_nsys_export(path)
+
+    assert all(event.name.startswith("name ") for event in trace.device)
+    assert "no table StringIds" in trace.warnings[0]
+
+
+def test_an_export_of_nothing_but_graphs_is_read(tmp_path: Path):
+    export = Export(tmp_path / "r.sqlite", RUNTIME, NVTX, GRAPHS)
+    export.add("CUPTI_ACTIVITY_KIND_GRAPH_TRACE", start=1_000, end=9_000, correlationId=3, graphId=5)
+
+    assert profile_of_file(export.done(), started_at="").names == ("CUDA graph 5",)
+
+
+def test_two_processes_that_count_launches_alike_are_told_apart(tmp_path: Path):
+    export = Export(tmp_path / "r.sqlite", KERNELS, RUNTIME, NVTX)
+    first, second = 5 << 24, 6 << 24
+    for process, begin, name in ((first, 0, "aten::mm, seq = 1"), (second, 100, "aten::add, seq = 1")):
+        thread = process + 1
+        export.add("NVTX_EVENTS", start=begin, end=begin + 50, eventType=59, globalTid=thread, text=name)
+        launch = {"globalTid": thread, "correlationId": 9, "nameId": export.text("cudaLaunchKernel_v7000")}
+        export.add("CUPTI_ACTIVITY_KIND_RUNTIME", start=begin + 10, end=begin + 20, **launch)
+        kernel = {"globalPid": process, "correlationId": 9, "demangledName": export.text(GEMM)}
+        export.add("CUPTI_ACTIVITY_KIND_KERNEL", start=begin + 30, end=begin + 40, **kernel)
+
+    profile = profile_of_file(export.done(), started_at="")
+
+    assert profile.work.launched == (10, 110)
+    assert any("2 processes used a device" in warning for warning in profile.warnings)
 
 
 def test_texts_are_found_by_their_number_and_operators_know_their_node(forward_pass: Export):
@@ -77,7 +163,9 @@ def test_a_column_of_another_version_that_can_be_done_without_is_said(tmp_path: 
 def test_a_column_without_which_nothing_can_be_said_is_named(tmp_path: Path):
     export = Export(tmp_path / "r.sqlite", "CREATE TABLE CUPTI_ACTIVITY_KIND_KERNEL (begin INTEGER, name INTEGER)")
 
-    with pytest.raises(SpecError, match=r"lacks the column demangledName or shortName.*another schema"):
+    export.version("META_DATA_EXPORT", "2031.1")
+
+    with pytest.raises(SpecError, match=r"lacks the column demangledName or shortName.*nsys 2031\.1.*another schema"):
         read_nsys_export(export.done())
 
 

@@ -1,16 +1,23 @@
 """The HTML report as a browser sees it: offline, without a violation of its own policy, on a desk and on a phone."""
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser
 
 from browsing import Seen, opened, wait_for_charts
-from factory import CPU
-from ledgers import make_large_ledger
+from factory import CPU, GPU
+from ledgers import make_large_ledger, make_ledger
+from precision_looks import make_look
+from profiles import make_profile
 from windtunnel.analysis.results import Results
 from windtunnel.records.looks import StoredLook
+from windtunnel.records.memory_ledger import MemoryLedger
+from windtunnel.records.precision_look import PrecisionLook
+from windtunnel.records.profile import Profile
 from windtunnel.report.build import build_document
 from windtunnel.report.document import Document
 from windtunnel.report.html import render_html
@@ -95,6 +102,40 @@ def test_a_hostile_record_runs_nothing(browser: Browser, hostile: Document, tmp_
     wait_for_charts(page)
 
     assert dialogs == []
+    assert seen == Seen()
+    page.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(
+    ("field", "make", "num_charts", "caption"),
+    [
+        ("precision_looks", make_look, 1, "Format of each component"),
+        ("profiles", make_profile, 1, "Kernels by phase, of one step"),
+        ("ledgers", make_ledger, 1, "What is held, and when"),
+    ],
+)
+def test_a_page_of_one_look_is_whole_offline_and_barred_to_nobody(
+    browser: Browser,
+    tmp_path: Path,
+    scheme: str,
+    field: str,
+    make: Callable[[], Profile | MemoryLedger | PrecisionLook],
+    num_charts: int,
+    caption: str,
+):
+    look = make()
+    stored = StoredLook(key=look.key(), look=look, environment=GPU)
+    (path,) = write_report(build_document(Results(rows=(), runs=(), **{field: (stored,)})), tmp_path, ("html",))
+    page = browser.new_page(color_scheme=scheme)
+
+    seen = opened(page, path)
+    wait_for_charts(page)
+    found = Axe().run(page, options={"resultTypes": ["violations"]})
+
+    assert page.locator(".chart.drawn").count() == page.locator("figure").count() == num_charts
+    assert page.get_by_role("table", name=caption).locator("tbody tr").count() > 1
+    assert not [one["id"] for one in found.response["violations"] if one["impact"] in {"serious", "critical"}]
     assert seen == Seen()
     page.close()
 

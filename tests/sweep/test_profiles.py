@@ -10,12 +10,14 @@ import pytest
 
 from factory import CPU, GPU
 from profiles import make_profile
+from windtunnel.analysis.profile import ProfileView
 from windtunnel.errors import SpecError, UnsupportedError
 from windtunnel.records.environment import Environment
 from windtunnel.records.looks import StoredLook
 from windtunnel.records.profile import Profile, Unit
 from windtunnel.records.record import Failure, Status
 from windtunnel.records.store import open_store
+from windtunnel.report.sections.profile.tables import instruments_table
 from windtunnel.spec.cell import Cell
 from windtunnel.spec.sweep import Sweep, make_sweep
 from windtunnel.sweep.launch import WorkerLostError, WorkerProcess
@@ -149,7 +151,7 @@ def test_nsys_that_is_not_installed_says_what_to_do(monkeypatch: pytest.MonkeyPa
 
 
 class FakeNsys:
-    """Does what nsys and the program under it do, or fails; keeps what it was asked."""
+    """Does what nsys and the program do, in it or without it, or fails; keeps what it was asked."""
 
     def __init__(self, answer: dict[str, Any], export: Path | None = None, code: int = 0) -> None:
         self.calls: list[Sequence[str]] = []
@@ -159,12 +161,14 @@ class FakeNsys:
 
     def __call__(self, call: Sequence[str], **_: object) -> subprocess.CompletedProcess[str]:
         self.calls.append(call)
-        if call[1] == "profile" and self._answer:
-            Path(call[-1]).write_text(json.dumps(self._answer))
+        if self._answer and call[1] != "export":
+            steps = json.loads(Path(call[-2]).read_text())
+            seconds = {"seconds": [0.11, 0.22, 0.13] if steps["is_captured"] else [0.1, 0.1, 0.2]}
+            Path(call[-1]).write_text(json.dumps(self._answer | seconds))
         if call[1] == "export" and self._export:
             target = next(flag.partition("=")[2] for flag in call if flag.startswith("--output="))
             Path(target).write_bytes(self._export.read_bytes())
-        return subprocess.CompletedProcess(call, self._code, "what nsys printed", "")
+        return subprocess.CompletedProcess(call, self._code if "nsys" in call[0] else 0, "what nsys printed", "")
 
 
 def with_nsys(run: FakeNsys, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Profile:
@@ -185,30 +189,50 @@ def with_nsys(run: FakeNsys, folder: Path, monkeypatch: pytest.MonkeyPatch) -> P
 
 
 def test_nsys_captures_measured_steps_only_and_its_export_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    from nsys_exports import forward_pass
+    from nsys_exports import forward_pass_export
 
-    run = FakeNsys({"status": "ok", "plain": [0.1, 0.1, 0.2], "watched": [0.11, 0.22]}, forward_pass(tmp_path))
+    export = forward_pass_export(tmp_path)
+    export.version("META_DATA_EXPORT", "2025.4.1")
+    run = FakeNsys({"status": "ok"}, export.done())
 
     made = with_nsys(run, tmp_path, monkeypatch)
 
-    assert {"--capture-range=cudaProfilerApi", "--capture-range-end=stop", "--trace=cuda,nvtx"} <= set(run.calls[0])
-    assert made.source == "nsys"
+    captures = [call for call in run.calls if call[1] == "profile"]
+    assert {"--capture-range=cudaProfilerApi", "--capture-range-end=stop", "--trace=cuda,nvtx"} <= set(captures[0])
+    assert made.source == "nsys 2025.4.1"
     assert made.cell is not None
     assert len(made.work) == 2
-    assert made.stopwatch == (0.1, 0.1, 0.2)
-    assert made.instruments[0].plain == (0.1, 0.2)
+
+
+def test_what_nsys_costs_is_measured_in_pairs_of_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    from nsys_exports import forward_pass
+
+    run = FakeNsys({"status": "ok"}, forward_pass(tmp_path))
+
+    made = with_nsys(run, tmp_path, monkeypatch)
+
+    *processes, export = run.calls
+    assert export[1] == "export"
+    is_watched = [call[1] == "profile" for call in processes]
+    assert [sorted(is_watched[place : place + 2]) for place in (0, 2, 4)] == [[False, True]] * 3
+    (cost,) = ProfileView(made).costs
+    assert (cost.name, cost.pairs, cost.ratio) == ("nsys", 3, pytest.approx(1.3))
+    assert made.stopwatch == (0.1, 0.1, 0.2) * 3
+    table = instruments_table(ProfileView(made))
+    assert table is not None
+    assert "in pairs of processes" in table.note
 
 
 @pytest.mark.parametrize(
     ("run", "status", "message"),
     [
-        (FakeNsys({}, code=3), Status.FAILED, "nsys profile ended with exit code 3"),
+        (FakeNsys({"status": "ok"}, code=3), Status.FAILED, "nsys profile ended with exit code 3"),
         (
             FakeNsys({"status": "out of memory", "message": "9 GiB asked for"}, code=1),
             Status.OUT_OF_MEMORY,
             "9 GiB asked for",
         ),
-        (FakeNsys({"status": "ok", "plain": [], "watched": []}), Status.FAILED, "there is no such file"),
+        (FakeNsys({"status": "ok"}), Status.FAILED, "there is no such file"),
     ],
 )
 def test_what_fails_under_nsys_is_a_profile_of_its_failure(
@@ -219,6 +243,20 @@ def test_what_fails_under_nsys_is_a_profile_of_its_failure(
     assert made.status is status
     assert made.failure is not None
     assert message in made.failure.message
+
+
+def test_a_process_under_nsys_that_gives_no_answer_is_timed_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    class Slow(FakeNsys):
+        def __call__(self, call: Sequence[str], **options: object) -> subprocess.CompletedProcess[str]:
+            if call[1] == "profile":
+                raise subprocess.TimeoutExpired(list(call), 9)
+            return super().__call__(call, **options)
+
+    made = with_nsys(Slow({"status": "ok"}), tmp_path, monkeypatch)
+
+    assert made.status is Status.TIMED_OUT
+    assert made.failure is not None
+    assert "nsys profile gave no answer within 9 s" in made.failure.message
 
 
 def test_nsys_records_no_cpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -12,13 +12,13 @@ from windtunnel.analysis.results import load_results
 from windtunnel.cli import EXIT_INTERRUPTED, EXIT_NO
 from windtunnel.cli.console import make_console
 from windtunnel.cli.progress import Display
+from windtunnel.cli.reporting import report_store
 from windtunnel.errors import SpecError
 from windtunnel.records.environment import Environment
 from windtunnel.records.store import Run, open_store
 from windtunnel.report.document import Document
 from windtunnel.report.sections.checkpoints import checkpoints_section
 from windtunnel.report.terminal import render_terminal
-from windtunnel.report.write import write_report
 from windtunnel.spec.cell import Cell
 from windtunnel.spec.quantities import parse_memory_limit
 from windtunnel.spec.sweep import Sweep, make_sweep
@@ -88,8 +88,7 @@ def search_and_report(
         raise typer.Exit(EXIT_INTERRUPTED) from None
     title = f"Checkpointing of {cell.model.name} on {environment.device_name}"
     console.print(render_terminal(Document(title=title, sections=(checkpoints_section(found),))))
-    for path in write_report(load_results(store), report or store / "report"):
-        console.print(f"report: [bold]{path}[/]", soft_wrap=True)
+    report_store(store, report, console)
     if found.fastest is None:
         raise typer.Exit(EXIT_NO)
 

@@ -176,8 +176,8 @@ def print_plan(sweep: AnySweep | ChooseSweep, device: str, *, store: Path) -> No
             ((task.cell_label(), predictions[task.cell]) for task in tasks if task.replica == 0),
         )
     )
-    for exclusion in sweep.exclude:
-        console.print(f"left out: {exclusion.reason}", style="dim")
+    for reason in dict.fromkeys(exclusion.reason for exclusion in sweep.exclude):
+        console.print(f"left out: {escape(reason)}", style="dim")
     if isinstance(sweep, AttentionSweep) and sweep.compare:
         pairs = counted(len(match_backends(sweep, environment.device)), "comparison")
         console.print(

@@ -12,12 +12,13 @@ from rich.markup import escape
 
 from windtunnel import units
 from windtunnel.analysis.imported_snapshot import ledger_of_traces
-from windtunnel.analysis.results import Results, load_results
+from windtunnel.analysis.results import Results
 from windtunnel.cli import EXIT_INTERRUPTED, EXIT_NO
 from windtunnel.cli.checkpoints import search_and_report
 from windtunnel.cli.console import make_console
 from windtunnel.cli.flags import COUNT_FLAGS, TRAINING_FLAGS, DeviceOption, takes_flags
 from windtunnel.cli.measuring import DEFAULT_TIMEOUT, ReportOption, StoreOption, TimeoutOption, parse_timeout
+from windtunnel.cli.reporting import name_files, report_store
 from windtunnel.errors import SpecError
 from windtunnel.language import counted
 from windtunnel.records.looks import StoredLook
@@ -112,8 +113,7 @@ def command(
         _check_snapshot(snapshot, cells)
     made = _look(sweep, store, snapshot, seconds, console)
     console.print(render_terminal(build_document(Results(rows=(), runs=(), ledgers=made))))
-    for path in write_report(load_results(store), report or store / "report"):
-        console.print(f"report: [bold]{path}[/]", soft_wrap=True)
+    report_store(store, report, console)
     if snapshot is not None:
         console.print(f"snapshot: [bold]{snapshot}[/]; open it at pytorch.org/memory_viz", soft_wrap=True)
     if any(one.look.status is not Status.OK for one in made):
@@ -164,5 +164,4 @@ def _show_import(path: Path, folder: Path, console: Console) -> None:
     ledger = ledger_of_traces(read_traces(path), started_at=written.isoformat(timespec="milliseconds"))
     document = Document(title=f"Memory of {path.name}", sections=(ledgers_section([ledger]),))
     console.print(render_terminal(document))
-    for written_path in write_report(document, folder):
-        console.print(f"report: [bold]{written_path}[/]", soft_wrap=True)
+    name_files(write_report(document, folder), console)

@@ -10,13 +10,14 @@ from rich.console import Console
 from rich.markup import escape
 
 from windtunnel import units
-from windtunnel.analysis.results import Results, load_results
+from windtunnel.analysis.results import Results
 from windtunnel.cli import EXIT_INTERRUPTED, EXIT_NO
 from windtunnel.cli.comparing import PLAN
 from windtunnel.cli.console import make_console
 from windtunnel.cli.flags import CELL_FLAGS, COUNT_FLAGS, DeviceOption, takes_flags
 from windtunnel.cli.measuring import DEFAULT_TIMEOUT, ReportOption, StoreOption, TimeoutOption, parse_timeout
 from windtunnel.cli.progress import PairDisplay
+from windtunnel.cli.reporting import report_store
 from windtunnel.errors import SpecError
 from windtunnel.language import counted
 from windtunnel.records.looks import StoredLook
@@ -26,7 +27,6 @@ from windtunnel.records.store import DEFAULT_STORE, StoredComparison, open_store
 from windtunnel.report.build import build_document
 from windtunnel.report.sections.precision.section import look_label
 from windtunnel.report.terminal import render_terminal
-from windtunnel.report.write import write_report
 from windtunnel.spec.cell import Cell
 from windtunnel.spec.faults import faults_of
 from windtunnel.spec.precision_request import DEFAULT_LOSS_STEPS, PrecisionRequest
@@ -103,8 +103,7 @@ def command(
         results = Results(rows=(), runs=(), precision_looks=made)
         has_failed = any(one.look.status is not Status.OK for one in made)
     console.print(render_terminal(build_document(results)))
-    for path in write_report(load_results(store), report or store / "report"):
-        console.print(f"report: [bold]{path}[/]", soft_wrap=True)
+    report_store(store, report, console)
     if has_failed:
         raise typer.Exit(EXIT_NO)
 

@@ -12,11 +12,12 @@ from rich.markup import escape
 
 from windtunnel import units
 from windtunnel.analysis.profile import ProfileView
-from windtunnel.analysis.results import Results, load_results
+from windtunnel.analysis.results import Results
 from windtunnel.cli import EXIT_INTERRUPTED, EXIT_NO
 from windtunnel.cli.console import make_console
 from windtunnel.cli.flags import CELL_FLAGS, COUNT_FLAGS, DeviceOption, takes_flags
 from windtunnel.cli.measuring import DEFAULT_TIMEOUT, ReportOption, StoreOption, TimeoutOption, parse_timeout
+from windtunnel.cli.reporting import name_files, report_store
 from windtunnel.errors import SpecError
 from windtunnel.language import counted
 from windtunnel.records.imported_profile import profile_of_file
@@ -112,8 +113,7 @@ def command(
 
     made = _look(make, store, console)
     console.print(render_terminal(build_document(Results(rows=(), runs=(), profiles=made))))
-    for path in write_report(load_results(store), report or store / "report"):
-        console.print(f"report: [bold]{path}[/]", soft_wrap=True)
+    report_store(store, report, console)
     if trace is not None and made[0].look.trace:
         console.print(f"trace: [bold]{trace}[/]; open it at ui.perfetto.dev", soft_wrap=True)
     if any(one.look.status is not Status.OK for one in made):
@@ -183,5 +183,4 @@ def _show_import(path: Path, folder: Path, console: Console) -> None:
     profile = profile_of_file(path, started_at=written.isoformat(timespec="milliseconds"))
     document = Document(title=f"Profile of {path.name}", sections=(profiles_section([ProfileView(profile)]),))
     console.print(render_terminal(document))
-    for written_path in write_report(document, folder):
-        console.print(f"report: [bold]{written_path}[/]", soft_wrap=True)
+    name_files(write_report(document, folder), console)

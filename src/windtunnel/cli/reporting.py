@@ -7,11 +7,14 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from windtunnel import __version__
+from windtunnel.analysis.results import load_results
 from windtunnel.errors import StoreError
 from windtunnel.language import languages
 from windtunnel.records.store import open_store
+from windtunnel.report.build import build_document
 from windtunnel.report.document import Document
 from windtunnel.report.write import write_report
 
@@ -31,11 +34,21 @@ def write_files(document: Document, store: Path, out: Path | None, formats: Sequ
 
     A store that cannot be written still has a report, whose claims are in its files only: this is said.
     """
-    for path in write_report(document, out or store / "report", formats=formats):
-        console.print(f"report: [bold]{path}[/]", soft_wrap=True)
+    name_files(write_report(document, out or store / "report", formats=formats), console)
     now = datetime.now(UTC).isoformat(timespec="seconds")
     try:
         with open_store(store) as opened:
             opened.add_claims(document.claims, written_at=now, windtunnel=__version__, language=document.language)
     except StoreError as error:
         console.print(f"note: the claim ledger is in the report only: {error}", soft_wrap=True, markup=False)
+
+
+def report_store(store: Path, out: Path | None, console: Console) -> None:
+    """Write the report of all that a store holds."""
+    write_files(build_document(load_results(store)), store, out, ("html", "md"), console)
+
+
+def name_files(paths: Sequence[Path], console: Console) -> None:
+    """Print where the files of a report are."""
+    for path in paths:
+        console.print(f"report: [bold]{escape(str(path))}[/]", soft_wrap=True)

@@ -9,7 +9,6 @@ from rich.console import Console
 from rich.markup import escape
 
 from windtunnel import units
-from windtunnel.analysis.results import load_results
 from windtunnel.analysis.tuning import label_of
 from windtunnel.cli import EXIT_INTERRUPTED, EXIT_NO
 from windtunnel.cli.console import make_console
@@ -24,6 +23,7 @@ from windtunnel.cli.measuring import (
     parse_timeout,
 )
 from windtunnel.cli.predicting import rows_table, unknown_texts
+from windtunnel.cli.reporting import report_store
 from windtunnel.cli.tune_progress import TuneDisplay
 from windtunnel.errors import SpecError, unknown_name
 from windtunnel.language import counted
@@ -31,7 +31,6 @@ from windtunnel.records.store import DEFAULT_STORE, has_store, read_store
 from windtunnel.report.document import Document
 from windtunnel.report.sections.tune import tune_section
 from windtunnel.report.terminal import render_terminal
-from windtunnel.report.write import write_report
 from windtunnel.spec.flag_text import field_of
 from windtunnel.spec.quantities import parse_seconds
 from windtunnel.spec.tuning import TUNED_AXES, Tuning, make_tuning
@@ -136,8 +135,7 @@ def command(
     console.print(render_terminal(Document(title=title, sections=(tune_section(found),))))
     if found.ending is Ending.UNFINISHED:
         console.print("Run the same command again to go on; a larger --budget leaves less open.")
-    for path in write_report(load_results(store), report or store / "report"):
-        console.print(f"report: [bold]{path}[/]", soft_wrap=True)
+    report_store(store, report, console)
     if not found.winners:
         raise typer.Exit(EXIT_NO)
 

@@ -132,6 +132,10 @@ class Launches:
     uneven_graphs: int = 0
 
 
+NSYS = "nsys"
+"""The instrument that is in a process from its beginning: its pairs are of processes, the median step of each."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Instrument:
     """What watching costs: seconds of steps without and with one instrument, in pairs of random order."""

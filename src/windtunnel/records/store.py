@@ -1,10 +1,8 @@
 """The store: one SQLite file that several writers may share, one transaction a record, readable by any tool."""
 
-import fcntl
 import json
 import sqlite3
-from collections.abc import Callable, Generator, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -17,13 +15,18 @@ from windtunnel.records.environment import Environment
 from windtunnel.records.looks import Look, LookT, StoredLook, format_of
 from windtunnel.records.pair import PairRecord, pair_from_json, pair_to_json
 from windtunnel.records.record import Record, record_from_json, record_to_json
-from windtunnel.records.schema import APPLICATION_ID, SCHEMA_VERSION, upgrade
+from windtunnel.records.store_file import (
+    FILE_NAME,
+    connect_to_read,
+    connect_to_write,
+    damage_named,
+    explained,
+    write_lock,
+)
 
-FILE_NAME = "store.sqlite"
 DEFAULT_STORE = Path("windtunnel-results")
 
 _AUTO = -1  # in the columns for browsing: the count was not asked for, but found
-_BUSY_SECONDS = 60.0  # how long a writer waits for another one; a transaction takes milliseconds
 
 _Result = TypeVar("_Result")
 
@@ -184,7 +187,7 @@ class Store:
             "SELECT id, calibration FROM calibrations WHERE machine = ? ORDER BY id DESC LIMIT 1", (machine,)
         )
         for number, text in rows:
-            with _damage_named(f"calibration {number}", self.folder):
+            with damage_named(f"calibration {number}", self.folder):
                 return calibration_from_json(text)
         return None
 
@@ -201,7 +204,7 @@ class Store:
         for number, identity, text in self._read(
             "SELECT id, environment_id, calibration FROM calibrations ORDER BY id DESC"
         ):
-            with _damage_named(f"calibration {number}", self.folder):
+            with damage_named(f"calibration {number}", self.folder):
                 found.append((calibration_from_json(text), environments[identity]))
         return tuple(found)
 
@@ -241,7 +244,7 @@ class Store:
         environments = self._environments() if rows else {}
         found: list[StoredComparison] = []
         for number, a, b, text in rows:
-            with _damage_named(f"comparison {number}", self.folder):
+            with damage_named(f"comparison {number}", self.folder):
                 stored = StoredComparison(
                     record=pair_from_json(text),
                     environment_a=environments[a],
@@ -298,7 +301,7 @@ class Store:
         calibrations = {machine: self.calibration(machine) for machine in {row[2] for row in rows}}
         found: list[StoredLook[LookT]] = []
         for number, key, machine, environment_id, text in rows:
-            with _damage_named(f"{kept.kind} {number}", self.folder):
+            with damage_named(f"{kept.kind} {number}", self.folder):
                 stored = StoredLook(
                     key=key,
                     look=kept.from_json(text),
@@ -358,7 +361,7 @@ class Store:
             (key_prefix, key_prefix),
         )
         for key, repeat, environment_id, text in rows:
-            with _damage_named(f"record {key}", self.folder):
+            with damage_named(f"record {key}", self.folder):
                 stored = StoredRecord(
                     key=key,
                     repeat=repeat,
@@ -378,7 +381,7 @@ class Store:
         for number, started_at, sweep, machine, summary in self._read(
             "SELECT id, started_at, sweep, machine, summary FROM runs ORDER BY id"
         ):
-            with _damage_named(f"run {number}", self.folder):
+            with damage_named(f"run {number}", self.folder):
                 run = Run(
                     started_at=started_at,
                     sweep=json.loads(sweep),
@@ -391,7 +394,7 @@ class Store:
     def _environments(self) -> dict[str, Environment]:
         environments: dict[str, Environment] = {}
         for identity, text in self._read("SELECT id, environment FROM environments"):
-            with _damage_named(f"environment {identity}", self.folder):
+            with damage_named(f"environment {identity}", self.folder):
                 environments[identity] = Environment(**json.loads(text))
         return environments
 
@@ -402,13 +405,13 @@ class Store:
         )
 
     def _read(self, query: str, values: tuple[object, ...] = ()) -> list[tuple[Any, ...]]:
-        with _explained(self.folder):
+        with explained(self.folder):
             return self._connection.execute(query, values).fetchall()  # all: the last page may be the damaged one
 
     def _write(self, write: Callable[[], _Result]) -> _Result:
         if not self._is_writable:
             raise StoreError(f"the store {self.folder} was opened for reading only")
-        with _explained(self.folder), _write_lock(self.folder):
+        with explained(self.folder), write_lock(self.folder):
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 result = write()
@@ -428,32 +431,7 @@ def open_store(folder: Path) -> Store:
     Raises:
         StoreError: The folder cannot be made or written, or what is there is not a store of this version.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StoreError(
-            f"cannot make the store folder {folder}: {error.strerror}; choose another with --store"
-        ) from error
-    with _explained(folder):
-        connection = _connect(f"file:{_quoted(folder / FILE_NAME)}")
-        try:
-            with _write_lock(folder):  # two first writers must not both make the tables
-                is_new = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone() == (0,)
-                if is_new:
-                    connection.execute("PRAGMA journal_mode = WAL")
-                else:
-                    _check_identity(connection, folder)
-                upgrade(connection)
-                connection.execute("PRAGMA synchronous = FULL")
-        except BaseException:
-            connection.close()
-            raise
-    return Store(connection, folder, is_writable=True)
-
-
-def has_store(folder: Path) -> bool:
-    """Whether there is a store in `folder`."""
-    return (folder / FILE_NAME).exists()
+    return Store(connect_to_write(folder), folder, is_writable=True)
 
 
 def read_store(folder: Path) -> Store:
@@ -462,98 +440,13 @@ def read_store(folder: Path) -> Store:
     Raises:
         StoreError: There is no store, or what is there is not a store of this version.
     """
-    path = folder / FILE_NAME
-    if not path.exists():
-        raise StoreError(
-            f"no store in {folder} (no {FILE_NAME} there); measure first with `windtunnel run`, or name one"
-        )
-    log = folder / f"{FILE_NAME}-wal"
-    with _explained(folder):
-        try:
-            connection = _connect_to_ours(f"file:{_quoted(path)}?mode=ro", folder)
-        except sqlite3.OperationalError as error:
-            # On a read-only medium WAL cannot make its index file; nobody can be writing there either.
-            if log.exists() and log.stat().st_size:  # an immutable file is read without its log
-                raise StoreError(
-                    f"the store {folder} cannot be used: {error}; its last records are in {log.name} only: "
-                    "copy the folder to where it can be written, and read it there"
-                ) from error
-            connection = _connect_to_ours(f"file:{_quoted(path)}?mode=ro&immutable=1", folder)
-    return Store(connection, folder, is_writable=False)
+    return Store(connect_to_read(folder), folder, is_writable=False)
+
+
+def has_store(folder: Path) -> bool:
+    """Whether there is a store in `folder`."""
+    return (folder / FILE_NAME).exists()
 
 
 def _digest(text: str) -> str:
     return sha256(text.encode()).hexdigest()[:16]
-
-
-def _quoted(path: Path) -> str:
-    return str(path.absolute()).replace("%", "%25").replace("?", "%3f").replace("#", "%23")
-
-
-def _connect(uri: str) -> sqlite3.Connection:
-    return sqlite3.connect(uri, uri=True, timeout=_BUSY_SECONDS, isolation_level=None)
-
-
-def _connect_to_ours(uri: str, folder: Path) -> sqlite3.Connection:
-    connection = _connect(uri)
-    try:
-        _check_identity(connection, folder)
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
-def _check_identity(connection: sqlite3.Connection, folder: Path) -> None:
-    (application,) = connection.execute("PRAGMA application_id").fetchone()
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if application != APPLICATION_ID:
-        raise StoreError(f"{folder / FILE_NAME} is a SQLite file, but not a windtunnel store; choose another --store")
-    if version > SCHEMA_VERSION:
-        raise StoreError(
-            f"the store {folder} has schema version {version}, newer than the {SCHEMA_VERSION} that this windtunnel "
-            "reads; update windtunnel, or choose another --store"
-        )
-
-
-@contextmanager
-def _write_lock(folder: Path) -> Generator[None]:
-    with (folder / "store.lock").open("a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
-@contextmanager
-def _damage_named(what: str, folder: Path) -> Generator[None]:
-    """Turn a row that is not what we wrote into a StoreError that names it."""
-    try:
-        yield
-    except (ValueError, TypeError, KeyError) as error:
-        raise StoreError(
-            f"{what} in {folder} is damaged: {error}; copy the store, then delete that row with sqlite3, "
-            "or choose another --store"
-        ) from error
-
-
-@contextmanager
-def _explained(folder: Path) -> Generator[None]:
-    """Turn what SQLite and the file system say into a StoreError with the fix."""
-    try:
-        yield
-    except sqlite3.Error as error:
-        message = str(error)
-        advice = next((fix for sign, fix in _ADVICE.items() if sign in message), "")
-        raise StoreError(f"the store {folder} cannot be used: {message}{advice}") from error
-    except OSError as error:
-        raise StoreError(f"the store {folder} cannot be used: {error.strerror}; choose another with --store") from error
-
-
-_ADVICE = {
-    "not a database": f"; {FILE_NAME} there is not a windtunnel store: choose another --store",
-    "malformed": f"; {FILE_NAME} is damaged: `sqlite3 {FILE_NAME} .recover` saves what can still be read",
-    "readonly": "; it is read-only: change its permissions, or choose another --store",
-    "unable to open": "; check the folder's permissions, or choose another --store",
-    "full": "; the disk is full: free some space and run the same command again, nothing stored is lost",
-    "disk I/O": "; the disk may be full: free some space and run the same command again, nothing stored is lost",
-    "locked": f"; another process has held it for {_BUSY_SECONDS:.0f} s: stop that one, or choose another --store",
-}

@@ -1,4 +1,4 @@
-"""The program that nsys records: one cell, its steps without nsys's capture, then some with it, in NVTX ranges.
+"""The program that nsys records: some steps of one cell in NVTX ranges; and, without nsys, the same steps plain.
 
 Run by the parent as `nsys profile … python -m windtunnel.sweep.nsys_pass REQUEST ANSWER`, both files of JSON.
 """
@@ -18,8 +18,6 @@ from windtunnel.records.trace import step_range
 from windtunnel.spec.cell import Cell
 from windtunnel.sweep.profile_look import steps_of, warm_up
 
-_PLAIN_STEPS = 8
-
 
 def main() -> None:
     """Do what the request says, and write how long the steps took, or why there are none."""
@@ -27,20 +25,19 @@ def main() -> None:
     cell = Cell.model_validate(request["cell"])
     answer: dict[str, object] = {"status": Status.OK.value}
     try:
-        answer |= _run(cell, request["steps"])
+        answer["seconds"] = _run(cell, request["steps"], is_captured=request["is_captured"])
     except Exception as error:  # noqa: BLE001  # the child's top: the parent makes a row of it
         status, failure = explain_error(error, stage="profile", phase=None, device=cell.device)
         answer = {"status": status.value, "message": failure.message}
     Path(sys.argv[2]).write_text(json.dumps(answer))
 
 
-def _run(cell: Cell, count: int) -> dict[str, object]:
+def _run(cell: Cell, count: int, *, is_captured: bool) -> list[float]:
     torch.cuda.set_device(torch.device(cell.device))
     steps = steps_of(build_workload(cell), cell)
     warm_up(steps)
     with no_garbage_collection():
-        plain = [steps.run()[0] for _ in range(_PLAIN_STEPS)]
-        return {"plain": plain, "watched": _captured(steps, count)}
+        return _captured(steps, count) if is_captured else [steps.run()[0] for _ in range(count)]
 
 
 def _captured(steps: Steps, count: int) -> list[float]:

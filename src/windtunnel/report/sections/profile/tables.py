@@ -6,7 +6,7 @@ from windtunnel.analysis.kernel_kinds import WorkKind
 from windtunnel.analysis.profile import ProfileView, Rate, Sum
 from windtunnel.analysis.profile_gaps import Explained
 from windtunnel.language import counted, passage, say, word
-from windtunnel.records.profile import Part, Unit
+from windtunnel.records.profile import NSYS, Part, Unit
 from windtunnel.report.document import Cell, Column, Table
 from windtunnel.report.measures import GAP, number_column
 from windtunnel.report.sections.profile.words import calls, short_name
@@ -246,11 +246,17 @@ def instruments_table(view: ProfileView) -> Table | None:
             )
             for cost in view.costs
         ),
-        note=say(
-            "Steps of {time} without and with it, in pairs of random order, in the same process.",
-            time=duration(view.stopwatch),
-        ),
+        note=_how_watched(view),
     )
+
+
+def _how_watched(view: ProfileView) -> str:
+    time = duration(view.stopwatch)
+    if any(cost.name == NSYS for cost in view.costs):
+        return say(
+            "Steps of {time} without and with it, in pairs of processes in random order: medians of each.", time=time
+        )
+    return say("Steps of {time} without and with it, in pairs of random order, in the same process.", time=time)
 
 
 def _rate_cells(rate: Rate | None) -> Sequence[Cell]:
