@@ -20,6 +20,10 @@ from precision_looks import make_look
 from profiles import make_profile
 from published import FOLDER, SEEDS
 from reading import printed
+from searching import asked as asked_for_largest
+from searching import searched
+from tunings import Lab
+from tunings import asked as asked_for_fastest
 from windtunnel.analysis.results import Results, load_results
 from windtunnel.errors import SpecError
 from windtunnel.language import current_language, languages, texts_of
@@ -31,6 +35,7 @@ from windtunnel.report.html import render_html
 from windtunnel.report.latex import render_latex
 from windtunnel.report.markdown import render_markdown
 from windtunnel.report.verify import Verification, verify
+from windtunnel.sweep.trials import tune
 
 PATH = Path("report")
 
@@ -97,6 +102,7 @@ def shape_of(document: Document) -> list[list[tuple[str, int]]]:
 DATA = (
     *("A small grid", "A course's grid", "A clean machine", "A CPU", "NVIDIA H200", "git commit"),
     *("CUDA out of memory", "a planted allocator", "layer norm", "mine.py:3 in forward", "logits float"),
+    *("GiB asked for", "GiB free"),
     *(f"what is inside {phase}" for phase in ("forward_backward", "forward", "loss", "backward", "optimizer", "step")),
 )
 """What fixtures say in records, and what others call their things."""
@@ -155,6 +161,19 @@ def test_no_sentence_of_a_chinese_report_is_english(grid: Results, attention_res
     texts = {text for document in documents for text in texts_in(document)}
 
     assert len(texts) > 1000
+    assert {text: found for text in texts if (found := english_in(text))} == {}
+
+
+def test_no_sentence_of_a_chinese_search_is_english(tmp_path: Path):
+    lab = Lab({"eager": 25.0, "sdpa": 10.0, "flash-eager": 11.0})
+    tune(asked_for_fastest(), store=tmp_path / "tune", launch=lab.launch, launch_at=lab.launch)
+    broken = searched(tmp_path / "fit", asked_for_largest(), broken=frozenset({14}))
+    documents = [build_document(results, language="zh") for results in (load_results(tmp_path / "tune"), broken)]
+
+    texts = {text for document in documents for text in texts_in(document)}
+
+    assert any("最快（初测时每步" in text for text in texts)
+    assert any("放得下的最大" in text for text in texts)
     assert {text: found for text in texts if (found := english_in(text))} == {}
 
 

@@ -117,7 +117,7 @@ def test_a_failed_profile_has_its_row_and_says_why():
 
     assert "out of memory" in [cell.text for cell in tables_of(section)["Profiled steps"].rows[0]]
     (callout,) = [block for block in section.blocks if isinstance(block, Callout)]
-    assert callout.text.endswith("out of memory in warm-up. 3.00 GiB asked for, 1.00 GiB free.")
+    assert callout.text.endswith("out of memory in warmup. 3.00 GiB asked for, 1.00 GiB free.")
 
 
 def test_profiles_alone_make_a_report_in_every_format_that_escapes_names():

@@ -9,6 +9,7 @@ from windtunnel.analysis.selection import names_of
 from windtunnel.language import alternatives, apart, counted, listed, passage, say, word
 from windtunnel.report.document import Block, Callout, CalloutKind, Cell, Column, Document, Paragraph, Section, Table
 from windtunnel.report.measures import number_column
+from windtunnel.report.sections.failures import stage_name
 from windtunnel.statistics.paired import Verdict
 from windtunnel.units import NOT_KNOWN, Scale, change, duration, percent, time_scale
 
@@ -273,7 +274,7 @@ def _failure(row: Row) -> str:
         "{cell}: {status} in {where}: {message}",
         cell=cell,
         status=status,
-        where=word(failure.stage),
+        where=stage_name(failure.stage),
         message=failure.message,
     )
 

@@ -161,7 +161,7 @@ def _failure(failure: Failure | None) -> tuple[Cell, Cell, Cell]:
     if failure is None:
         return Cell(text=NOT_KNOWN), GAP, GAP
     return (
-        Cell(text=word(failure.phase) if failure.phase else stage_name(failure.stage)),
+        Cell(text=stage_name(failure.phase or failure.stage)),
         _bytes(failure.requested_bytes),
         _bytes(failure.free_bytes),
     )

@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 
 from windtunnel.analysis.attention import Frontier, frontiers
-from windtunnel.language import counted, passage, say, word
+from windtunnel.language import counted, passage, say
 from windtunnel.report.document import Block, Callout, CalloutKind, Cell, Column, Paragraph, Section, Table
 from windtunnel.report.measures import GAP, number_column
 from windtunnel.report.scope import SEQ, Scope
+from windtunnel.report.sections.failures import stage_name
 from windtunnel.units import NOT_KNOWN, memory
 
 
@@ -78,7 +79,7 @@ def _failure(one: Frontier) -> tuple[Cell, Cell, Cell]:
     if failure is None:
         return Cell(text=NOT_KNOWN), GAP, GAP
     return (
-        Cell(text=word(failure.phase or failure.stage)),
+        Cell(text=stage_name(failure.phase or failure.stage)),
         Cell(text=memory(failure.requested_bytes), sort=failure.requested_bytes),
         Cell(text=memory(failure.free_bytes), sort=failure.free_bytes),
     )

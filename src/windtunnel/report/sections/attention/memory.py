@@ -9,6 +9,7 @@ from windtunnel.records.record import Status
 from windtunnel.report.document import Block, Callout, CalloutKind, Cell, Column, Paragraph, Section, Table
 from windtunnel.report.measures import GAP, number_column
 from windtunnel.report.scope import WORKLOAD, Scope
+from windtunnel.report.sections.failures import stage_name
 from windtunnel.units import NOT_KNOWN, mebibytes_scale, percent, ratio
 from windtunnel.units import memory as memory_text
 
@@ -135,7 +136,7 @@ def _ran_out(row: Row) -> str:
     failure = row.record.failure
     if failure is None:
         return word(row.record.status.value)
-    where = word(failure.phase or failure.stage)
+    where = stage_name(failure.phase or failure.stage)
     if not failure.requested_bytes:
         return where
     return say("{phase}, asked {memory}", phase=where, memory=memory_text(failure.requested_bytes))

@@ -19,6 +19,7 @@ from windtunnel.report.measures import (
     spread_cell,
 )
 from windtunnel.report.scope import BACKEND, COMPILE, PRECISION, WORKLOAD, Axis, Scope
+from windtunnel.report.sections.failures import stage_name
 from windtunnel.units import Scale, mebibytes_scale, memory, milliseconds_scale
 
 MAX_TABLES = 16
@@ -139,7 +140,7 @@ def _failure(row: Row) -> str:
     failure = row.record.failure
     if failure is None:
         return ""
-    where = word(failure.phase or failure.stage)
+    where = stage_name(failure.phase or failure.stage)
     if not failure.requested_bytes:
         return where
     return say("{phase}: asked {memory}", phase=where, memory=memory(failure.requested_bytes))

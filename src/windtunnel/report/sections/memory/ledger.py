@@ -11,6 +11,7 @@ from windtunnel.report.document import Block, Callout, CalloutKind, Cell, Column
 from windtunnel.report.measures import GAP, number_column
 from windtunnel.report.scope import Scope
 from windtunnel.report.sections.cell_label import cell_label
+from windtunnel.report.sections.failures import stage_name
 from windtunnel.report.sections.memory.chart import chart
 from windtunnel.report.sections.memory.residuals import residual_blocks
 from windtunnel.report.sections.memory.tables import (
@@ -251,7 +252,7 @@ def _failed(view: LedgerView) -> str:
     """Say where it failed, what was asked for and free, and what was held then."""
     ledger, failure = view.ledger, view.ledger.failure
     assert failure is not None
-    where = listed(word(name) for name in (failure.stage, failure.phase) if name)
+    where = listed(stage_name(name) for name in (failure.stage, failure.phase) if name)
     asked = (
         say(
             "{asked} asked for, {free} free.",

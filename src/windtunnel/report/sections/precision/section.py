@@ -8,6 +8,7 @@ from windtunnel.report.anchors import keyed
 from windtunnel.report.document import Block, Callout, CalloutKind, Paragraph, Section
 from windtunnel.report.scope import Scope
 from windtunnel.report.sections.cell_label import cell_label
+from windtunnel.report.sections.failures import stage_name
 from windtunnel.report.sections.precision.curves import curve_blocks
 from windtunnel.report.sections.precision.sentences import answer, numbers_answer, overflow_texts
 from windtunnel.report.sections.precision.speed import speed_table
@@ -88,7 +89,7 @@ def _detail(look: PrecisionLook) -> Iterator[Block]:
             "{cell}: {status} in {where}: {message}.",
             cell=label,
             status=word(look.status.value),
-            where=listed(word(name) for name in (failure.stage, failure.phase) if name),
+            where=listed(stage_name(name) for name in (failure.stage, failure.phase) if name),
             message=failure.message,
         )
         found = say("What was found before it stands below.") if look.formats else ""

@@ -15,6 +15,7 @@ from windtunnel.report.anchors import keyed
 from windtunnel.report.document import Block, Callout, CalloutKind, Cell, Column, Paragraph, Section, Table
 from windtunnel.report.measures import GAP, number_column
 from windtunnel.report.scope import Scope
+from windtunnel.report.sections.failures import stage_name
 from windtunnel.report.sections.profile.answers import answers
 from windtunnel.report.sections.profile.flame import flame
 from windtunnel.report.sections.profile.tables import (
@@ -154,5 +155,5 @@ def _source(view: ProfileView) -> Iterator[str]:
 def _failed(profile: Profile) -> str:
     failure = profile.failure
     assert failure is not None
-    status = say("{status} in {where}.", status=word(profile.status.value), where=word(failure.stage))
+    status = say("{status} in {where}.", status=word(profile.status.value), where=stage_name(failure.stage))
     return passage((status, say("{message}.", message=failure.message)))
