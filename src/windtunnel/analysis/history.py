@@ -6,11 +6,14 @@ from functools import cached_property
 from pathlib import Path
 
 from windtunnel.analysis.alike import Field, differing_software, hardware_of, point_of
-from windtunnel.analysis.results import Row
-from windtunnel.analysis.selection import rows_by_run
+from windtunnel.analysis.results import FEWEST_REPEATS, Results, Row
+from windtunnel.analysis.selection import RunRows, rows_by_run, split_by_run
 from windtunnel.errors import SpecError
 from windtunnel.statistics.change_points import ChangePoint, Course, course_of
 from windtunnel.statistics.interval import Estimate
+
+_Seen = tuple[str, str, Row]
+"""When a cell ran, what its run was called, and its row."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,27 +63,38 @@ def histories_of(folders: Iterable[Path], *, phase: str | None = None, containin
         SpecError: No cell is left.
         StoreError: A store cannot be read.
     """
-    groups: dict[Hashable, list[tuple[str, str, Row]]] = {}
-    names: set[str] = set()
-    for folder in folders:
-        for run in rows_by_run(folder):
-            label = str(run.run.sweep.get("name", "")) if run.run else ""
-            for row in run.rows:
-                names.add(row.record.task.cell_label())
-                if row.plan.purpose == "time" and containing in row.record.task.cell_label():
-                    # When the cell ran, not the call: a run that goes on later has cells of several days.
-                    groups.setdefault((point_of(row), hardware_of(row)), []).append((row.record.started_at, label, row))
+    runs = [run for folder in folders for run in rows_by_run(folder)]
+    groups = _groups(runs, containing)
     if not groups:
+        names = {row.record.task.cell_label() for run in runs for row in run.rows}
         asked = f"no cell holds {containing!r}" if containing else "the stores hold no times"
         raise SpecError(f"{asked}; there are: {'; '.join(sorted(names)[:5]) or 'none'}")
-    found = tuple(_history(group, phase) for group in groups.values())
+    found = tuple(_history(group, phase) for group in groups)
     if phase is not None and not any(history.measured for history in found):
-        phases = dict.fromkeys(name for group in groups.values() for _, _, row in group for name in row.phases)
+        phases = dict.fromkeys(name for group in groups for _, _, row in group for name in row.phases)
         raise SpecError(f"no cell has a phase {phase!r}; there are: {', '.join(phases)}")
     return found
 
 
-def _history(group: list[tuple[str, str, Row]], phase: str | None) -> History:
+def histories_in(results: Results) -> tuple[History, ...]:
+    """Return the history of the whole step of each cell that three runs of a store or more have measured."""
+    runs = split_by_run(results.repeats, results.runs, calibration=lambda _machine: None)  # times need no ceiling
+    return tuple(_history(group, None) for group in _groups(runs) if len(group) >= FEWEST_REPEATS)
+
+
+def _groups(runs: Iterable[RunRows], containing: str = "") -> list[list[_Seen]]:
+    """Return the rows of each cell on one kind of machine, with what names their runs."""
+    groups: dict[Hashable, list[_Seen]] = {}
+    for run in runs:
+        label = str(run.run.sweep.get("name", "")) if run.run else ""
+        for row in run.rows:
+            if row.plan.purpose == "time" and containing in row.record.task.cell_label():
+                # When the cell ran, not the call: a run that goes on later has cells of several days.
+                groups.setdefault((point_of(row), hardware_of(row)), []).append((row.record.started_at, label, row))
+    return list(groups.values())
+
+
+def _history(group: list[_Seen], phase: str | None) -> History:
     group.sort(key=lambda one: one[0])
     moments: list[Moment] = []
     before: Row | None = None

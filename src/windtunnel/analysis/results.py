@@ -1,5 +1,6 @@
 """Stored records as rows that know their statistics and their rates."""
 
+from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -29,6 +30,9 @@ from windtunnel.statistics.batches import Floats
 from windtunnel.statistics.interval import Estimate, median_intervals, process_interval
 from windtunnel.statistics.series import Irregularities, irregularities_of_each
 from windtunnel.statistics.summary import Spread, Summary, spreads_of, summarize
+
+FEWEST_REPEATS = 3
+"""What was measured so often has a history: two numbers are a difference, which asks for a comparison."""
 
 
 class Row:
@@ -275,7 +279,10 @@ def in_seconds(estimate: Estimate) -> Estimate:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Results:
-    """Everything that a store holds, in the order in which it was measured."""
+    """Everything that a store holds, in the order in which it was measured.
+
+    `rows` are of the latest repeat of each task; `repeats` are all records of what was measured three times or more.
+    """
 
     rows: tuple[Row, ...]
     runs: tuple[Run, ...]
@@ -283,6 +290,7 @@ class Results:
     ledgers: tuple[StoredLook[MemoryLedger], ...] = ()
     precision_looks: tuple[StoredLook[PrecisionLook], ...] = ()
     profiles: tuple[StoredLook[Profile], ...] = ()
+    repeats: tuple[StoredRecord, ...] = ()
 
     def __iter__(self) -> Iterator[Row]:
         """Yield the rows."""
@@ -319,16 +327,28 @@ def load_results(store: Store | Path | str) -> Results:
         StoreError: There is no store, it is not ours, or a row is damaged.
     """
     if isinstance(store, Store):
+        rows = rows_of(store.records(), store.calibration)
         return Results(
-            rows=rows_of(store.records(), store.calibration),
+            rows=rows,
             runs=store.runs(),
             comparisons=store.comparisons(),
             ledgers=store.looks(MemoryLedger),
             precision_looks=store.looks(PrecisionLook),
             profiles=store.looks(Profile),
+            repeats=_repeats(rows, store),
         )
     with read_store(Path(store)) as opened:
         return load_results(opened)
+
+
+def _repeats(rows: Iterable[Row], store: Store) -> tuple[StoredRecord, ...]:
+    """Return all records of tasks that were measured three times or more, on however many machines."""
+    times: Counter[str] = Counter()
+    for row in rows:
+        for stored in row.processes:
+            times[stored.key] += stored.repeat + 1
+    often = {key for key, number in times.items() if number >= FEWEST_REPEATS}
+    return tuple(stored for stored in store.records(all_repeats=True) if stored.key in often) if often else ()
 
 
 def rows_of(records: Iterable[StoredRecord], calibration: Callable[[str], Calibration | None]) -> tuple[Row, ...]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from windtunnel.analysis.results import Row, rows_of
 from windtunnel.errors import SpecError, unknown_name
 from windtunnel.language import listed
+from windtunnel.records.calibration import Calibration
 from windtunnel.records.store import Run, StoredRecord, read_store
 
 
@@ -54,18 +55,24 @@ def rows_by_run(folder: Path) -> tuple[RunRows, ...]:
         StoreError: There is no store, or it cannot be read.
     """
     with read_store(folder) as store:
-        runs = store.runs()
-        groups: dict[int | None, list[StoredRecord]] = {}
-        for stored in store.records(all_repeats=True):
-            groups.setdefault(_run_of(stored, runs), []).append(stored)
-        return tuple(
-            RunRows(
-                run=None if number is None else runs[number],
-                started_at=records[0].record.started_at if number is None else runs[number].started_at,
-                rows=rows_of(records, store.calibration),
-            )
-            for number, records in groups.items()
+        return split_by_run(store.records(all_repeats=True), store.runs(), store.calibration)
+
+
+def split_by_run(
+    records: Iterable[StoredRecord], runs: Sequence[Run], calibration: Callable[[str], Calibration | None]
+) -> tuple[RunRows, ...]:
+    """Return the rows of some records, each in the run that made it, oldest first."""
+    groups: dict[int | None, list[StoredRecord]] = {}
+    for stored in records:
+        groups.setdefault(_run_of(stored, runs), []).append(stored)
+    return tuple(
+        RunRows(
+            run=None if number is None else runs[number],
+            started_at=of_run[0].record.started_at if number is None else runs[number].started_at,
+            rows=rows_of(of_run, calibration),
         )
+        for number, of_run in groups.items()
+    )
 
 
 def _parsed(text: str) -> tuple[Path, dict[str, str]]:

@@ -29,6 +29,7 @@ from windtunnel.report.sections.failures import failures
 from windtunnel.report.sections.findings import answer, findings, first_change, not_measured
 from windtunnel.report.sections.fit import fit, probes
 from windtunnel.report.sections.grid import grid
+from windtunnel.report.sections.history import history
 from windtunnel.report.sections.ledger import ledger
 from windtunnel.report.sections.machine import machine
 from windtunnel.report.sections.memory.ledger import memory_ledger
@@ -57,6 +58,7 @@ SECTIONS: tuple[Callable[[Scope], Section | None], ...] = (
     checkpoints,
     grid,
     processes,
+    history,
     ratio,
     phases,
     ledger,
@@ -94,6 +96,7 @@ ATTENTION_SECTIONS: tuple[Callable[[Scope], Section | None], ...] = (
     errors,
     kernels,
     processes,
+    history,
     cold,
     not_measured,
     failures,

@@ -29,9 +29,9 @@ _FEW_CELLS = 3
 
 def history_document(histories: Sequence[History]) -> Document:
     """Return the whole document."""
-    sections = [Section(heading=say("All cells"), blocks=tuple(_overview(histories)))]
+    sections = [Section(heading=say("All cells"), blocks=tuple(overview(histories)))]
     for history in histories:
-        blocks = (*_figure(history), _runs(history))
+        blocks = (*chart_of(history), _runs(history))
         is_detail = len(histories) > _FEW_CELLS
         sections.append(Section(heading=_heading(history, histories), blocks=blocks, is_detail=is_detail))
     return Document(title=say("History of {cells}", cells=counted(len(histories), "cell")), sections=tuple(sections))
@@ -42,7 +42,8 @@ def _heading(history: History, histories: Sequence[History]) -> str:
     return say("{one}, {other}", one=history.label, other=history.machine) if shared else history.label
 
 
-def _overview(histories: Sequence[History]) -> Iterator[Block]:
+def overview(histories: Sequence[History]) -> Iterator[Block]:
+    """Yield the table of all cells, and in how many of them no change is looked for."""
     times = [estimate.value for history in histories for _, estimate in history.measured]
     time = time_scale(times)
     yield Table(
@@ -128,7 +129,7 @@ def _else(course: Course) -> str:
     return ""
 
 
-def _figure(history: History) -> Iterator[Figure]:
+def chart_of(history: History) -> Iterator[Figure]:
     """Yield the runs as points with intervals, a line at each change of level; nothing without two runs."""
     if len(history.measured) < 2:
         return

@@ -8,6 +8,7 @@ from typing import Any, TypeVar, cast
 
 from windtunnel.analysis.comparisons import StepRatio, step_ratios, varying
 from windtunnel.analysis.finding import Finding
+from windtunnel.analysis.history import History, histories_in
 from windtunnel.analysis.labels import Mark, marks_of
 from windtunnel.analysis.measured import KEY_LENGTH
 from windtunnel.analysis.predictions import Predictions, predictions_of
@@ -202,6 +203,7 @@ class Scope:
         ledgers: The memory ledgers of steps of models on this machine; a scope may have them only.
         precision_looks: The same of looks at formats.
         profiles: The profiles of steps of models on this machine; a scope may have them only.
+        histories: The cells of which three runs or more have a record, whose last one is of this scope.
         findings: What rules found in all of these, the weightiest first; nothing of probes.
     """
 
@@ -225,6 +227,7 @@ class Scope:
     ledgers: tuple[StoredLook[MemoryLedger], ...] = ()
     precision_looks: tuple[StoredLook[PrecisionLook], ...] = ()
     profiles: tuple[StoredLook[Profile], ...] = ()
+    histories: tuple[History, ...] = ()
     findings: tuple[Finding, ...] = ()
 
     @property
@@ -315,6 +318,10 @@ def scopes_of(results: Results) -> tuple[Scope, ...]:
         machine = seen.environment.machine()
         profiles.setdefault((machine, Kind.STEPS), []).append(seen)
         environments.setdefault(machine, seen.environment)
+    histories: dict[tuple[str, Kind], list[History]] = {}
+    for history in histories_in(results):
+        latest = history.moments[-1].row
+        histories.setdefault((latest.machine, _kind_of(latest)), []).append(history)
     devices = _machine_names(environments)
     keys = [
         (machine, kind)
@@ -338,6 +345,7 @@ def scopes_of(results: Results) -> tuple[Scope, ...]:
             ledgers=tuple(ledgers.get((machine, kind), ())),
             precision_looks=tuple(looks.get((machine, kind), ())),
             profiles=tuple(profiles.get((machine, kind), ())),
+            histories=tuple(histories.get((machine, kind), ())),
         )
         for machine, kind in keys
     )
