@@ -5,7 +5,7 @@ from typing import Any
 
 from windtunnel import units
 from windtunnel.analysis.finding import Finding
-from windtunnel.language import current_texts, fill, listed, word
+from windtunnel.language import apart, current_texts, fill, listed, word
 
 
 def sentence(finding: Finding) -> str:
@@ -51,6 +51,7 @@ _WRITERS: Mapping[str, Callable[[Any], str]] = {
     "count": lambda value: f"{value:,.0f}",
     "scientific": units.scientific,
     "list": _listed,
+    "apart": lambda values: apart(map(str, values)),
     "missing": _missing,
     "word": word,
     "words": lambda names: _listed(map(word, names)),

@@ -17,7 +17,7 @@ from windtunnel.analysis.published.values import (
     parse_count,
     parse_value,
 )
-from windtunnel.language import say
+from windtunnel.language import listed, say
 
 _COUNTS = ("d_model", "d_ff", "num_layers", "num_heads", "context_length", "batch_size", "warmup", "steps")
 _TEXTS = ("size", "precision", "attention", "gpu")
@@ -268,7 +268,7 @@ def _lost(row: RawRow, columns: Mapping[int, str | Measure], config: Configurati
             Defect(
                 claim="failure_lost_configuration",
                 subject=f"{config.size or 'a row'}, line {row.line}",
-                numbers=(("lost", ", ".join(lost)), ("what", config.size or "a row")),
+                numbers=(("lost", listed(lost)), ("what", config.size or say("a row"))),
                 sources=(f"line {row.line}",),
             )
         )

@@ -6,6 +6,7 @@ from dataclasses import fields, replace
 
 from windtunnel.analysis.observed import Configuration, Defect, Observation
 from windtunnel.analysis.published.entries import UNNAMED
+from windtunnel.language import say
 
 _ROUNDING = 2e-4
 """How far a printed average may be from the average of printed numbers, as a share of it."""
@@ -66,7 +67,7 @@ def _column_lost(table: tuple[Observation, ...], torn: list[list[Observation]]) 
     line = table[0].source.partition(",")[0]
     return Defect(
         claim="column_lost",
-        subject=f"the table from {line} on",
+        subject=say("the table from line {line} on", line=line.removeprefix("line ")),
         numbers=(
             ("groups", len(torn)),
             ("example", worst[0].config.name),
@@ -94,7 +95,7 @@ def _averages(table: tuple[Observation, ...], before: list[Observation]) -> list
     return [
         Defect(
             claim="averages_unlike_cells",
-            subject=f"the table from {table[0].source.partition(',')[0]} on",
+            subject=say("the table from line {line} on", line=table[0].source.partition(",")[0].removeprefix("line ")),
             numbers=(
                 ("entries", len(found)),
                 ("mean_seconds", first.mean),

@@ -221,7 +221,7 @@ def _described(table: RawTable) -> Defect | None:
     counts = [value.number for value in map(parse_value, row.entries[1:]) if value]
     return Defect(
         claim="describes_unlike_cells",
-        subject=f"the table at line {table.line}",
+        subject=say("the table at line {line}", line=table.line),
         numbers=(("count", int(counts[0]) if counts else 0),),
         sources=(f"line {table.line}",),
     )
@@ -239,7 +239,7 @@ def _no_comparison(table: RawTable, mine: list[Observation]) -> list[Defect]:
     return [
         Defect(
             claim="compares_nothing",
-            subject=f"the table at line {table.line}",
+            subject=say("the table at line {line}", line=table.line),
             numbers=(("caption", caption),),
             sources=(f"line {table.line}",),
         )
