@@ -15,7 +15,7 @@ def cell_label(cell: Cell) -> str:
         say("context {value}", value=cell.context_length),
         say("batch {value}", value=cell.batch_size),
         cell.precision,
-        cell.attention_name,
+        word(cell.attention_name),
         *(say("{name} {value}", name=word(name), value=value) for name, value in others.items()),
     ]
     return " · ".join(parts)
