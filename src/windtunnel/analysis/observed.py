@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields, replace
+from operator import attrgetter
 from typing import Literal
 
 from pydantic import ValidationError
@@ -229,9 +230,10 @@ class Observed:
 
 def grouped(observations: Iterable[Observation], *vary: str) -> tuple[tuple[Observation, ...], ...]:
     """Return the observations that differ in nothing but `vary`, group by group."""
+    stays = attrgetter(*(field.name for field in fields(Configuration) if field.name not in {*vary, "label"}))
     groups: dict[tuple[object, ...], list[Observation]] = {}
     for one in observations:
-        groups.setdefault((one.series, one.phase, one.config.without(*vary)), []).append(one)
+        groups.setdefault((one.series, one.phase, stays(one.config)), []).append(one)
     return tuple(tuple(group) for group in groups.values())
 
 
