@@ -209,7 +209,7 @@ class Defect:
     sources: tuple[str, ...]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)  # hashed as one thing: what rules ask twice is cached
 class Observed:
     """All that rules look at. `peaks` are those of `gpu`, None where it was not said or is not known."""
 

@@ -2,6 +2,8 @@
 
 import itertools
 import math
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 from windtunnel.analysis.observed import SIZE_FIELDS, Configuration, Observation, Observed
 from windtunnel.language import say, word
@@ -19,10 +21,12 @@ def has_outlier(one: Observation) -> bool:
     return one.cv is not None and one.cv >= OUTLIER_CV
 
 
-def cliffs(observed: Observed) -> dict[Observation, float]:
+@lru_cache(maxsize=2)  # every second rule asks, each time of the same observations
+def cliffs(observed: Observed) -> Mapping[Observation, float]:
     """Return the observations that fall off: backward, or all of a step, to their multiple of forward."""
     found: dict[Observation, float] = {}
-    for over, under in pairs_of(observed, "backward", "forward") + pairs_of(observed, "forward_backward", "forward"):
+    phases = ("backward", "forward_backward")
+    for over, under in itertools.chain.from_iterable(pairs_of(observed, phase, "forward") for phase in phases):
         ratio = over.mean / under.mean
         if ratio > CLIFF_RATIO + (over.phase == "forward_backward") and not has_outlier(under):
             found[over] = ratio
@@ -35,7 +39,8 @@ def usable(observed: Observed, *phases: str) -> tuple[Observation, ...]:
     return tuple(one for one in observed.valid(*phases) if one not in fallen and not has_outlier(one))
 
 
-def pairs_of(observed: Observed, over: str, under: str) -> list[tuple[Observation, Observation]]:
+@lru_cache(maxsize=8)
+def pairs_of(observed: Observed, over: str, under: str) -> Sequence[tuple[Observation, Observation]]:
     """Return each observation of phase `over` with that of phase `under` in the same configuration."""
     below = {(one.series, one.config): one for one in observed.valid(under)}
     return [(one, below[one.series, one.config]) for one in observed.valid(over) if (one.series, one.config) in below]
