@@ -53,10 +53,12 @@ def changed_flags(a: Cell, b: Cell) -> str | None:
     differing = [name for name in Cell.model_fields if getattr(a, name) != getattr(b, name)]
     if not differing or not fields.issuperset(differing):
         return None
-    return " ".join(f"{_NAMES.get(name, f'--{name}')} {getattr(b, name)}" for name in differing)
+    names = _ATTENTION_NAMES if a.is_attention else _NAMES
+    return " ".join(f"{names.get(name, f'--{name}')} {getattr(b, name)}" for name in differing)
 
 
 _NAMES = {"batch_size": "--batch", "context_length": "--context"}
+_ATTENTION_NAMES = {"batch_size": "--batch", "context_length": "--seq", "attention": "--backend"}
 
 
 def _flags(cell: Cell) -> list[str]:
