@@ -495,7 +495,7 @@ def test_a_sentence_about_times_says_how_well_they_are_known(report_of: Build):
     known = texts_of(section_of(report_of(precise), "Answer"))
     unknown = texts_of(section_of(report_of(precise, short), "Answer"))
 
-    assert "takes 10.0 ms [10.0 ms, 10.0 ms] (median, n = 40, host clock)" in known
+    assert "takes 10.0 ms [9.996 ms, 10.00 ms] (median, n = 40, host clock)" in known
     assert "11.0 ms (seed 1) (medians, n = 3, host clock); not both have an interval" in unknown
 
 

@@ -7,6 +7,7 @@ import pytest
 
 import windtunnel.analysis
 from published import SEEDS, findings_of, seed_text
+from windtunnel.analysis.finding import Finding, Strength
 from windtunnel.analysis.published.entries import Declared
 from windtunnel.errors import SpecError
 from windtunnel.language import texts_of
@@ -49,3 +50,26 @@ def test_no_text_asserts_a_cause() -> None:
 def test_an_unknown_language_is_refused() -> None:
     with pytest.raises(SpecError, match="unknown language 'fr'; known: en"):
         texts_of("fr")
+
+
+def finding_between(low: float, high: float) -> Finding:
+    return Finding(
+        kind="steps",
+        claim="step_takes",
+        subject="steps",
+        numbers={"name": "small", "seconds": low, "low_seconds": low, "high_seconds": high, "n": 10, "clock": "host"},
+        evidence=("x",),
+        strength=Strength.MEASURED,
+    )
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "said"),
+    [
+        (0.010, 0.011, "[10.0 ms, 11.0 ms]"),
+        (0.010001, 0.010004, "[10.001 ms, 10.004 ms]"),
+        (0.010, 0.010, "[10.0 ms, 10.0 ms]"),
+    ],
+)
+def test_ends_that_would_look_the_same_have_more_digits(low: float, high: float, said: str) -> None:
+    assert f"small takes 10.0 ms {said}" in sentence(finding_between(low, high))

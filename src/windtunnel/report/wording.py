@@ -23,11 +23,32 @@ def ruled_out(finding: Finding) -> tuple[str, ...]:
     return tuple(_filled("readings", name, finding) for name in finding.rules_out)
 
 
+class _End(float):
+    """One end of a range: where both would look the same they have more digits."""
+
+    other: float
+
+
 def _filled(table: str, name: str, finding: Finding) -> str:
     numbers: dict[str, Any] = {"subject": finding.subject, **finding.numbers}
+    for low in [key for key in numbers if "low" in key]:
+        high = low.replace("low", "high")
+        first, last = numbers[low], numbers.get(high)
+        if isinstance(first, float) and isinstance(last, float):
+            numbers[low], numbers[high] = _End(first), _End(last)
+            numbers[low].other, numbers[high].other = last, first
     if "low" in numbers and "high" in numbers:
         numbers["middle"] = (numbers["low"] + numbers["high"]) / 2
-    return fill(current_texts()[table][name], numbers, lambda value, spec: _WRITERS[spec](value))
+    return fill(current_texts()[table][name], numbers, _written)
+
+
+def _written(value: Any, spec: str) -> str:
+    write = _PRECISE_WRITERS.get(spec)
+    if write is None:
+        return _WRITERS[spec](value)
+    if not isinstance(value, _End):
+        return write(value, 0)
+    return write(value, next((more for more in range(_MOST_MORE) if write(value, more) != write(value.other, more)), 0))
 
 
 def _listed(values: Any) -> str:
@@ -40,14 +61,9 @@ def _missing(names: Any) -> str:
 
 _WRITERS: Mapping[str, Callable[[Any], str]] = {
     "": str,
-    "time": units.duration,
-    "ratio": units.ratio,
-    "percent": units.percent,
     "share": units.share,
     "rate": units.rate,
     "memory": units.memory,
-    "number": units.significant,
-    "change": units.change,
     "count": lambda value: f"{value:,.0f}",
     "scientific": units.scientific,
     "list": _listed,
@@ -60,3 +76,14 @@ _WRITERS: Mapping[str, Callable[[Any], str]] = {
     "percents": lambda values: _listed(map(units.percent, values)),
 }
 """What may follow the colon of a field, to the function of units.py that writes it."""
+
+_MOST_MORE = 4
+
+_PRECISE_WRITERS: Mapping[str, Callable[[float, int], str]] = {
+    "time": lambda value, more: units.duration(value, 3 + more),
+    "ratio": lambda value, more: units.ratio(value, 2 + more),
+    "percent": lambda value, more: units.percent(value, 1 + more),
+    "number": lambda value, more: units.significant(value, 3 + more),
+    "change": lambda value, more: units.change(value, 1 + more),
+}
+"""The same of numbers that can have more digits than a sentence mostly gives them, by how many more."""
