@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from windtunnel.analysis.frontier import FrontierLine
 from windtunnel.language import listed, say
 from windtunnel.report import figures
+from windtunnel.report.axes import D_HEAD, SIZE, WORKLOAD, Axis
 from windtunnel.report.document import Block, Cell, Column, Figure, Table
 from windtunnel.report.measures import GAP, number_column
-from windtunnel.report.scope import D_HEAD, SIZE, WORKLOAD, Axis, Scope
+from windtunnel.report.scope import Scope
 
 _ACROSS = (SIZE, D_HEAD, WORKLOAD)
 """What the columns are: the first of these that varies, else the first that does."""

@@ -1,9 +1,8 @@
 """The rows of one machine and one kind, and the words for what tells its cells apart."""
 
-from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
-from operator import attrgetter
 from typing import Any, TypeVar, cast
 
 from windtunnel.analysis.comparisons import StepRatio, step_ratios, varying
@@ -13,160 +12,20 @@ from windtunnel.analysis.labels import Mark, marks_of
 from windtunnel.analysis.measured import KEY_LENGTH
 from windtunnel.analysis.predictions import Predictions, predictions_of
 from windtunnel.analysis.results import Results, Row
-from windtunnel.language import listed, say, word
+from windtunnel.language import listed, say
 from windtunnel.records.environment import Environment
 from windtunnel.records.looks import StoredLook
 from windtunnel.records.memory_ledger import MemoryLedger
 from windtunnel.records.precision_look import PrecisionLook
 from windtunnel.records.profile import Profile
 from windtunnel.records.store import Run, StoredComparison
-from windtunnel.report.document import Cell, Column, ColumnKind
+from windtunnel.report.axes import SEED, SIZE, WORKLOAD, Axis, axes_of, entry_text
+from windtunnel.report.document import Cell, Column
 from windtunnel.spec.attention import AttentionSpec
 from windtunnel.spec.model import ModelSpec
 from windtunnel.spec.own_model import OwnModel
-from windtunnel.units import memory
 
 _Thing = TypeVar("_Thing")
-
-
-def workload_name(workload: str) -> str:
-    """Return what tables call the whole step of a workload: the sum of two phases is never called by one of them."""
-    return say("training step") if workload == "train_step" else word(workload)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class Axis:
-    """One thing in which cells may differ; each is equal to itself only.
-
-    `key` names it in `[words]` of a language. `say_value` says a value in running text, and `describe` what it is, when
-    a report is written.
-    """
-
-    key: str
-    get: Callable[[Row], Hashable]
-    say_value: Callable[[str], str]
-    describe: Callable[[], str]
-    kind: ColumnKind = ColumnKind.TEXT
-
-    @property
-    def name(self) -> str:
-        """What columns and charts call it."""
-        return word(self.key)
-
-    @property
-    def description(self) -> str:
-        """What it is, in a sentence."""
-        return self.describe()
-
-
-def _axis(
-    key: str,
-    path: str,
-    describe: Callable[[], str],
-    say_value: Callable[[str], str] = str,
-    kind: ColumnKind = ColumnKind.TEXT,
-) -> Axis:
-    return Axis(key=key, get=attrgetter(path), say_value=say_value, describe=describe, kind=kind)
-
-
-SIZE = _axis("size", "shape", lambda: say("Shape of the model, by name."))
-WORKLOAD = _axis("workload", "cell.workload", lambda: say("What the timed step does."))
-PRECISION = _axis("precision", "cell.precision", lambda: say("Formats of weights and matrix products."))
-ATTENTION = _axis(
-    "attention",
-    "cell.attention_name",
-    lambda: say("Attention backend."),
-    lambda value: say("attention {value}", value=value),
-)
-COMPILE = _axis(
-    "compile",
-    "cell.compile",
-    lambda: say("Mode of torch.compile."),
-    lambda value: say("compile {value}", value=value),
-)
-CHECKPOINT = _axis(
-    "checkpoint",
-    "cell.checkpoint_name",
-    lambda: say("Which activations backward computes again."),
-    lambda value: say("checkpoint {value}", value=value),
-)
-BATCH = _axis(
-    "batch",
-    "cell.batch_size",
-    lambda: say("Sequences of a step."),
-    lambda value: say("batch {value}", value=value),
-    ColumnKind.NUMBER,
-)
-CONTEXT = _axis(
-    "context",
-    "cell.context_length",
-    lambda: say("Tokens of each sequence."),
-    lambda value: say("context {value}", value=value),
-    ColumnKind.NUMBER,
-)
-WARMUP = _axis(
-    "warm-up",
-    "plan.warmup",
-    lambda: say("Untimed steps before the samples."),
-    lambda value: say("warm-up {value}", value=value),
-    ColumnKind.NUMBER,
-)
-STEPS = _axis("samples", "plan.samples_asked", lambda: say("How many samples were asked for."))
-SEED = _axis(
-    "seed",
-    "cell.seed",
-    lambda: say("Seed of weights and tokens."),
-    lambda value: say("seed {value}", value=value),
-    ColumnKind.NUMBER,
-)
-
-AXES = (SIZE, PRECISION, ATTENTION, COMPILE, CHECKPOINT, BATCH, CONTEXT, WORKLOAD, WARMUP, STEPS, SEED)
-"""Every axis of steps of a model, in the order of columns."""
-
-BACKEND = _axis("backend", "cell.attention", lambda: say("Attention backend."))
-HEADS = Axis(
-    key="heads",
-    get=attrgetter("cell.model.num_heads", "cell.model.kv_heads"),
-    say_value=lambda value: say("heads {value}", value=value),
-    describe=lambda: say("Query heads; with key and value heads after a slash where fewer."),
-    kind=ColumnKind.NUMBER,
-)
-MASK = _axis(
-    "mask", "cell.model.mask", lambda: say("Which keys a query sees: all, those up to it, or the last N of these.")
-)
-D_HEAD = _axis(
-    "d",
-    "cell.model.d_head",
-    lambda: say("Width of one head."),
-    lambda value: say("d {value}", value=value),
-    ColumnKind.NUMBER,
-)
-SEQ = _axis(
-    "seq",
-    "cell.context_length",
-    lambda: say("Length of the sequence: queries and keys."),
-    lambda value: say("seq {value}", value=value),
-    ColumnKind.NUMBER,
-)
-CACHE = _axis(
-    "cache",
-    "plan.cache",
-    lambda: say("The device's cache before a timed call: as the last one left it, or flushed."),
-    lambda value: say("{value} cache", value=value),
-)
-
-ATTENTION_AXES = (BACKEND, PRECISION, COMPILE, BATCH, HEADS, MASK, D_HEAD, SEQ, WORKLOAD, WARMUP, CACHE, STEPS, SEED)
-"""Every axis of attention alone, in the order of columns."""
-
-LIMIT = _axis(
-    "memory limit",
-    "plan.memory_limit_bytes",
-    lambda: say("What the cell may take of the device."),
-    lambda value: say("limit {value}", value=value),
-)
-_NAMED = frozenset({ATTENTION, CHECKPOINT, CACHE})
-"""Axes of which some values are words: a model's own attention, a cold cache."""
-_NOT_OF_PROBES = (WARMUP, CACHE, STEPS)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -238,13 +97,13 @@ class Scope:
     @property
     def all_axes(self) -> tuple[Axis, ...]:
         """Every axis of this kind of rows, in the order of columns."""
-        return _axes_of(is_attention=self.is_attention, is_fit=self.is_fit)
+        return axes_of(is_attention=self.is_attention, is_fit=self.is_fit)
 
     def value(self, axis: Axis, row: Row) -> str:
         """Return the text of a row's value on an axis."""
         if axis in self.axes:
             return self.entries[row][self.axes.index(axis)].text
-        return _text(axis, row)
+        return entry_text(axis, row)
 
     def phrase(self, axis: Axis, row: Row) -> str:
         """Return a row's value on an axis as running text: 'context 256'."""
@@ -396,15 +255,10 @@ def _asks_for(run: Run) -> Kind:
     return Kind.ATTENTION if kind == "attention" else Kind.STEPS
 
 
-def _axes_of(*, is_attention: bool, is_fit: bool) -> tuple[Axis, ...]:
-    axes = ATTENTION_AXES if is_attention else AXES
-    return (*(axis for axis in axes if axis not in _NOT_OF_PROBES), LIMIT) if is_fit else axes
-
-
 def _scope(rows: tuple[Row, ...], kind: Kind) -> Scope:
     """Return the scope of some rows, without what does not follow from them."""
     is_attention, is_fit = kind in {Kind.ATTENTION, Kind.FIT_ATTENTION}, kind in _FIT_KINDS
-    every = _axes_of(is_attention=is_attention, is_fit=is_fit)
+    every = axes_of(is_attention=is_attention, is_fit=is_fit)
     varying_names = set(varying(rows, {axis.key: axis.get for axis in every}))
     axes = tuple(axis for axis in every if axis.key in varying_names) or (WORKLOAD,)
     models = _named_models(rows)
@@ -436,22 +290,10 @@ def _entries(axis: Axis, rows: Sequence[Row], names: Mapping[Hashable, str]) -> 
     for row in rows:
         value = axis.get(row)
         if value not in cells:
-            cells[value] = Cell(text=names[value], sort=row.size_rank) if axis is SIZE else Cell(text=_text(axis, row))
+            cells[value] = (
+                Cell(text=names[value], sort=row.size_rank) if axis is SIZE else Cell(text=entry_text(axis, row))
+            )
     return [cells[axis.get(row)] for row in rows]
-
-
-def _text(axis: Axis, row: Row) -> str:
-    if axis is SIZE:
-        return row.cell.model.name
-    value = axis.get(row)
-    if axis is LIMIT:
-        return say("none") if value is None else memory(cast("int", value))
-    if axis is HEADS:
-        heads, kv_heads = cast("tuple[int, int]", value)
-        return str(heads) if heads == kv_heads else f"{heads}/{kv_heads}"
-    if axis is WORKLOAD:
-        return workload_name(str(value))
-    return word(str(value)) if axis in _NAMED else str(value)
 
 
 def _machine_names(environments: Mapping[str, Environment]) -> dict[str, str]:

@@ -7,7 +7,7 @@ from typing import TypeVar
 from windtunnel.analysis.comparisons import varying
 from windtunnel.analysis.results import Row
 from windtunnel.language import listed, say
-from windtunnel.report.scope import (
+from windtunnel.report.axes import (
     ATTENTION,
     BACKEND,
     BATCH,
@@ -25,8 +25,8 @@ from windtunnel.report.scope import (
     WARMUP,
     WORKLOAD,
     Axis,
-    Scope,
 )
+from windtunnel.report.scope import Scope
 
 _Thing = TypeVar("_Thing")
 

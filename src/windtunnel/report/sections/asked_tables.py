@@ -9,9 +9,7 @@ from windtunnel.analysis.comparisons import varying
 from windtunnel.analysis.results import Row
 from windtunnel.errors import SpecError
 from windtunnel.language import listed, say, word
-from windtunnel.report.document import Block, Callout, CalloutKind, Cell, Column, Paragraph, Section, Table
-from windtunnel.report.measures import GAP, interval_cell, median_cell, number_column, samples_text, spread_cell
-from windtunnel.report.scope import (
+from windtunnel.report.axes import (
     ATTENTION,
     BACKEND,
     BATCH,
@@ -30,8 +28,10 @@ from windtunnel.report.scope import (
     WARMUP,
     WORKLOAD,
     Axis,
-    Scope,
 )
+from windtunnel.report.document import Block, Callout, CalloutKind, Cell, Column, Paragraph, Section, Table
+from windtunnel.report.measures import GAP, interval_cell, median_cell, number_column, samples_text, spread_cell
+from windtunnel.report.scope import Scope
 from windtunnel.spec.sweep import make_sweep
 from windtunnel.spec.table_layout import MEMORY_COLUMNS, NUMBER, RATIO, SHAPE_COLUMNS, TableLayout, Unit
 from windtunnel.statistics.summary import Spread

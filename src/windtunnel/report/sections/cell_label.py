@@ -1,7 +1,7 @@
 """What a look inside one cell is called."""
 
 from windtunnel.language import say, word
-from windtunnel.report.scope import workload_name
+from windtunnel.report.axes import workload_name
 from windtunnel.spec.cell import Cell
 
 

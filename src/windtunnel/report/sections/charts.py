@@ -6,9 +6,10 @@ from functools import reduce
 from windtunnel.analysis.results import Row
 from windtunnel.language import apart, say
 from windtunnel.report import figures
+from windtunnel.report.axes import ATTENTION, BATCH, COMPILE, CONTEXT, PRECISION, SIZE, WARMUP, WORKLOAD, Axis
 from windtunnel.report.document import Figure, Section
 from windtunnel.report.raw_samples import raw_samples
-from windtunnel.report.scope import ATTENTION, BATCH, COMPILE, CONTEXT, PRECISION, SIZE, WARMUP, WORKLOAD, Axis, Scope
+from windtunnel.report.scope import Scope
 from windtunnel.report.series import Panel, panels_of
 from windtunnel.statistics.interval import Estimate
 from windtunnel.units import Scale, duration, memory, memory_scale, ratio, time_scale

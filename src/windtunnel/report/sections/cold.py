@@ -6,9 +6,10 @@ from windtunnel.analysis.comparisons import ColdStart, cold_cause, cold_starts
 from windtunnel.analysis.results import Row
 from windtunnel.language import counted, listed, say
 from windtunnel.records.record import ColdCause
+from windtunnel.report.axes import WARMUP
 from windtunnel.report.document import Block, Cell, Column, Paragraph, Section, Table
 from windtunnel.report.measures import number_column
-from windtunnel.report.scope import WARMUP, Scope
+from windtunnel.report.scope import Scope
 from windtunnel.statistics.summary import spread_of
 from windtunnel.units import NOT_KNOWN, Scale, time_scale
 from windtunnel.units import ratio as ratio_text

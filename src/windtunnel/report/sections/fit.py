@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from windtunnel.analysis.frontier import FrontierLine, frontier_lines
 from windtunnel.language import counted, listed, passage, say, word
 from windtunnel.records.record import Failure
+from windtunnel.report.axes import BATCH, CONTEXT, SEQ, SIZE, Axis
 from windtunnel.report.document import Block, Callout, CalloutKind, Cell, Column, Paragraph, Section, Table
 from windtunnel.report.heat import heat_map_of
 from windtunnel.report.measures import GAP, number_column
-from windtunnel.report.scope import BATCH, CONTEXT, SEQ, SIZE, Axis, Scope
+from windtunnel.report.scope import Scope
 from windtunnel.report.sections.failures import failure_text, stage_name
 from windtunnel.sweep.lines import predicted_peak
 from windtunnel.units import NOT_KNOWN, change, memory

@@ -5,9 +5,10 @@ from typing import cast
 
 from windtunnel.language import counted, listed, passage, say, word
 from windtunnel.records.record import ClockName
+from windtunnel.report.axes import workload_name
 from windtunnel.report.document import Block, Cell, Column, Paragraph, Section, Table
 from windtunnel.report.measures import number_column
-from windtunnel.report.scope import Scope, workload_name
+from windtunnel.report.scope import Scope
 from windtunnel.units import between, duration
 
 

@@ -6,9 +6,10 @@ from functools import reduce
 from windtunnel.analysis.results import Row
 from windtunnel.language import say, word
 from windtunnel.records.record import ClockName
+from windtunnel.report.axes import WORKLOAD, workload_name
 from windtunnel.report.document import Cell, Column, Paragraph, Section, Table
 from windtunnel.report.measures import GAP, interval_cell, median_cell, number_column, spread_cell
-from windtunnel.report.scope import WORKLOAD, Scope, workload_name
+from windtunnel.report.scope import Scope
 from windtunnel.units import Scale, time_scale
 
 

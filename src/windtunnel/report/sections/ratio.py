@@ -3,9 +3,10 @@
 from windtunnel.analysis.comparisons import StepRatio
 from windtunnel.analysis.results import Row
 from windtunnel.language import passage, say, word
+from windtunnel.report.axes import WORKLOAD
 from windtunnel.report.document import Block, Cell, Column, Paragraph, Section, Table
 from windtunnel.report.measures import number_column
-from windtunnel.report.scope import WORKLOAD, Scope
+from windtunnel.report.scope import Scope
 from windtunnel.report.sections.phases import either
 from windtunnel.units import ratio as ratio_text
 from windtunnel.units import span, time_scale

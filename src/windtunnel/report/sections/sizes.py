@@ -4,9 +4,10 @@ from collections.abc import Hashable
 
 from windtunnel.analysis.results import Row
 from windtunnel.language import say
+from windtunnel.report.axes import SIZE
 from windtunnel.report.document import Section, Table
 from windtunnel.report.measures import explain_marks, measures_of
-from windtunnel.report.scope import SIZE, Scope
+from windtunnel.report.scope import Scope
 
 MAX_ROWS = 2000
 """A grid longer than this is not written twice: it is searched, and its page is slow enough."""

@@ -5,9 +5,10 @@ from collections.abc import Iterator
 from windtunnel.analysis.tuning import estimate_of, finding_of, label_of, outcome_of, searches_of
 from windtunnel.language import counted, listed, passage, say, word
 from windtunnel.records.record import Status
+from windtunnel.report.axes import workload_name
 from windtunnel.report.document import Block, Callout, CalloutKind, Cell, Column, Paragraph, Section, Table
 from windtunnel.report.measures import GAP, interval_cell, median_cell, number_column
-from windtunnel.report.scope import Scope, workload_name
+from windtunnel.report.scope import Scope
 from windtunnel.report.sections.failures import failure_text
 from windtunnel.spec.flag_text import compare_command
 from windtunnel.statistics.pairing import Finding

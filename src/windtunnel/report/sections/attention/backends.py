@@ -5,9 +5,10 @@ from collections.abc import Iterator, Sequence
 from windtunnel.analysis.attention import SHORT_SECONDS, Point, Variant, in_order, points_of, speed_up, variant_of
 from windtunnel.analysis.results import Row
 from windtunnel.language import say, word
+from windtunnel.report.axes import BACKEND, COMPILE, WORKLOAD
 from windtunnel.report.document import Block, Cell, Column, Paragraph, Section, Table
 from windtunnel.report.measures import GAP, median_cell, number_column
-from windtunnel.report.scope import BACKEND, COMPILE, WORKLOAD, Scope
+from windtunnel.report.scope import Scope
 from windtunnel.report.sections.attention.results import phase_name
 from windtunnel.units import Scale, duration, milliseconds_scale, ratio, span
 

@@ -8,9 +8,10 @@ from windtunnel.analysis.results import Row
 from windtunnel.language import apart, counted, passage, say, word
 from windtunnel.records.record import Status
 from windtunnel.report import figures
+from windtunnel.report.axes import SEQ
 from windtunnel.report.document import Figure, Section
 from windtunnel.report.raw_samples import raw_samples
-from windtunnel.report.scope import SEQ, Scope
+from windtunnel.report.scope import Scope
 from windtunnel.report.sections.charts import hover, in_a_row, most_warmed, samples_of_cells, scaled
 from windtunnel.report.series import Panel, Series, panels_of
 from windtunnel.units import Scale, duration, mebibytes_scale, memory, milliseconds_scale

@@ -6,9 +6,10 @@ from windtunnel.analysis.attention import errors_of, in_order, worst_errors
 from windtunnel.analysis.results import Row
 from windtunnel.language import counted, passage, say
 from windtunnel.records.record import TensorError
+from windtunnel.report.axes import BACKEND, COMPILE, PRECISION, Axis
 from windtunnel.report.document import Cell, Column, Paragraph, Section, Table
 from windtunnel.report.measures import GAP, number_column
-from windtunnel.report.scope import BACKEND, COMPILE, PRECISION, Axis, Scope
+from windtunnel.report.scope import Scope
 from windtunnel.units import scientific
 
 _OF = (BACKEND, COMPILE, PRECISION)

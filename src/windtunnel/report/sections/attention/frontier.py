@@ -4,9 +4,10 @@ from collections.abc import Sequence
 
 from windtunnel.analysis.attention import Frontier, frontiers
 from windtunnel.language import counted, passage, say
+from windtunnel.report.axes import SEQ
 from windtunnel.report.document import Block, Callout, CalloutKind, Cell, Column, Paragraph, Section, Table
 from windtunnel.report.measures import GAP, number_column
-from windtunnel.report.scope import SEQ, Scope
+from windtunnel.report.scope import Scope
 from windtunnel.report.sections.failures import stage_name
 from windtunnel.units import NOT_KNOWN, memory
 

@@ -9,9 +9,10 @@ from windtunnel.analysis.kernels import verdict_of
 from windtunnel.analysis.results import Row
 from windtunnel.language import apart, counted, listed, passage, say, word
 from windtunnel.records.record import Kernel
+from windtunnel.report.axes import BACKEND, COMPILE, PRECISION, Axis
 from windtunnel.report.document import Block, Callout, CalloutKind, Cell, Column, Paragraph, Section, Table
 from windtunnel.report.measures import number_column
-from windtunnel.report.scope import BACKEND, COMPILE, PRECISION, Axis, Scope
+from windtunnel.report.scope import Scope
 from windtunnel.units import Scale
 
 _OF = (BACKEND, COMPILE, PRECISION)

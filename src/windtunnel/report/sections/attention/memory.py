@@ -6,9 +6,10 @@ from windtunnel.analysis.attention import MemoryUse, in_order, memory_use
 from windtunnel.analysis.results import Row
 from windtunnel.language import counted, passage, say, word
 from windtunnel.records.record import Status
+from windtunnel.report.axes import WORKLOAD
 from windtunnel.report.document import Block, Callout, CalloutKind, Cell, Column, Paragraph, Section, Table
 from windtunnel.report.measures import GAP, number_column
-from windtunnel.report.scope import WORKLOAD, Scope
+from windtunnel.report.scope import Scope
 from windtunnel.report.sections.failures import stage_name
 from windtunnel.units import NOT_KNOWN, mebibytes_scale, percent, ratio
 from windtunnel.units import memory as memory_text

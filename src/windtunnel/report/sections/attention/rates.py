@@ -5,9 +5,10 @@ from collections.abc import Mapping
 from windtunnel.analysis.attention import SHORT_SECONDS, in_order
 from windtunnel.analysis.results import Row
 from windtunnel.language import counted, passage, say, word
+from windtunnel.report.axes import WORKLOAD
 from windtunnel.report.document import Block, Callout, CalloutKind, Cell, Paragraph, Section, Table
 from windtunnel.report.measures import GAP, number_column
-from windtunnel.report.scope import WORKLOAD, Scope
+from windtunnel.report.scope import Scope
 from windtunnel.report.sections.attention.results import phase_name
 from windtunnel.units import duration, percent, percent_scale, rate, rate_scale
 

@@ -7,6 +7,7 @@ from windtunnel.analysis.attention import in_order
 from windtunnel.analysis.results import Row
 from windtunnel.language import counted, listed, passage, say, word
 from windtunnel.records.record import ClockName
+from windtunnel.report.axes import BACKEND, COMPILE, PRECISION, WORKLOAD, Axis
 from windtunnel.report.document import Block, Callout, CalloutKind, Cell, Column, Paragraph, Section, Table
 from windtunnel.report.measures import (
     GAP,
@@ -18,7 +19,7 @@ from windtunnel.report.measures import (
     samples_text,
     spread_cell,
 )
-from windtunnel.report.scope import BACKEND, COMPILE, PRECISION, WORKLOAD, Axis, Scope
+from windtunnel.report.scope import Scope
 from windtunnel.report.sections.failures import stage_name
 from windtunnel.units import Scale, mebibytes_scale, memory, milliseconds_scale
 

@@ -6,9 +6,9 @@ from windtunnel.analysis.number_formats import precision_comparisons
 from windtunnel.analysis.pairs import Compared, judge_runs
 from windtunnel.language import say, word
 from windtunnel.records.store import StoredComparison
+from windtunnel.report.axes import workload_name
 from windtunnel.report.document import Cell, Column, Table
 from windtunnel.report.measures import GAP, number_column
-from windtunnel.report.scope import workload_name
 from windtunnel.spec.tables import PRECISIONS
 from windtunnel.units import change
 
