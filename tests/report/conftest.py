@@ -20,9 +20,11 @@ from factory import (
     make_task,
 )
 from ledgers import make_ledger
+from measured_grids import clean_records, write_grid
 from precision_looks import make_look
 from profiles import make_profile
 from windtunnel.analysis.results import Results, load_results
+from windtunnel.records.calibration import Calibration, Ceiling
 from windtunnel.records.environment import Environment
 from windtunnel.records.record import Failure, Kernel, Memory, Record, Status
 from windtunnel.records.store import Run, open_store
@@ -259,6 +261,25 @@ def attention_results(tmp_path: Path) -> Results:
 @pytest.fixture
 def attention_document(attention_results: Results) -> Document:
     return build_document(attention_results)
+
+
+@pytest.fixture(scope="module")
+def full_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with something of everything that a report may have."""
+    folder = write_grid(tmp_path_factory.mktemp("store"), clean_records(0, contexts=(256,)))
+    with open_store(folder) as store:
+        a, b = (make_task(size="small", device="cuda:0", compile=compile) for compile in ("off", "default"))
+        store.add_comparison(make_pair(a, b, ratio=0.5), GPU, GPU)
+        for look in (make_ledger(), make_look(), make_profile()):
+            store.add_look(look, GPU)
+        ceiling = Ceiling(name="matmul fp32 4096", unit="FLOP/s", samples_ns=(2_000_000,) * 4, work=10**11)
+        store.add_calibration(
+            Calibration(
+                device="cuda:0", started_at="2026-01-01T00:00:00+00:00", seconds=1.0, ceilings=(ceiling,), left_out={}
+            ),
+            GPU,
+        )
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -13,11 +13,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from calling import CallCli, make_caller
-from factory import GPU, make_pair, make_task
-from ledgers import make_ledger
-from measured_grids import clean_records, write_grid
-from precision_looks import make_look
-from profiles import make_profile
 from published import FOLDER, SEEDS
 from reading import printed
 from searching import asked as asked_for_largest
@@ -41,20 +36,8 @@ PATH = Path("report")
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store with a grid, a comparison and a look of each kind."""
-    folder = write_grid(tmp_path_factory.mktemp("store"), clean_records(0, contexts=(256,)))
-    with open_store(folder) as store:
-        a, b = (make_task(size="small", device="cuda:0", compile=compile) for compile in ("off", "default"))
-        store.add_comparison(make_pair(a, b, ratio=0.5), GPU, GPU)
-        for look in (make_ledger(), make_look(), make_profile()):
-            store.add_look(look, GPU)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def chinese(folder: Path) -> Document:
-    return build_document(load_results(folder), language="zh")
+def chinese(full_store: Path) -> Document:
+    return build_document(load_results(full_store), language="zh")
 
 
 @pytest.mark.parametrize(
@@ -86,8 +69,8 @@ def test_a_page_and_its_ledger_name_the_language(chinese: Document):
     assert current_language() == "en"
 
 
-def test_the_same_sections_tables_and_rows_are_there_in_each_language(folder: Path, chinese: Document):
-    english = build_document(load_results(folder))
+def test_the_same_sections_tables_and_rows_are_there_in_each_language(full_store: Path, chinese: Document):
+    english = build_document(load_results(full_store))
 
     assert shape_of(chinese) == shape_of(english)
 
@@ -189,8 +172,10 @@ def verified(said: str, document: Document) -> Verification:
 
 
 @pytest.mark.parametrize("render", [render_html, render_markdown])
-def test_a_chinese_report_is_what_its_store_gives(folder: Path, chinese: Document, render: Callable[[Document], str]):
-    again = build_document(load_results(folder), language="zh")
+def test_a_chinese_report_is_what_its_store_gives(
+    full_store: Path, chinese: Document, render: Callable[[Document], str]
+):
+    again = build_document(load_results(full_store), language="zh")
 
     found = verified(render(chinese), again)
 
@@ -246,8 +231,8 @@ def third(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         cached.cache_clear()
 
 
-def test_a_third_language_is_one_file(folder: Path, third: str):
-    results = load_results(folder)
+def test_a_third_language_is_one_file(full_store: Path, third: str):
+    results = load_results(full_store)
 
     document = build_document(results, language=third)
 
@@ -274,19 +259,20 @@ def test_an_unknown_language_is_an_error_that_names_those_there_are(
 
 
 def test_the_commands_write_and_verify_a_chinese_report(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    full_store: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     cli: CallCli = make_caller(monkeypatch, capsys)
 
-    written = cli("report", str(folder), "--lang", "zh")
+    written = cli("report", str(full_store), "--lang", "zh")
     checked = [
-        cli("verify", str(folder / "report" / f"report.{end}"), "--store", str(folder)) for end in ("html", "md")
+        cli("verify", str(full_store / "report" / f"report.{end}"), "--store", str(full_store))
+        for end in ("html", "md")
     ]
 
     assert written.code == 0
     assert "概览" in written.out
     assert [(one.code, one.out.startswith("verified: ")) for one in checked] == [(0, True)] * 2
-    with open_store(folder) as store:
+    with open_store(full_store) as store:
         rows = store._connection.execute("SELECT language FROM claims").fetchall()
     assert rows == [("zh",)]
 
@@ -313,11 +299,14 @@ def without_commands(text: str) -> str:
 
 
 def test_a_gate_and_a_history_are_chinese(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    full_store: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     cli: CallCli = make_caller(monkeypatch, capsys)
 
-    said = [cli(*words, "--lang", "zh").out for words in (("gate", str(folder), str(folder)), ("history", str(folder)))]
+    said = [
+        cli(*words, "--lang", "zh").out
+        for words in (("gate", str(full_store), str(full_store)), ("history", str(full_store)))
+    ]
 
     assert [len(re.findall("[\u4e00-\u9fff]", one)) > 100 for one in said] == [True, True]
     assert [_ENGLISH.findall(one) for one in said] == [[], []]

@@ -7,15 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from factory import GPU, make_pair, make_task
-from ledgers import make_ledger
-from measured_grids import clean_records, write_grid
-from precision_looks import make_look
-from profiles import make_profile
 from windtunnel.analysis.results import load_results
 from windtunnel.errors import SpecError
-from windtunnel.records.calibration import Calibration, Ceiling
-from windtunnel.records.store import open_store
 from windtunnel.report.build import build_document
 from windtunnel.report.displayed import ShownTable, ledger_of, read_displayed
 from windtunnel.report.document import Document
@@ -25,25 +18,6 @@ from windtunnel.report.verify import Verification, verify
 
 RENDERERS = {"html": render_html, "md": render_markdown}
 PATH = Path("report")
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store with something of everything that a report may have."""
-    folder = write_grid(tmp_path_factory.mktemp("store"), clean_records(0, contexts=(256,)))
-    with open_store(folder) as store:
-        a, b = (make_task(size="small", device="cuda:0", compile=compile) for compile in ("off", "default"))
-        store.add_comparison(make_pair(a, b, ratio=0.5), GPU, GPU)
-        for look in (make_ledger(), make_look(), make_profile()):
-            store.add_look(look, GPU)
-        ceiling = Ceiling(name="matmul fp32 4096", unit="FLOP/s", samples_ns=(2_000_000,) * 4, work=10**11)
-        store.add_calibration(
-            Calibration(
-                device="cuda:0", started_at="2026-01-01T00:00:00+00:00", seconds=1.0, ceilings=(ceiling,), left_out={}
-            ),
-            GPU,
-        )
-    return folder
 
 
 def verified(said: str, document: Document) -> Verification:
@@ -57,8 +31,8 @@ def render(request: pytest.FixtureRequest) -> Callable[[Document], str]:
     return RENDERERS[request.param]
 
 
-def test_a_report_is_what_its_store_gives(folder: Path, render: Callable[[Document], str]):
-    document = build_document(load_results(folder))
+def test_a_report_is_what_its_store_gives(full_store: Path, render: Callable[[Document], str]):
+    document = build_document(load_results(full_store))
 
     found = verified(render(document), document)
 
@@ -69,8 +43,8 @@ def test_a_report_is_what_its_store_gives(folder: Path, render: Callable[[Docume
     assert found.records > 20
 
 
-def test_both_formats_show_the_same_tables(folder: Path):
-    document = build_document(load_results(folder))
+def test_both_formats_show_the_same_tables(full_store: Path):
+    document = build_document(load_results(full_store))
 
     tables = [
         [
@@ -86,8 +60,8 @@ def test_both_formats_show_the_same_tables(folder: Path):
     assert len(tables[0]) > 5
 
 
-def test_one_digit_of_a_cell_is_found_with_its_place(folder: Path, render: Callable[[Document], str]):
-    document = build_document(load_results(folder))
+def test_one_digit_of_a_cell_is_found_with_its_place(full_store: Path, render: Callable[[Document], str]):
+    document = build_document(load_results(full_store))
     (section,) = (one for one in document.sections if one.heading == "Complete results")
     table = next(block for block in section.blocks if getattr(block, "caption", "").startswith("Complete results"))
     place = next(number for number, column in enumerate(table.columns) if column.name == "median")
@@ -106,8 +80,8 @@ def test_one_digit_of_a_cell_is_found_with_its_place(folder: Path, render: Calla
     assert "x" in found.difference.said
 
 
-def test_one_word_of_a_sentence_is_found(folder: Path, render: Callable[[Document], str]):
-    document = build_document(load_results(folder))
+def test_one_word_of_a_sentence_is_found(full_store: Path, render: Callable[[Document], str]):
+    document = build_document(load_results(full_store))
 
     found = verified(render(document).replace("which is ", "which was ", 1), document)
 
@@ -116,8 +90,8 @@ def test_one_word_of_a_sentence_is_found(folder: Path, render: Callable[[Documen
     assert "which is" in found.difference.given
 
 
-def test_a_sentence_that_was_taken_out_is_missed(folder: Path, render: Callable[[Document], str]):
-    document = build_document(load_results(folder))
+def test_a_sentence_that_was_taken_out_is_missed(full_store: Path, render: Callable[[Document], str]):
+    document = build_document(load_results(full_store))
     sections = tuple(one for one in document.sections if one.heading != "Not measured")
 
     found = verified(render(replace(document, sections=sections)), document)
@@ -126,8 +100,8 @@ def test_a_sentence_that_was_taken_out_is_missed(folder: Path, render: Callable[
     assert found.difference.given == "Not measured"
 
 
-def test_a_number_of_the_ledger_alone_is_found(folder: Path, render: Callable[[Document], str]):
-    document = build_document(load_results(folder))
+def test_a_number_of_the_ledger_alone_is_found(full_store: Path, render: Callable[[Document], str]):
+    document = build_document(load_results(full_store))
     ledger = json.loads(document.claims)
     ledger["scopes"][0]["findings"][0]["numbers"]["count"] = 7
 
@@ -138,8 +112,8 @@ def test_a_number_of_the_ledger_alone_is_found(folder: Path, render: Callable[[D
 
 
 @pytest.mark.parametrize("kind", ["comparison", "memory", "formats", "profile", "environment", "calibration"])
-def test_whatever_a_report_rests_on_has_its_hash(folder: Path, kind: str):
-    ledger = json.loads(build_document(load_results(folder)).claims)
+def test_whatever_a_report_rests_on_has_its_hash(full_store: Path, kind: str):
+    ledger = json.loads(build_document(load_results(full_store)).claims)
 
     records = ledger["scopes"][0]["records"]
 
