@@ -1,6 +1,6 @@
 """The axes in which cells may differ: what tables call each, and how its values are written."""
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import cast
@@ -149,6 +149,36 @@ LIMIT = _axis(
 _NAMED = frozenset({ATTENTION, CHECKPOINT, CACHE})
 """Axes of which some values are words: a model's own attention, a cold cache."""
 _NOT_OF_PROBES = (WARMUP, CACHE, STEPS)
+
+STEPS_BY_FIELD: Mapping[str, Axis] = {
+    "size": SIZE,
+    "precision": PRECISION,
+    "attention": ATTENTION,
+    "compile": COMPILE,
+    "checkpoint": CHECKPOINT,
+    "batch": BATCH,
+    "context": CONTEXT,
+    "mode": WORKLOAD,
+    "warmup": WARMUP,
+    "steps": STEPS,
+    "seed": SEED,
+}
+ATTENTION_BY_FIELD: Mapping[str, Axis] = {
+    "backend": BACKEND,
+    "precision": PRECISION,
+    "compile": COMPILE,
+    "batch": BATCH,
+    "heads": HEADS,
+    "mask": MASK,
+    "d": D_HEAD,
+    "seq": SEQ,
+    "phase": WORKLOAD,
+    "warmup": WARMUP,
+    "cache": CACHE,
+    "steps": STEPS,
+    "seed": SEED,
+}
+"""The axes by the names that the fields of a sweep have."""
 
 
 def axes_of(*, is_attention: bool, is_fit: bool) -> tuple[Axis, ...]:

@@ -9,26 +9,7 @@ from windtunnel.analysis.comparisons import varying
 from windtunnel.analysis.results import Row
 from windtunnel.errors import SpecError
 from windtunnel.language import listed, say, word
-from windtunnel.report.axes import (
-    ATTENTION,
-    BACKEND,
-    BATCH,
-    CACHE,
-    CHECKPOINT,
-    COMPILE,
-    CONTEXT,
-    D_HEAD,
-    HEADS,
-    MASK,
-    PRECISION,
-    SEED,
-    SEQ,
-    SIZE,
-    STEPS,
-    WARMUP,
-    WORKLOAD,
-    Axis,
-)
+from windtunnel.report.axes import ATTENTION_BY_FIELD, SEED, SIZE, STEPS_BY_FIELD, Axis
 from windtunnel.report.document import Block, Callout, CalloutKind, Cell, Column, Paragraph, Section, Table
 from windtunnel.report.measures import GAP, interval_cell, median_cell, number_column, samples_text, spread_cell
 from windtunnel.report.scope import Scope
@@ -36,36 +17,6 @@ from windtunnel.spec.sweep import make_sweep
 from windtunnel.spec.table_layout import MEMORY_COLUMNS, NUMBER, RATIO, SHAPE_COLUMNS, TableLayout, Unit
 from windtunnel.statistics.summary import Spread
 from windtunnel.units import PERCENT, count_scale, mebibytes_scale, ratio, scale_in
-
-_STEP_AXES = {
-    "size": SIZE,
-    "precision": PRECISION,
-    "attention": ATTENTION,
-    "compile": COMPILE,
-    "checkpoint": CHECKPOINT,
-    "batch": BATCH,
-    "context": CONTEXT,
-    "mode": WORKLOAD,
-    "warmup": WARMUP,
-    "steps": STEPS,
-    "seed": SEED,
-}
-_ATTENTION_AXES = {
-    "backend": BACKEND,
-    "precision": PRECISION,
-    "compile": COMPILE,
-    "batch": BATCH,
-    "heads": HEADS,
-    "mask": MASK,
-    "d": D_HEAD,
-    "seq": SEQ,
-    "phase": WORKLOAD,
-    "warmup": WARMUP,
-    "cache": CACHE,
-    "steps": STEPS,
-    "seed": SEED,
-}
-"""The axes by the names that a sweep has for them."""
 
 
 def asked_tables(scope: Scope) -> Section | None:
@@ -100,7 +51,7 @@ def asked_tables(scope: Scope) -> Section | None:
 
 def _tables(scope: Scope, layout: TableLayout, rows: Sequence[Row], name: str) -> Iterator[Table]:
     """Yield the tables of one layout: one for each value of what stands apart, in the order of the rows."""
-    axes = _ATTENTION_AXES if scope.is_attention else _STEP_AXES
+    axes = ATTENTION_BY_FIELD if scope.is_attention else STEPS_BY_FIELD
     across = axes[layout.across] if layout.across else None
     shown = {axes[column] for column in layout.columns if column in axes} | {across}
     varies = set(varying(rows, {axis.name: axis.get for axis in scope.all_axes}))
@@ -157,7 +108,7 @@ class _Entry:
 
 def _entry(scope: Scope, name: str, rows: Sequence[Row], layout: TableLayout) -> _Entry:
     """Return what a layout's column means here; the unit and the decimals of a number are one for all rows."""
-    axes = _ATTENTION_AXES if scope.is_attention else _STEP_AXES
+    axes = ATTENTION_BY_FIELD if scope.is_attention else STEPS_BY_FIELD
     if name in axes:
         axis = axes[name]
         return _Entry(
