@@ -162,14 +162,25 @@ def test_eager_attention_alone_holds_two_matrices_forward_and_four_backward(mask
     assert predicted.phases["backward"] == pytest.approx(4 * matrix, rel=0.1)
 
 
-@pytest.mark.parametrize(("attention", "matrices"), [("eager", 5), ("compiled", 3), ("flash-triton", 0)])
-def test_attention_alone_needs_a_matrix_beyond_its_peak_where_it_holds_any(attention: str, matrices: int):
+@pytest.mark.parametrize(
+    ("attention", "matrices", "under_limit"), [("eager", 5, 5), ("compiled", 2, 3), ("flash-triton", 0, 0)]
+)
+def test_attention_alone_needs_a_matrix_beyond_its_peak_where_it_holds_any(
+    attention: str, matrices: int, under_limit: int
+):
     cell = attention_task(attention=attention, mask="full", context_length=2048, d_head=2, device="cuda:0").cell
     matrix = 4 * cell.batch_size * 4 * 2048**2
 
     predicted = predict_memory(cell, workspace_bytes=0)
 
     assert predicted.needed_bytes == pytest.approx(matrices * matrix, rel=0.01, abs=2e6)
+    assert predicted.needed_under_limit_bytes == pytest.approx(under_limit * matrix, rel=0.01, abs=2e6)
+
+
+def test_a_cpu_cuts_no_blocks_and_tries_no_kernels():
+    predicted = predict_memory(attention_task(attention="eager", device="cpu").cell)
+
+    assert predicted.needed_under_limit_bytes == predicted.peak_bytes
 
 
 def test_only_products_have_a_workspace():

@@ -1,5 +1,6 @@
 """`windtunnel fit`: the largest that fits into memory."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -119,7 +120,7 @@ def search_and_report(
         try:
             summary = search_frontier(
                 frontier,
-                predict=predicted_peak,
+                predict=partial(predicted_peak, is_limited=frontier.memory_limit is not None),
                 device=device,
                 store=store,
                 fresh=fresh,

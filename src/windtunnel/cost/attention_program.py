@@ -28,17 +28,17 @@ def attention_program_of(cell: Cell) -> Program:
         resident={Component.INPUTS: sum(held.num_bytes for held in inputs.values())},
         phases=phases,
         saved_of_block={name: held for name, held in forward.held.items() if name not in inputs} if trains else {},
-        beyond_peak_bytes=_beyond_peak(sizes) if trains and isinstance(attends, Materialised | CompiledScores) else 0,
+        cut_bytes=_matrix(sizes) if trains and isinstance(attends, Materialised) else 0,
+        trial_bytes=_matrix(sizes) if trains and isinstance(attends, CompiledScores) else 0,
     )
 
 
-def _beyond_peak(sizes: AttentionSizes) -> int:
-    """Return one matrix of scores, for a reason of its own in either backend.
+def _matrix(sizes: AttentionSizes) -> int:
+    """Return one matrix of scores, which either backend needs beyond its peak for a reason of its own.
 
     Eager: the block of the scores is freed after forward and then cut for the first gradient, dV, since the allocator
     takes the smallest free block that is large enough; what is left is too small for dP. Compiled: the first run tries
-    kernels on a copy of what they change in place; where the device itself has no room for it, torch copies to the
-    host, and a longer sequence may fit.
+    kernels on a copy of what they change in place, which torch makes on the host where the device has no room.
 
     Source: get_free_block of c10/cuda/CUDACachingAllocator.cpp; CachingAutotuner of torch/_inductor/runtime/
     triton_heuristics.py; where searches on an H200 ended.

@@ -1,7 +1,7 @@
 """The memory of a step before it runs: the peak of each phase and what it is made of."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from windtunnel.cost.allocator import handed_out
 from windtunnel.cost.cell_program import cell_program
@@ -31,14 +31,17 @@ class MemoryPrediction:
         before_backward_bytes: What is held when backward begins; None where there is none.
         saved_of_block: What one block keeps for backward where nothing is computed again, by name, the largest first;
             without copies of weights. Of attention alone, what that keeps. Empty where there is no backward.
-        beyond_peak_bytes: What the device must have besides, as for a large free block of which a part is in use.
+        cut_bytes: What the device must have besides, as a free block of that size is in part in use.
+        trial_bytes: What the first run of compiled code takes besides where the device has room. Code that asks the
+            device for room does not see a limit of PyTorch's allocator, so that it must be there under such a limit.
     """
 
     phases: Mapping[str, int]
     components: Mapping[str, Mapping[str, int]]
     before_backward_bytes: int | None
     saved_of_block: Mapping[str, int]
-    beyond_peak_bytes: int = 0
+    cut_bytes: int = 0
+    trial_bytes: int = 0
 
     @property
     def peak_bytes(self) -> int:
@@ -48,7 +51,12 @@ class MemoryPrediction:
     @property
     def needed_bytes(self) -> int:
         """What the device must have for it."""
-        return self.peak_bytes + self.beyond_peak_bytes
+        return self.peak_bytes + self.cut_bytes
+
+    @property
+    def needed_under_limit_bytes(self) -> int:
+        """What a limit of PyTorch's allocator on a larger device must leave for it."""
+        return self.needed_bytes + self.trial_bytes
 
     @property
     def peak_phase(self) -> str:
@@ -63,8 +71,8 @@ def predict_memory(
 
     The step is played operation by operation, as PyTorch 2.11 to 2.13 runs it eagerly on CUDA, and each tensor lives as
     long as there (`windtunnel.cost.tape`). Only what a kernel allocates for itself is not followed. A device `cpu` has
-    no workspace and no rounding, but is taken to have the operators of CUDA: on a CPU the norm is made of several
-    operations, which keep more.
+    no workspace, no rounding and nothing beyond the peak, but is taken to have the operators of CUDA: on a CPU the norm
+    is made of several operations, which keep more.
 
     Args:
         cell: What is measured; its checkpointing counts.
@@ -78,7 +86,8 @@ def predict_memory(
     program = cell_program(cell, optimizer)
     rounding = 0 if cell.is_attention else _rounding(cell)
     on_cuda = cell.device != "cpu"
-    return _played(program, workspace_bytes=workspace_bytes * on_cuda, rounding=rounding * on_cuda)
+    played = _played(program, workspace_bytes=workspace_bytes * on_cuda, rounding=rounding * on_cuda)
+    return replace(played, cut_bytes=program.cut_bytes * on_cuda, trial_bytes=program.trial_bytes * on_cuda)
 
 
 def _played(program: Program, *, workspace_bytes: int, rounding: int) -> MemoryPrediction:
@@ -101,7 +110,6 @@ def _played(program: Program, *, workspace_bytes: int, rounding: int) -> MemoryP
             name: held.num_bytes
             for name, held in sorted(program.saved_of_block.items(), key=lambda item: -item[1].num_bytes)
         },
-        beyond_peak_bytes=program.beyond_peak_bytes,
     )
 
 

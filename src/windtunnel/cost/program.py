@@ -32,13 +32,15 @@ class Program:
         phases: In their order; each begins where the one before has ended.
         saved_of_block: What one block keeps for backward, by name, without checkpointing and without copies of weights;
             empty where there is no backward.
-        beyond_peak_bytes: What a device must have beside what is allocated at the peak.
+        cut_bytes: What a CUDA device must have beyond the peak, as a free block of that size is in part in use.
+        trial_bytes: What the first run of compiled code takes beyond the peak, where the device has room.
     """
 
     resident: Mapping[Component, int]
     phases: Mapping[str, Stretch]
     saved_of_block: Mapping[str, Held]
-    beyond_peak_bytes: int = 0
+    cut_bytes: int = 0
+    trial_bytes: int = 0
 
 
 def program_of(cell: Cell, *, optimizer: str = "adamw") -> Program:

@@ -19,12 +19,18 @@ Predict = Callable[[Cell], int | None]
 """The bytes that a cell needs at its peak, or None where that is not known."""
 
 
-def predicted_peak(cell: Cell) -> int | None:
-    """Return the bytes that a cell is predicted to need at its peak; None where there is no closed form of it."""
+def predicted_peak(cell: Cell, *, is_limited: bool = False) -> int | None:
+    """Return the bytes that a cell is predicted to need; None where there is no closed form of it.
+
+    Args:
+        cell: What is to fit.
+        is_limited: Whether a limit of PyTorch's allocator stands for a smaller device.
+    """
     try:
-        return predict_memory(cell).needed_bytes
+        predicted = predict_memory(cell)
     except UnsupportedError:
         return None
+    return predicted.needed_under_limit_bytes if is_limited else predicted.needed_bytes
 
 
 @dataclass(frozen=True, kw_only=True)

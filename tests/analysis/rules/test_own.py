@@ -3,6 +3,7 @@
 import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from random import Random
 
 import pytest
 
@@ -17,7 +18,7 @@ from factory import (
     with_telemetry,
 )
 from ledgers import make_ledger
-from measured_grids import clean_records
+from measured_grids import clean_record, clean_records
 from precision_looks import make_look
 from profiles import one_product, profile_of, tiny_kernels
 from windtunnel import cli
@@ -363,6 +364,19 @@ def test_a_cold_start_is_the_first_step_over_the_others():
 
     assert one.numbers["high_seconds"] == pytest.approx(0.09)
     assert one.numbers["second"] == pytest.approx(0.0, abs=1e-6)
+
+
+def test_only_what_grows_with_the_size_has_an_exponent():
+    """The loss works on tokens and words only, and an optimizer has no product: sizes or FLOPs say nothing of them."""
+    random = Random(1)
+    found = found_in(
+        *(clean_record(random, size, "train_step", 256, "fp32") for size in ("small", "medium", "large", "xl", "2.7B"))
+    )
+    fits = {one.numbers["phase"]: one for one in found if one.kind == "scaling"}
+
+    assert set(fits) == {"forward", "backward", "optimizer", "step"}
+    assert fits["optimizer"].claim == "scales_with_parameters"
+    assert {fits[phase].claim for phase in ("forward", "backward", "step")} == {"scales_with_work"}
 
 
 def test_many_findings_alike_are_counted():

@@ -8,10 +8,18 @@ from windtunnel.analysis.observed import SIZE_FIELDS, Observation, Observed, by_
 from windtunnel.analysis.rules.fitting import PowerLaw, fit_power_law
 from windtunnel.analysis.rules.screening import all_near, scope, series_name, sources, usable
 
+_OF_TOKENS_ONLY = "loss"
+"""A phase whose work is tokens times vocabulary, the same at each size: no size explains its time."""
+
+_OF_PARAMETERS_ONLY = "optimizer"
+"""A phase without products: its work is read and written numbers of each parameter."""
+
 
 def judge_scaling(observed: Observed) -> Iterator[Finding]:
-    """Yield a finding for each series over four or more sizes of known shape."""
+    """Yield a finding for each series over four or more sizes of known shape, whose work grows with the size."""
     for series in by_size(usable(observed)):
+        if series[0].phase == _OF_TOKENS_ONLY:
+            continue
         members = tuple(one for one in series if one.config.model() is not None)
         if len({one.config.parameters() for one in members}) >= 4:
             yield from _findings(members)
@@ -23,7 +31,8 @@ def _findings(series: tuple[Observation, ...]) -> Iterator[Finding]:
     parameters = [float(one.config.parameters() or 0) for one in series]
     flops = [float(one.config.sample_flops() or 0) for one in series]
     by_parameters = fit_power_law(parameters, seconds)
-    by_flops = fit_power_law(flops, seconds) if all(flops) else None
+    has_products = all(flops) and series[0].phase != _OF_PARAMETERS_ONLY
+    by_flops = fit_power_law(flops, seconds) if has_products else None
     if by_parameters is None:
         return
     law = by_flops or by_parameters

@@ -52,7 +52,7 @@ def probes(scope: Scope) -> Section | None:
                 Cell(text=word(row.record.status.value), is_failure=not row.is_ok),
                 Cell(text=str(row.repeat + 1)),
                 _bytes(row.record.memory.peak_bytes if row.is_ok and row.record.memory else None),
-                _bytes(predicted_peak(row.cell)),
+                _bytes(predicted_peak(row.cell, is_limited=row.plan.memory_limit_bytes is not None)),
                 *_failure(row.record.failure),
             )
             for row in scope.rows
