@@ -333,3 +333,13 @@ def test_predictions_order_what_is_looked_at_where_the_machine_is_known(run: Tun
     assert None not in seconds
     assert seconds[1:] == sorted(seconds[1:])
     assert lab.looked == [trial.candidate.cell.attention for trial in found.trials]
+
+
+def test_a_short_budget_looks_at_what_need_not_be_compiled_first(run: Tune):
+    lab = Lab(CLEAR, environment=GPU)
+
+    found = run(lab, asked({**AXES, "compile": ["default", "off"]}))
+
+    compiled = [trial.candidate.cell.compile != "off" for trial in found.trials]
+    assert compiled == sorted(compiled)
+    assert set(compiled) == {False, True}

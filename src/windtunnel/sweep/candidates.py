@@ -52,13 +52,16 @@ def work_of(cell: Cell, present: Cell) -> float:
 
 
 def candidates_of(tuning: Tuning, target: Target, device: str) -> tuple[Candidate, ...]:
-    """Return the candidates, the present configuration first, the others the fastest first as far as predicted.
+    """Return the candidates in the order in which they are looked at.
+
+    The present configuration is the first. Then comes what need not be compiled, since many looks at that take as long
+    as one at compiled code; within either the fastest first, as far as predicted.
 
     Raises:
         SpecError: There are too many.
     """
     first, *others = (Candidate(task=task, prediction=predict(task.cell, target)) for task in tuning.tasks(device))
-    return (first, *sorted(others, key=lambda one: _promise(one, first.cell)))
+    return (first, *sorted(others, key=lambda one: (one.cell.compile != "off", _promise(one, first.cell))))
 
 
 def _promise(candidate: Candidate, present: Cell) -> float:
