@@ -71,6 +71,21 @@ def test_times_of_steps_that_the_gpu_bounds_are_within_a_quarter(size: str, cont
         assert predicted.seconds == pytest.approx(measured * 1e-3, rel=TOLERANCE), workload
 
 
+def test_attention_in_python_costs_the_host_more_than_an_operator_of_torch():
+    launching = {
+        attention: {
+            name: phase.launch_seconds or 0.0
+            for name, phase in predict_time(
+                cell_of(attention=attention, precision="bf16", workload="train_step"), CALIBRATED
+            ).phases.items()
+        }
+        for attention in ("sdpa-flash", "flash-triton")
+    }
+
+    for phase, factor in {"forward": 1.3, "backward": 1.1}.items():
+        assert launching["flash-triton"][phase] > factor * launching["sdpa-flash"][phase], phase
+
+
 @pytest.mark.parametrize(("size", "precision"), [("small", "bf16"), ("large", "bf16")])
 def test_steps_that_wait_for_the_host_are_predicted_as_such(size: str, precision: str):
     predicted = predict_time(cell_of(size, precision=precision, workload="forward", context_length=512), CALIBRATED)

@@ -30,6 +30,8 @@ class Fused:
         rates: Shares of the rate of large products, forward and backward, with heads of 64.
         tile: Edge of the tiles of scores that are in memory because each step on them is a kernel of its own; 0 where
             a tile never leaves the chip.
+        more_host_work: What Python costs the host in forward and backward beside their launches, in launches of eager
+            mode: checks, an autograd function and Triton's launcher, which torch's own operators have in C++.
     """
 
     is_operator: bool = True
@@ -38,6 +40,7 @@ class Fused:
     orders_by_head: bool = False
     rates: tuple[float, float] = (0.4, 0.37)
     tile: int = 0
+    more_host_work: tuple[int, int] = (0, 0)
 
     def forward(self, tape: Tape, sizes: AttentionSizes, *, keeps: bool) -> None:
         """Make `o` in one launch."""
@@ -50,6 +53,7 @@ class Fused:
             kind=Kind.ATTENTION,
             shape=self._blocks(sizes),
             share=self.share(sizes)[0],
+            more_host_work=self.more_host_work[0],
         )
         if self.tile:
             tape.run("tiles", makes={"tiles": self._tiles(sizes, _FORWARD_TILES)}, launches=0)
@@ -75,6 +79,7 @@ class Fused:
             launches=3,
             shape=self._blocks(sizes),
             share=self.share(sizes)[1],
+            more_host_work=self.more_host_work[1],
         )
         tape.drop("do", "q", "k", "v", "log-sum-exp", *(name for name in ("rows", "dq sums", "tiles") if name in made))
 

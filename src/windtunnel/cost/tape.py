@@ -62,6 +62,7 @@ class Operation:
         flops: Of its matrix products; 0 of a pass.
         bytes_moved: What it reads and writes of device memory, each operand once.
         launches: Kernels that it launches.
+        more_host_work: What its Python code costs the host beside that, in launches of eager mode.
         shape: Of a product: rows, columns and how many products of that size there are. Of fused attention: queries,
             the width of a tile, and heads of all sequences. Else None.
         share: Of the rate of large products (of a pass: of a copy), what this kernel is known to reach.
@@ -75,6 +76,7 @@ class Operation:
     launches: int
     shape: Shape | None = None
     share: float = 1.0
+    more_host_work: int = 0
     count: int = 1
 
 
@@ -186,6 +188,7 @@ class Tape:
         launches: int = 1,
         shape: Shape | None = None,
         share: float = 1.0,
+        more_host_work: int = 0,
     ) -> None:
         """Run an operation that reads tensors and makes others; `more_bytes` is moved besides, as of a weight."""
         made = makes or {}
@@ -206,6 +209,7 @@ class Tape:
                 launches=launches,
                 shape=shape,
                 share=share,
+                more_host_work=more_host_work,
             )
         )
 

@@ -141,7 +141,8 @@ def _phase_time(
         seconds = max(compute, move, one.launches * _SHORTEST_SECONDS)
         computing += one.count * seconds * (compute >= move)
         moving += one.count * seconds * (compute < move)
-    launching = work["launches"] * EAGER_LAUNCHES * host_factor * ceilings.launch_seconds
+    host_work = sum(one.count * (one.launches + one.more_host_work) for one in operations)
+    launching = host_work * EAGER_LAUNCHES * host_factor * ceilings.launch_seconds
     device = computing + moving
     bound = Bound.LAUNCH if launching > device else Bound.COMPUTE if computing >= moving else Bound.MEMORY
     return PhaseTime(
