@@ -62,7 +62,7 @@ def _compiled(measured: Measured) -> Iterator[Finding]:
         most = max(seconds, key=seconds.__getitem__)
         yield Finding(
             kind="compile_time",
-            claim="compiling_takes",
+            claim="compiling_takes" if len(seconds) > 1 else "compiling_one_takes",
             subject="compiled cells",
             numbers={
                 "count": len(seconds),

@@ -38,10 +38,11 @@ def _known(measured: Measured, widths: dict[Row, float], loose: list[Row]) -> Fi
         "loose": len(loose),
         "limit": SMALLEST_EFFECT,
     }
-    claim = "one_median_is_known" if len(measured.warm) == 1 else "medians_are_known"
+    claim = "one_median_is_known" if least is most else "medians_are_known"
+    has_others = len(measured.warm) > 1
     return Finding(
         kind="spread",
-        claim=f"{claim}_not_all" if loose and claim == "medians_are_known" else claim,
+        claim=f"{claim}_not_all" if loose and has_others else claim,
         subject="medians",
         numbers=numbers,
         evidence=evidence_of(least, most, *loose),
