@@ -15,13 +15,16 @@ ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs" / "seeds.md").read_text(encoding="utf-8")
 SECTIONS: dict[str, str] = dict(re.findall(r"^## (Report \d{3})\n(.*?)(?=^## |\Z)", PAGE, re.MULTILINE | re.DOTALL))
 H200 = ROOT / "docs" / "results" / "h200"
+ASKED = {"000": ("000",), "001": ("001",), "002": ("002",), "003": ("003", "003-pivots")}
+"""The pages with the tables that a report of ours has under "Tables as asked", in this order."""
 DRAWN = (H200 / "seeds" / "004.md", H200 / "seeds" / "004-others.md")
 """Tables that windtunnel drew from the store itself, in more digits than the report has."""
-TABLES = sorted(set((H200 / "seeds").glob("*.md")) - {*DRAWN})
+PROFILES = H200 / "seeds" / "002-profiles.md"
 VERDICTS = ("supported", "contradicted", "cannot be told", "cause not measured")
 
 _LINK = re.compile(r"\]\((results/[^)#\s]+\.md)\)")
 _NUMBER = re.compile(r"(?<![\w.])\d[\d,]*\.\d+(?![\w.])")
+_RULE = re.compile(r"[|\s:-]+")
 
 
 def entries(line: str) -> list[str]:
@@ -35,7 +38,7 @@ def rows(text: str) -> list[list[str]]:
     return [
         entries(line)
         for before, line in itertools.pairwise(lines)
-        if line.startswith("|") and before.startswith("|") and not re.fullmatch(r"[|\s:-]+", line)
+        if line.startswith("|") and before.startswith("|") and not _RULE.fullmatch(line)
     ]
 
 
@@ -50,8 +53,35 @@ def plain(text: str) -> str:
 
 
 def linked(section: str) -> str:
-    """Return the text of all results that a section links."""
-    return "\n".join((ROOT / "docs" / target).read_text(encoding="utf-8") for target in _LINK.findall(section))
+    """Return the text of all results that a section links, without the strokes that Markdown wants before signs."""
+    texts = [(ROOT / "docs" / target).read_text(encoding="utf-8") for target in _LINK.findall(section)]
+    return re.sub(r"\\([^\w\s])", r"\1", "\n".join(texts))
+
+
+def quotes_of(section: str) -> list[str]:
+    """Return what a section quotes."""
+    return [plain(quote) for quote in re.findall(r"“(.*?)”", section, re.DOTALL)]
+
+
+def said_of(section: str, cli: CallCli) -> str:
+    """Return what the audits of a section and the results that it links say."""
+    commands = re.findall(r"^windtunnel (audit .*)$", section, re.MULTILINE)
+    assert len(commands) >= 2
+    return plain("\n".join([cli(*shlex.split(command)).out for command in commands] + [linked(section)]))
+
+
+def report_of(number: str) -> str:
+    """Return our report of the grid of a published one."""
+    return (H200 / f"seed-{number}" / "report.md").read_text(encoding="utf-8")
+
+
+def tables_of(text: str) -> list[tuple[str, list[list[str]]]]:
+    """Return the caption of each table that has one, and its lines, the headings first."""
+    _, *parts = re.split(r"^\*\*(.+)\*\*$", text, flags=re.MULTILINE)
+    return [
+        (caption, [entries(line) for line in body.splitlines() if line.startswith("|") and not _RULE.fullmatch(line)])
+        for caption, body in zip(parts[::2], parts[1::2], strict=True)
+    ]
 
 
 @pytest.fixture
@@ -67,14 +97,36 @@ def test_each_report_has_its_section() -> None:
 @pytest.mark.parametrize("heading", SECTIONS)
 def test_what_is_quoted_is_what_windtunnel_says(heading: str, cli: CallCli) -> None:
     section = SECTIONS[heading]
-    commands = re.findall(r"^windtunnel (audit .*)$", section, re.MULTILINE)
-    said = plain("\n".join([cli(*shlex.split(command)).out for command in commands] + [linked(section)]))
+    said = said_of(section, cli)
 
-    quotes = [plain(quote) for quote in re.findall(r"“(.*?)”", section, re.DOTALL)]
+    quotes = quotes_of(section)
 
-    assert len(commands) >= 2
     assert quotes
     assert [quote for quote in quotes if quote not in said] == []
+
+
+@pytest.mark.parametrize("heading", SECTIONS)
+def test_ours_is_judged_by_what_its_report_finds(heading: str) -> None:
+    number = heading.removeprefix("Report ")
+    section = SECTIONS[heading]
+    (findings,) = re.findall(r"^## Answer\n.*?(?=^## Charts$)", report_of(number), re.MULTILINE | re.DOTALL)
+    found = plain(re.sub(r"\\([^\w\s])", r"\1", findings))
+
+    judged = [row for row in rows(section) if is_sentence(row) and any(one in found for one in quotes_of(row[2]))]
+
+    assert f"(results/h200/seed-{number}/report.md)" in section
+    assert len(judged) >= 2
+
+
+@pytest.mark.parametrize("heading", SECTIONS)
+def test_each_number_of_ours_beside_a_sentence_was_said(heading: str, cli: CallCli) -> None:
+    section = SECTIONS[heading]
+    said = set(_NUMBER.findall(said_of(section, cli)))
+
+    ours = [number for row in rows(section) if is_sentence(row) for number in _NUMBER.findall(row[2])]
+
+    assert ours
+    assert [number for number in ours if number not in said] == []
 
 
 @pytest.mark.parametrize("heading", SECTIONS)
@@ -120,23 +172,40 @@ def test_each_preset_that_the_page_names_draws_tables() -> None:
     assert all(load_sweep(find_sweep(name)).tables for name in names)
 
 
-@pytest.mark.parametrize("path", TABLES, ids=lambda path: path.name)
-def test_a_table_in_a_reports_shape_has_the_numbers_of_the_report_that_it_is_from(path: Path) -> None:
-    text = path.read_text(encoding="utf-8")
-    sources = re.findall(r"\]\((\.\./[^)]+|003\.md)\)", text)
-    source = "\n".join((path.parent / name).resolve().read_text(encoding="utf-8") for name in sources)
-    measured = {float(number.replace(",", "")) for number in _NUMBER.findall(source)}
-    in_seconds = "mean (s)" in text
+@pytest.mark.parametrize("number", ASKED)
+def test_tables_in_a_reports_shape_are_those_that_our_report_draws(number: str) -> None:
+    (asked,) = (part for part in report_of(number).split("\n## ") if part.startswith("Tables as asked"))
+    pages = [(H200 / "seeds" / f"{name}.md").read_text(encoding="utf-8") for name in ASKED[number]]
 
-    ours = [float(number.replace(",", "")) for row in rows(text) for entry in row for number in _NUMBER.findall(entry)]
+    ours = [table for page in pages for table in tables_of(page)]
 
-    assert sources
     assert ours
-    assert [value for value in ours if round(value * (1000 if in_seconds else 1), 6) not in measured] == []
+    assert ours == tables_of(asked)
+    assert all(f"](../seed-{number}/report.md)" in page for page in pages)
+
+
+def test_profiled_steps_have_the_numbers_of_their_report() -> None:
+    measured = set(_NUMBER.findall((H200 / "nsys" / "report.md").read_text(encoding="utf-8")))
+
+    ours = [
+        number
+        for row in rows(PROFILES.read_text(encoding="utf-8"))
+        for entry in row
+        for number in _NUMBER.findall(entry)
+    ]
+
+    assert len(ours) == 12
+    assert [number for number in ours if number not in measured] == []
+
+
+def test_every_table_in_a_reports_shape_is_held_to_a_report() -> None:
+    asked = {H200 / "seeds" / f"{name}.md" for names in ASKED.values() for name in names}
+
+    assert {*(H200 / "seeds").glob("*.md")} == {*asked, *DRAWN, PROFILES}
 
 
 def test_tables_drawn_from_the_store_of_report_004_are_the_rows_of_its_report() -> None:
-    report = (H200 / "seed-004" / "report.md").read_text(encoding="utf-8").split("\n## ")
+    report = report_of("004").split("\n## ")
     (complete,) = (part for part in report if part.startswith("Complete results"))
     (memory,) = (part for part in report if part.startswith("Memory by phase"))
     spreads = {
