@@ -1,10 +1,11 @@
 """What rules look at of our own records: the rows of one machine and one kind, and what else was seen of them."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import sha256
 
+from windtunnel.analysis.comparisons import grid_point
 from windtunnel.analysis.memory_ledger import LedgerView
 from windtunnel.analysis.observed import Observed
 from windtunnel.analysis.observed_results import observed_of
@@ -69,9 +70,17 @@ class Measured:
 
     @cached_property
     def observed(self) -> Observed:
-        """The warm rows, and those that ran out of memory, as rules of published tables see them."""
-        rows = (row for row in self.rows if not row.plan.is_cold)
-        return observed_of(rows, self.name)
+        """The warm rows, and those that ran out of memory, as rules of published tables see them.
+
+        Warm-up is no work: of rows that differ in it only, those with the most stand for all.
+        """
+        most: dict[Hashable, Row] = {}
+        for row in self.rows:
+            point = grid_point(row, without=("warmup",))
+            other = most.get(point)
+            if other is None or row.plan.warmup_rank > other.plan.warmup_rank:
+                most[point] = row
+        return observed_of((row for row in most.values() if not row.plan.is_cold), self.name)
 
     @cached_property
     def wholes(self) -> Observed:

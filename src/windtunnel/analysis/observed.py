@@ -53,7 +53,7 @@ class Configuration:
         parts = [self.size or (say("d {value}", value=self.d_model) if self.d_model else "")]
         parts += [_phrase(name, getattr(self, name)) for name in _NAMED if name not in self.shared]
         parts += [
-            say("{name} {value}", name=word(name), value=value)
+            say("{name} {value}", name=word(name), value=word(value))
             for name, value in self.others
             if name not in self.shared
         ]
@@ -160,7 +160,7 @@ def shared_fields(configs: Iterable[Configuration]) -> frozenset[str]:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Observation:
-    """A time of one phase of one configuration; `mean_seconds` is None unless `state` is ok.
+    """A time of one phase of one configuration; `mean_seconds` is None unless `state` is ok, and our own median.
 
     `flops` are those of the phase where they were counted, None where rules must compute them. `source` says where it
     stands, for people. `series` tells tables or runs apart that must not be mixed.

@@ -13,7 +13,9 @@ from windtunnel.spec.own_model import OwnModel
 
 
 def observed_of(rows: Iterable[Row], name_of: Callable[[Row], str] | None = None) -> Observed:
-    """Return the phases of rows of one machine, each with mean, deviation and number of samples.
+    """Return the phases of rows of one machine, each with median, deviation and number of samples.
+
+    A table of somebody else has means; our own tables and ratios are of medians, and so is what is said of them.
 
     Cells that failed for another reason than memory are left out: they say nothing of time or memory. `name_of` says
     what a row is called; by default by the fields in which it differs.
@@ -39,13 +41,13 @@ def observed_of(rows: Iterable[Row], name_of: Callable[[Row], str] | None = None
 
 def _observation(row: Row, phase: str, config: Configuration) -> Iterable[Observation]:
     state: State = "out of memory" if row.record.status == Status.OUT_OF_MEMORY else "ok"
-    spread = row.spread(phase) if row.is_ok else None
-    if state == "ok" and (spread is None or spread.mean <= 0):
+    spread, location = (row.spread(phase), row.estimate(phase)) if row.is_ok else (None, None)
+    if state == "ok" and (spread is None or location is None or location.value <= 0):
         return
     yield Observation(
         config=config,
         phase=phase,
-        mean_seconds=None if spread is None else spread.mean,
+        mean_seconds=None if location is None else location.value,
         std_seconds=None if spread is None else spread.std,
         n=len(row.samples(phase)) or None,
         flops=row.flops(phase),

@@ -30,7 +30,7 @@ from windtunnel.language import texts_of
 from windtunnel.records.calibration import Calibration, Ceiling
 from windtunnel.records.looks import Look, StoredLook
 from windtunnel.records.pair import PairRecord
-from windtunnel.records.record import Failure, Kernel, Memory, Record, Status
+from windtunnel.records.record import ClockName, Failure, Kernel, Memory, Probe, ProbeName, Record, Status
 from windtunnel.records.store import StoredRecord
 from windtunnel.report.judged import measured_of
 from windtunnel.report.scope import scopes_of
@@ -391,3 +391,95 @@ def test_many_findings_alike_are_counted():
     assert sum(one.claim == "memory_falls" for one in found) == MOST_ALIKE
     more = the(found, "more_of_the_same")
     assert (more.numbers["count"], more.severity) == (4, Severity.WARNING)
+
+
+def uneven(milliseconds: float, *, n: int = 10) -> list[float]:
+    """Return samples whose median has an interval of about ± 1 %."""
+    return [milliseconds * (1 + 0.01 * ((3 * i) % 7 - 3) / 3) for i in range(n)]
+
+
+def waiting(share: float, **task: object) -> Record:
+    """Return a record of a step in which the device waits for the host for a share of the time, by its probes."""
+    plain, rounds = 10_000_000, 6
+    times = {ProbeName.PLAIN: plain, ProbeName.QUEUED: round(plain * (1 - share))}
+    record = gpu_record(10.0, **task)
+    probes = tuple(
+        Probe(name=name, clock=ClockName.DEVICE, nanoseconds=(value,) * rounds) for name, value in times.items()
+    )
+    return replace(record, probes=probes)
+
+
+def test_of_rows_that_differ_in_warmup_only_those_with_the_most_make_a_series():
+    records = [
+        gpu_record(uneven(3.0 * rank if warmup == 5 else 100.0 / rank), size=size, warmup=warmup)
+        for rank, size in enumerate(("small", "medium", "large", "xl"), start=1)
+        for warmup in (1, 5)
+    ]
+
+    scaling = [one for one in found_in(*records) if one.kind == "scaling"]
+
+    assert [one.numbers["step_low"] for one in scaling] == [pytest.approx(4 / 3, rel=0.01)]
+
+
+def test_a_median_that_moves_up_with_more_warmup_is_a_warning():
+    found = the(
+        found_in(gpu_record(uneven(10.0), warmup=1), gpu_record(uneven(13.0), warmup=5)), "more_warmup_moves_medians"
+    )
+
+    assert (found.numbers["count"], found.numbers["moved"], found.numbers["slower"]) == (1, 1, 1)
+    assert found.numbers["ratio"] == pytest.approx(1.3, rel=0.01)
+    assert found.severity is Severity.WARNING
+    assert "--processes 5" in (found.command or "")
+
+
+def test_a_median_that_does_not_move_with_more_warmup_is_a_note():
+    found = the(
+        found_in(gpu_record(uneven(10.0), warmup=1), gpu_record(uneven(10.1), warmup=5)), "more_warmup_moves_no_median"
+    )
+
+    assert found.severity is Severity.NOTE
+    assert found.command is None
+
+
+@pytest.mark.parametrize(("gap", "is_said"), [(1.5, True), (1.001, False)])
+def test_more_work_takes_less_time_only_where_intervals_lie_apart(gap: float, is_said: bool):
+    shorter = gpu_record(uneven(10.0 * gap), context_length=128)
+    longer = gpu_record(uneven(10.0), context_length=256)
+
+    found = [one for one in found_in(shorter, longer) if one.claim == "more_work_less_time"]
+
+    assert [one.numbers["phase"] for one in found] == ["forward"] * is_said
+    )
+    assert all((one.command or "").endswith('--b "--context 256"') for one in found)
+
+
+def test_what_a_step_waits_for_the_host_is_known_from_probes():
+    found = found_in(waiting(0.4))
+
+    assert the(found, "waits_for_host").numbers["wait"] == pytest.approx(0.4)
+    assert not claims(found) & {"waiting_predicted", "waiting_not_measured"}
+
+
+def test_a_time_that_does_not_follow_the_work_has_the_waits_beside_it():
+    found = the(
+        found_in(waiting(0.6, context_length=128), waiting(0.1, context_length=256)), "constant_over_context_with_waits"
+    )
+
+    assert (found.numbers["low_wait"], found.numbers["high_wait"]) == (pytest.approx(0.1), pytest.approx(0.6))
+    assert found.strength is Strength.MEASURED
+
+
+def test_each_end_of_a_range_of_times_has_its_interval_where_there_is_one():
+    bare, known = [10.0, 10.1, 10.2], uneven(30.0)
+
+    both = found_in(gpu_record(bare), gpu_record(known, size="medium"))
+
+    assert "most_low_seconds" in the(both, "steps_take_with_most_interval").numbers
+
+
+def test_a_slow_first_sample_of_many_is_no_warning():
+    start = [14.0, *uneven(10.0, n=39)]
+
+    found = the(found_in(gpu_record(start)), "first_samples_slow")
+
+    assert found.severity is Severity.NOTE

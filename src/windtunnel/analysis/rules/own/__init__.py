@@ -9,7 +9,6 @@ from windtunnel.analysis.measured import Measured
 from windtunnel.analysis.observed import Observed
 from windtunnel.analysis.rules.cliff import find_cliffs
 from windtunnel.analysis.rules.context import judge_context
-from windtunnel.analysis.rules.order import judge_times
 from windtunnel.analysis.rules.own.backends import judge_backends
 from windtunnel.analysis.rules.own.ceiling import judge_ceiling
 from windtunnel.analysis.rules.own.changes import judge_changes
@@ -25,12 +24,14 @@ from windtunnel.analysis.rules.own.formats import judge_formats
 from windtunnel.analysis.rules.own.launches import judge_launches
 from windtunnel.analysis.rules.own.matrices import judge_matrices
 from windtunnel.analysis.rules.own.memory_use import judge_memory_use
+from windtunnel.analysis.rules.own.ordered import judge_ordered
 from windtunnel.analysis.rules.own.paired import judge_pairs
 from windtunnel.analysis.rules.own.plausible import judge_plausible
 from windtunnel.analysis.rules.own.series import judge_series
 from windtunnel.analysis.rules.own.spread import judge_spread
 from windtunnel.analysis.rules.own.step_ratios import judge_step_ratios
 from windtunnel.analysis.rules.own.waiting import judge_waiting
+from windtunnel.analysis.rules.own.warmups import judge_warmups
 from windtunnel.analysis.rules.peaks import judge_rates
 from windtunnel.analysis.rules.ratio import judge_ratio
 from windtunnel.analysis.rules.scaling import judge_scaling
@@ -67,7 +68,7 @@ OWN_RULES: Mapping[str, OwnRule] = {
     "waiting": judge_waiting,
     "first change": judge_first_change,
     "plausible": judge_plausible,
-    "order": _of_tables(judge_times),
+    "order": judge_ordered,
     "peaks": _of_tables(judge_rates, lambda finding: finding.severity is Severity.ERROR),
     "compile": judge_compile,
     "clock": judge_clock,
@@ -87,6 +88,7 @@ OWN_RULES: Mapping[str, OwnRule] = {
     "formats": judge_formats,
     "errors": judge_errors,
     "cold": judge_cold,
+    "more warm-up": judge_warmups,
     "spread": judge_spread,
 }
 """Name of a rule to the rule, in the order of the worth of what it finds."""

@@ -1,6 +1,6 @@
 """How long a step takes: one cell with its interval, or the fastest and the slowest of each workload."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from windtunnel.analysis.finding import Finding, Number, Strength
 from windtunnel.analysis.measured import Measured, evidence_of, seconds_of
@@ -25,9 +25,18 @@ def _range(measured: Measured, workload: str, rows: Sequence[Row]) -> Finding:
     numbers: dict[str, Number] = {"workload": workload, "count": len(rows)}
     for row, prefix in ((fastest, "least_"), (slowest, "most_")):
         numbers |= {f"{prefix}name": measured.name(row)} | _numbers(row, prefix)
-    is_known = {"least_low_seconds", "most_low_seconds"} <= numbers.keys()
-    claim = "steps_take" if is_known else "steps_take_without_interval"
+    known = tuple(prefix for prefix in ("least", "most") if f"{prefix}_low_seconds" in numbers)
+    claim = _RANGES[known]
     return _finding(workload, claim, numbers, [fastest, slowest])
+
+
+_RANGES: Mapping[tuple[str, ...], str] = {
+    ("least", "most"): "steps_take",
+    ("least",): "steps_take_with_least_interval",
+    ("most",): "steps_take_with_most_interval",
+    (): "steps_take_without_interval",
+}
+"""Which ends of a range have an interval, to the claim that prints these."""
 
 
 def _numbers(row: Row, prefix: str) -> dict[str, Number]:

@@ -62,9 +62,16 @@ def _finding(claim: str, measured: Measured, sizes: Mapping[Row, float]) -> Find
         numbers=numbers | _details(claim, worst),
         evidence=evidence_of(worst, *sizes),
         strength=Strength.MEASURED,
-        severity=Severity.WARNING if abs(sizes[worst]) > SMALLEST_EFFECT else Severity.NOTE,
+        severity=Severity.WARNING if _moves_median(claim, worst, sizes[worst]) else Severity.NOTE,
         rules_out=("samples_are_alike",),
     )
+
+
+def _moves_median(claim: str, row: Row, size: float) -> bool:
+    """Whether a median may be off by this: of a slow start only where many of the samples belong to it."""
+    start = row.irregularities.slow_start
+    is_short = claim == "first_samples_slow" and start is not None and start.count < len(row.samples()) / 4
+    return abs(size) > SMALLEST_EFFECT and not is_short
 
 
 def _details(claim: str, row: Row) -> dict[str, Number]:

@@ -1,9 +1,10 @@
-"""What steps wait for: measured where a profile was taken, else not measured, whatever is predicted."""
+"""What steps wait for: measured where a profile was taken; without one only how long for the host, if that."""
 
 from collections.abc import Iterator
 
 from windtunnel.analysis.finding import Finding, Number, Strength
 from windtunnel.analysis.kernel_kinds import WorkKind
+from windtunnel.analysis.ledger import launch_bound_share
 from windtunnel.analysis.measured import Measured, evidence_of
 from windtunnel.analysis.profile import ProfileView
 from windtunnel.analysis.profile_gaps import LAUNCH_BOUND_SHARE
@@ -13,11 +14,26 @@ from windtunnel.spec.cell import Cell
 
 
 def judge_waiting(measured: Measured) -> Iterator[Finding]:
-    """Yield what each profile says, the latest first; without one, what the heaviest cell waits for is open."""
+    """Yield what each profile says, the latest first; without one, how long the heaviest cell waits for the host.
+
+    Where that was not measured either, what it waits for is open, whatever is predicted.
+    """
     for evidence, cell, view in reversed(measured.profile_views):
         yield _profiled(measured.cell_name(cell), evidence, cell, view)
     row = measured.heaviest
     if row is None or measured.is_attention or any(cell == row.cell for _, cell, _ in measured.profile_views):
+        return
+    share = launch_bound_share(row.record)
+    if share is not None:
+        yield Finding(
+            kind="waiting",
+            claim="waits_for_host",
+            subject=measured.name(row),
+            numbers={"name": measured.name(row), "wait": share.value},
+            evidence=evidence_of(row),
+            strength=Strength.MEASURED,
+            command=profile_of(row.cell),
+        )
         return
     bound = next((one.bound for one in measured.predictions.beside if one.row is row and one.bound), None)
     numbers: dict[str, Number] = {"name": measured.name(row)}
