@@ -14,7 +14,7 @@ from functools import cache, reduce
 from importlib import resources
 from typing import Any
 
-from windtunnel.errors import SpecError, WindtunnelError, unknown_name
+from windtunnel.errors import SpecError, WindtunnelError
 
 ENGLISH = "en"
 
@@ -41,7 +41,8 @@ def texts_of(language: str) -> Texts:
         SpecError: There is none of that name.
     """
     if language not in languages():
-        raise SpecError(unknown_name("language", language, languages()))
+        known = ", ".join(sorted(languages()))
+        raise SpecError(f"unknown language {language!r}; known: {known}; name one of these, or none for English")
     file = resources.files("windtunnel") / "texts" / f"{language}.toml"
     return tomllib.loads(file.read_text(encoding="utf-8"))
 

@@ -13,7 +13,7 @@ from published import FOLDER, SEEDS, findings_of, markdown, seed_text
 from windtunnel.analysis.published.entries import Declared
 from windtunnel.records.looks import StoredLook
 from windtunnel.records.memory_ledger import MemoryLedger
-from windtunnel.records.store import StoredComparison
+from windtunnel.records.store import Store, StoredComparison
 from windtunnel.spec.sides import match_sides
 from windtunnel.spec.sweep import AnySweep
 
@@ -123,8 +123,9 @@ def test_each_command_that_a_finding_names_is_one(
         asked.append(a)
         return compared(*(make_pair(*pair) for pair in match_sides(a, b, "cpu")))
 
-    def look(sweep: AnySweep, **_: object) -> tuple[StoredLook[MemoryLedger], ...]:
+    def look(sweep: AnySweep, *, store: Store, **_: object) -> tuple[StoredLook[MemoryLedger], ...]:
         asked.append(sweep)
+        store.make()
         return (StoredLook(key="", look=make_ledger(), environment=CPU),)
 
     monkeypatch.chdir(tmp_path)

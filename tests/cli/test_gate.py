@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from calling import CallCli
 from factory import CPU, compared, make_pair, make_record, make_task
+from windtunnel.language import current_language
 from windtunnel.records.record import Failure, Record, Status
 from windtunnel.records.store import StoredComparison, open_store
 from windtunnel.report.junit import xml_text
@@ -163,6 +164,25 @@ def test_confirm_measures_the_suspicious_cell_in_both_projects_and_believes_the_
     assert "6 cells: 6 equivalent." in outcome.out
     assert "Measured again in pairs" in outcome.out
     assert "in pairs" in outcome.out
+
+
+def test_a_chinese_gate_measures_in_english(
+    cli: CallCli, stores: MakeStores, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    languages: list[str] = []
+
+    def compare(tasks: list[tuple[Task, Task]], **_: object) -> tuple[StoredComparison, ...]:
+        languages.append(current_language())
+        return compared(*(make_pair(a, b, noise=0.0005) for a, b in tasks), environment=CPU)
+
+    monkeypatch.setattr("windtunnel.cli.confirming.compare_tasks", compare)
+    monkeypatch.setattr("windtunnel.cli.confirming.describe_device", lambda _device: CPU)
+
+    outcome = cli("gate", *stores(ratio=1.5), "--confirm", "--base-project", str(tmp_path), "--lang", "zh")
+
+    assert languages == ["en"]
+    assert "1 cell again, in pairs of processes" in outcome.out
+    assert "成对" in outcome.out
 
 
 def test_nothing_suspicious_needs_no_pairs(

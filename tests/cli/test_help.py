@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from calling import CallCli
-from windtunnel.cli import _COMMANDS
+from windtunnel.cli import _COMMANDS, _load
 
 
 def test_help_loads_neither_torch_nor_pydantic_nor_numpy() -> None:
@@ -32,6 +32,13 @@ def test_every_command_has_a_help_page_with_an_example(cli: CallCli, name: str) 
     assert outcome.code == 0
     assert "Example" in outcome.out
     assert f"windtunnel {name}" in outcome.out
+
+
+@pytest.mark.parametrize("name", sorted(_COMMANDS))
+def test_a_command_that_writes_a_report_writes_it_in_any_language(name: str) -> None:
+    options = {option for parameter in _load(name).params for option in parameter.opts}
+
+    assert "--report" not in options or "--lang" in options
 
 
 def test_version_is_that_of_the_package(cli: CallCli) -> None:

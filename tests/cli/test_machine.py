@@ -55,7 +55,10 @@ def examined(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
 
 @pytest.fixture
 def calibrated(monkeypatch: pytest.MonkeyPatch) -> None:
-    def calibrate(device: str, *, seconds: float, on_stage: Callable[[str], None]) -> tuple[Calibration, Environment]:
+    def calibrate(
+        device: str, *, seconds: float, on_begin: Callable[[], None], on_stage: Callable[[str], None]
+    ) -> tuple[Calibration, Environment]:
+        on_begin()
         on_stage("device copy")
         return replace(CALIBRATION, seconds=seconds), CPU
 
@@ -138,6 +141,16 @@ def test_a_calibration_is_json_with_every_sample(cli: CallCli, tmp_path: Path) -
     outcome = cli("calibrate", "--store", str(tmp_path), "--json")
 
     assert calibration_from_json(outcome.out) == replace(CALIBRATION, seconds=20.0)
+
+
+@pytest.mark.usefixtures("calibrated")
+def test_a_store_that_cannot_be_made_once_the_device_is_there_is_said_too(cli: CallCli, tmp_path: Path) -> None:
+    (tmp_path / "store").symlink_to("no/such/folder")
+
+    outcome = cli("calibrate", "--store", str(tmp_path / "store"))
+
+    assert outcome.code == 2
+    assert "cannot make the store folder" in outcome.err
 
 
 def test_a_store_that_cannot_be_made_is_said_before_anything_is_measured(

@@ -61,6 +61,47 @@ def test_a_device_that_is_not_there_is_named_with_those_that_are(cli: CallCli, t
     assert "on this machine: cpu" in outcome.err
 
 
+NOTHING = """\
+d_model = 32
+layers = 1
+heads = 4
+vocab = 11
+context = [8]
+mode = "forward"
+device = "cpu"
+[[exclude]]
+context = 8
+reason = "the only one"
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "part"),
+    [
+        (("run", "nothing.toml"), "the sweep has no cells"),
+        (("attention", "--seq", "16", "--device", "cuda:93"), "'cuda:93' is not there"),
+        (("compare", *SHAPE, "--a", "--context 8,16", "--b", "--context 8"), "an axis in which the sides differ"),
+        (("tune", *SHAPE, "--memory-limit", "999TiB"), "memory limit '999TiB'"),
+        (("fit", *SHAPE), "on a CPU nothing runs out of memory"),
+        (("memory", *SHAPE[:-1], "cuda:93"), "'cuda:93' is not there"),
+        (("precision", *SHAPE[:-1], "cuda:93"), "'cuda:93' is not there"),
+        (("profile", *SHAPE[:-1], "cuda:93"), "'cuda:93' is not there"),
+        (("calibrate", "--device", "cuda:93"), "'cuda:93' is not there"),
+    ],
+)
+def test_a_request_that_only_a_worker_can_refuse_leaves_no_store(
+    cli: CallCli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], part: str
+) -> None:
+    (tmp_path / "nothing.toml").write_text(NOTHING)
+    monkeypatch.chdir(tmp_path)
+
+    outcome = cli(*arguments, "--store", "s")
+
+    assert outcome.code == 2
+    assert part in outcome.err
+    assert not (tmp_path / "s").exists()
+
+
 def test_every_fault_of_a_file_is_listed_with_its_name(cli: CallCli, tmp_path: Path) -> None:
     sweep = tmp_path / "mine.toml"
     sweep.write_text('size = "smal"\nbatch = 0\nmodes = "forward"\n')
@@ -87,7 +128,8 @@ def test_a_toml_syntax_error_names_file_and_line(cli: CallCli, tmp_path: Path) -
 def test_a_store_of_a_newer_windtunnel_is_refused_before_anything_is_measured(cli: CallCli, tmp_path: Path) -> None:
     from windtunnel.records.store import open_store
 
-    open_store(tmp_path).close()
+    with open_store(tmp_path) as store:
+        store.make()
     import sqlite3
 
     connection = sqlite3.connect(tmp_path / "store.sqlite")

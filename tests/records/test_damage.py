@@ -66,6 +66,16 @@ def test_a_folder_that_cannot_be_made_is_refused_with_the_way_out(tmp_path: Path
     assert message.endswith("; choose another with --store")
 
 
+def test_a_folder_that_must_not_be_written_is_refused_with_the_way_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("windtunnel.records.store_file.os.access", lambda *_: False)
+
+    message = refused(open_store, tmp_path / "new" / "store")
+
+    assert message == (
+        f"cannot make the store folder {tmp_path / 'new' / 'store'}: Permission denied; choose another with --store"
+    )
+
+
 @BOTH
 def test_a_file_that_is_not_sqlites_is_left_alone(tmp_path: Path, opening: object):
     content = b"not a database at all, but long enough to have a header" * 20
@@ -112,7 +122,9 @@ def test_a_store_that_was_opened_for_reading_cannot_be_written(tmp_path: Path):
         assert seeds(store) == [0, 1, 2]
 
 
-def test_a_store_that_was_closed_says_so(tmp_path: Path):
+@pytest.mark.parametrize("count", [0, 1], ids=["not made", "made"])
+def test_a_store_that_was_closed_says_so(tmp_path: Path, count: int):
+    fill(tmp_path, count)
     store = open_store(tmp_path)
     store.close()
 
@@ -123,6 +135,7 @@ def test_a_store_that_was_closed_says_so(tmp_path: Path):
 def test_a_folder_that_went_away_under_a_writer_is_an_error_with_the_way_out(tmp_path: Path):
     folder = tmp_path / "store"
     with open_store(folder) as store:
+        store.make()
         folder.rename(tmp_path / "elsewhere")
 
         with pytest.raises(StoreError, match="No such file or directory; choose another"):

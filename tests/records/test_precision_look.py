@@ -55,7 +55,8 @@ def test_a_damaged_look_is_named(tmp_path: Path):
 
 
 def test_a_store_of_before_looks_is_read_and_upgraded(tmp_path: Path):
-    open_store(tmp_path).close()
+    with open_store(tmp_path) as store:
+        store.make()
     downgrade(tmp_path, 3)
 
     with read_store(tmp_path) as store:

@@ -119,7 +119,8 @@ def test_writers_of_the_same_tasks_give_each_record_a_repeat_of_its_own(tmp_path
 
 def test_a_writer_waits_for_the_lock_file_that_network_file_systems_need(tmp_path: Path, start_writer: StartWriter):
     """SQLite's own locks would let it through here; the file lock is for where those do not work."""
-    open_store(tmp_path).close()
+    with open_store(tmp_path) as store:
+        store.make()
     writer = start_writer(tmp_path, "waiting", 1)
 
     with (tmp_path / "store.lock").open("a") as lock:

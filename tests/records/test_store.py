@@ -57,9 +57,30 @@ def test_records_are_read_in_the_order_in_which_they_were_added(tmp_path: Path):
 
 
 def test_a_new_store_is_empty(tmp_path: Path):
-    open_store(tmp_path / "a" / "b").close()
+    with open_store(tmp_path / "a" / "b") as store:
+        store.make()
 
     assert read(tmp_path / "a" / "b") == []
+
+
+def test_a_store_in_which_nothing_is_stored_is_not_made(tmp_path: Path):
+    with open_store(tmp_path / "a" / "b") as store:
+        found = (list(store.records()), store.keys(GPU.machine()), store.runs(), store.comparisons(), store.claims())
+
+    assert found == ([], frozenset(), (), (), ())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_store_that_another_writer_made_since_is_read_and_written(tmp_path: Path):
+    first, second = (make_record(make_task(seed=seed)) for seed in (1, 2))
+
+    with open_store(tmp_path) as store:
+        add(tmp_path, first)
+        seen = [stored.record for stored in store.records()]
+        store.add(second, GPU)
+
+    assert seen == [first]
+    assert [stored.record for stored in read(tmp_path)] == [first, second]
 
 
 def test_a_store_keeps_its_records_when_it_is_opened_again(tmp_path: Path):
@@ -193,11 +214,13 @@ def test_runs_are_read_oldest_first_and_end_separately(tmp_path: Path):
 
 
 def test_a_reader_sees_each_record_of_an_open_writer_at_once(tmp_path: Path):
-    with open_store(tmp_path) as writer, read_store(tmp_path) as reader:
-        seen: list[int] = []
-        for seed in range(3):
-            writer.add(make_record(make_task(seed=seed)), GPU)
-            seen.append(len(list(reader.records())))
+    with open_store(tmp_path) as writer:
+        writer.make()
+        with read_store(tmp_path) as reader:
+            seen: list[int] = []
+            for seed in range(3):
+                writer.add(make_record(make_task(seed=seed)), GPU)
+                seen.append(len(list(reader.records())))
 
     assert seen == [1, 2, 3]
 

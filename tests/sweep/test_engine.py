@@ -479,7 +479,18 @@ def test_a_device_that_is_not_there_is_refused_before_a_run_begins(
     with pytest.raises(SpecError, match="device 'cuda:7' is not there"):
         measure(grid(1, device="cuda:7"), lab)
 
-    assert runs(tmp_path) == ()
+    assert list(tmp_path.iterdir()) == []
+    assert [worker.is_closed for worker in lab.workers] == [True]
+
+
+def test_a_store_that_cannot_be_made_is_refused_before_anything_is_measured(tmp_path: Path):
+    lab = Lab()
+    (tmp_path / "store").symlink_to("no/such/folder")
+
+    with pytest.raises(StoreError, match="cannot make the store folder"):
+        measure_sweep(grid(1), store=tmp_path / "store", launch=lab.launch)
+
+    assert lab.measured == []
     assert [worker.is_closed for worker in lab.workers] == [True]
 
 

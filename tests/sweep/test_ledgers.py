@@ -7,7 +7,7 @@ import pytest
 
 from factory import CPU, GPU, TINY
 from ledgers import make_ledger
-from windtunnel.errors import SpecError
+from windtunnel.errors import SpecError, StoreError
 from windtunnel.records.environment import Environment
 from windtunnel.records.looks import StoredLook
 from windtunnel.records.memory_ledger import MemoryLedger
@@ -110,6 +110,17 @@ def test_a_device_that_is_not_there_is_refused_and_the_worker_ended(tmp_path: Pa
         look(sweep_of(mode="forward", device="cuda:7"), tmp_path, worker)
 
     assert worker.closed
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_store_that_cannot_be_made_is_refused_before_a_step_runs(tmp_path: Path):
+    worker = FakeWorker()
+    (tmp_path / "store").symlink_to("no/such/folder")
+
+    with pytest.raises(StoreError, match="cannot make the store folder"):
+        look(sweep_of(mode="forward"), tmp_path / "store", worker)
+
+    assert (worker.asked, worker.closed) == ([], True)
 
 
 def test_a_real_worker_makes_a_ledger_and_tells_its_stages():

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from factory import CPU, GPU, make_pair, make_record, make_task
-from windtunnel.errors import RunError, SpecError
+from windtunnel.errors import RunError, SpecError, StoreError
 from windtunnel.records.environment import Environment
 from windtunnel.records.pair import Pairing, PairRecord
 from windtunnel.records.record import Failure, Status
@@ -348,6 +348,19 @@ def test_sides_on_two_devices_are_refused(by_process: Compare):
 
     with pytest.raises(SpecError, match="device 'auto' is cuda:0 for A and cpu for B"):
         by_process(lab, places=(A_PLACE, B_PLACE))
+
+
+@pytest.mark.parametrize("pairing", Pairing)
+def test_a_store_that_cannot_be_made_is_refused_before_anything_is_compared(
+    compare: Compare, tmp_path: Path, pairing: Pairing
+):
+    lab = Lab()
+    (tmp_path / "store").symlink_to("no/such/folder")
+
+    with pytest.raises(StoreError, match="cannot make the store folder"):
+        compare(lab, pairing=pairing, store=tmp_path / "store")
+
+    assert (lab.compared, lab.blocks) == ([], [])
 
 
 def test_files_that_name_two_devices_are_refused(tmp_path: Path):

@@ -7,7 +7,7 @@ import pytest
 
 from factory import CPU, TINY
 from precision_looks import make_look
-from windtunnel.errors import SpecError
+from windtunnel.errors import SpecError, StoreError
 from windtunnel.records.environment import Environment
 from windtunnel.records.precision_look import PrecisionLook
 from windtunnel.records.record import Failure, Status
@@ -98,6 +98,24 @@ def test_a_device_that_is_not_there_ends_it_and_the_worker(tmp_path: Path):
         )
 
     assert worker.closed
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_store_that_cannot_be_made_is_refused_before_a_step_runs(tmp_path: Path):
+    worker = FakeWorker()
+    (tmp_path / "store").symlink_to("no/such/folder")
+
+    with open_store(tmp_path / "store") as store, pytest.raises(StoreError, match="cannot make the store folder"):
+        look_at_formats(
+            [request_of("bf16")],
+            device="auto",
+            store=store,
+            timeout=5,
+            on_stage=lambda cell, stage: None,
+            launch=lambda: worker,
+        )
+
+    assert (worker.asked, worker.closed) == ([], True)
 
 
 def test_a_real_worker_looks_at_formats():

@@ -11,7 +11,7 @@ import pytest
 from factory import CPU, GPU
 from profiles import make_profile
 from windtunnel.analysis.profile import ProfileView
-from windtunnel.errors import SpecError, UnsupportedError
+from windtunnel.errors import SpecError, StoreError, UnsupportedError
 from windtunnel.records.environment import Environment
 from windtunnel.records.looks import StoredLook
 from windtunnel.records.profile import Profile, Unit
@@ -95,6 +95,18 @@ def test_a_worker_that_is_lost_is_a_profile_of_its_failure_and_the_rest_goes_on(
 def test_a_device_that_is_not_there_is_refused(tmp_path: Path):
     with pytest.raises(SpecError, match="not there"):
         profile(cells_for(), tmp_path, FakeWorker, device="cuda:7")
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_store_that_cannot_be_made_is_refused_before_a_step_runs(tmp_path: Path):
+    worker = FakeWorker()
+    (tmp_path / "store").symlink_to("no/such/folder")
+
+    with pytest.raises(StoreError, match="cannot make the store folder"):
+        profile(cells_for(), tmp_path / "store", lambda: worker)
+
+    assert (worker.traces, worker.closed) == ([], True)
 
 
 def test_the_latest_profile_of_a_cell_counts_and_other_tools_can_query_kernels(tmp_path: Path):
@@ -266,3 +278,15 @@ def test_nsys_records_no_cpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         profile_with_nsys(
             cells_for(), device="cpu", store=store, steps=1, timeout=9, on_stage=lambda *_: None, program="nsys"
         )  # fmt: skip
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_store_that_cannot_be_made_is_refused_before_nsys_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    run = FakeNsys({"status": "ok"})
+    (tmp_path / "store").symlink_to("no/such/folder")
+
+    with pytest.raises(StoreError, match="cannot make the store folder"):
+        with_nsys(run, tmp_path / "store", monkeypatch)
+
+    assert run.calls == []

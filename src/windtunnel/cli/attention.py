@@ -17,7 +17,9 @@ from windtunnel.cli.measuring import (
     print_plan,
     run_and_report,
 )
+from windtunnel.cli.reporting import Language
 from windtunnel.errors import SpecError
+from windtunnel.language import ENGLISH
 from windtunnel.records.environment import Environment
 from windtunnel.records.store import DEFAULT_STORE
 from windtunnel.spec.presets import default_attention_preset, find_sweep
@@ -39,6 +41,7 @@ def command(
     timeout: TimeoutOption = DEFAULT_TIMEOUT,
     probes: ProbesOption = True,
     report: ReportOption = None,
+    language: Language = ENGLISH,
 ) -> None:
     """Measure attention alone: backends, shapes, masks and precisions; axes are comma lists.
 
@@ -64,7 +67,16 @@ def command(
     if dry_run:
         print_plan(chosen, device, store=store)
     else:
-        run_and_report(chosen, device=device, store=store, fresh=fresh, timeout=seconds, report=report, probes=probes)
+        run_and_report(
+            chosen,
+            device=device,
+            store=store,
+            fresh=fresh,
+            timeout=seconds,
+            report=report,
+            language=language,
+            probes=probes,
+        )
 
 
 def _chosen(sweep: str | None, fields: dict[str, Any]) -> AnySweep | ChooseSweep:

@@ -42,7 +42,10 @@ def command(
     with opened:
         with Console(stderr=True).status("starting a worker") as status:
             calibration, environment = calibrate_device(
-                device or "auto", seconds=seconds, on_stage=lambda name: status.update(escape(name))
+                device or "auto",
+                seconds=seconds,
+                on_begin=opened.make,
+                on_stage=lambda name: status.update(escape(name)),
             )
         opened.add_calibration(calibration, environment)
     if as_json:

@@ -14,6 +14,7 @@ from windtunnel.cli.console import make_console
 from windtunnel.cli.progress import Display
 from windtunnel.cli.reporting import report_store
 from windtunnel.errors import SpecError
+from windtunnel.language import say, writing_in
 from windtunnel.records.environment import Environment
 from windtunnel.records.store import Run, open_store
 from windtunnel.report.document import Document
@@ -30,7 +31,7 @@ from windtunnel.sweep.lines import predicted_peak
 
 
 def search_and_report(
-    fields: Mapping[str, Any], *, budget: str | None, store: Path, timeout: float, report: Path | None
+    fields: Mapping[str, Any], *, budget: str | None, store: Path, timeout: float, report: Path | None, language: str
 ) -> None:
     """Search the checkpointing of the one cell that `fields` of a sweep describe, print it, write the report.
 
@@ -86,9 +87,11 @@ def search_and_report(
             soft_wrap=True,
         )
         raise typer.Exit(EXIT_INTERRUPTED) from None
-    title = f"Checkpointing of {cell.model.name} on {environment.device_name}"
-    console.print(render_terminal(Document(title=title, sections=(checkpoints_section(found),))))
-    report_store(store, report, console)
+    with writing_in(language):
+        title = say("Checkpointing of {model} on {device}", model=cell.model.name, device=environment.device_name)
+        document = Document(title=title, sections=(checkpoints_section(found),))
+    console.print(render_terminal(document))
+    report_store(store, report, console, language=language)
     if found.fastest is None:
         raise typer.Exit(EXIT_NO)
 

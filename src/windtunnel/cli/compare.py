@@ -15,7 +15,9 @@ from windtunnel.cli.console import make_console
 from windtunnel.cli.flags import CELL_FLAGS, COUNT_FLAGS, DeviceOption, parse_cell_flags, takes_flags
 from windtunnel.cli.measuring import DEFAULT_TIMEOUT, StoreOption
 from windtunnel.cli.progress import PairDisplay
+from windtunnel.cli.reporting import Language
 from windtunnel.errors import SpecError, unknown_name
+from windtunnel.language import ENGLISH, writing_in
 from windtunnel.records.pair import Pairing
 from windtunnel.records.store import DEFAULT_STORE
 from windtunnel.report.build import build_document
@@ -106,6 +108,7 @@ def command(
             help=f"End with 1 when a whole step has such a verdict: {', '.join(Verdict)}.",
         ),
     ] = None,
+    language: Language = ENGLISH,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the results as JSON; progress goes to stderr.")
     ] = False,
@@ -163,12 +166,15 @@ def command(
                 soft_wrap=True,
             )
             raise typer.Exit(EXIT_INTERRUPTED) from None
-    compared = judge_grid(stored)
-    if as_json:
-        typer.echo(json.dumps([_as_json(one) for one in compared], indent=2, ensure_ascii=False))
-    else:
-        console.print(render_terminal(build_document(Results(rows=(), runs=(), comparisons=stored))))
-        console.print(f"every sample is stored in {store}; windtunnel report {store} shows it again", soft_wrap=True)
+    with writing_in(language):
+        compared = judge_grid(stored)
+        if as_json:
+            typer.echo(json.dumps([_as_json(one) for one in compared], indent=2, ensure_ascii=False))
+        else:
+            console.print(render_terminal(build_document(Results(rows=(), runs=(), comparisons=stored))))
+            console.print(
+                f"every sample is stored in {store}; windtunnel report {store} shows it again", soft_wrap=True
+            )
     if any(not one.whole or one.whole.verdict in verdicts for one in compared):
         raise typer.Exit(EXIT_NO)
 

@@ -1,6 +1,8 @@
 """What `windtunnel gate --confirm` does: the cells that changed, or may have, measured again in pairs of processes."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import typer
 from rich.console import Console
@@ -11,7 +13,8 @@ from windtunnel.analysis.pairs import judge_grid
 from windtunnel.cli import EXIT_INTERRUPTED
 from windtunnel.cli.progress import PairDisplay
 from windtunnel.errors import SpecError
-from windtunnel.language import counted
+from windtunnel.language import ENGLISH, counted, writing_in
+from windtunnel.records.store import StoredComparison
 from windtunnel.spec.cell import Task
 from windtunnel.spec.sides import as_side
 from windtunnel.statistics.pairing import PairPlan
@@ -65,23 +68,35 @@ def confirm(gate: Gate, asked: Confirmation, *, console: Console) -> Gate:
     for place in asked.places:
         place.check()
     _check_machine(wanted[0])
+    with writing_in(ENGLISH):  # as are progress and records everywhere, whatever the verdicts are written in
+        stored = _measure(wanted, asked, gate.new.folder, console)
+    judged = dict(zip(wanted, judge_grid(stored), strict=True))
+    return replace(gate, cells=tuple(replace(cell, confirmed=judged.get(cell)) for cell in gate.cells))
+
+
+def _measure(
+    wanted: Sequence[CellVerdict], asked: Confirmation, store: Path, console: Console
+) -> tuple[StoredComparison, ...]:
+    """Take the pairs with a live display, and store them.
+
+    Raises:
+        typer.Exit: With 130 when Ctrl-C stopped it.
+    """
     console.print(f"{counted(len(wanted), 'cell')} again, in pairs of processes", highlight=False)
     tasks = [as_side(Task(cell=cell.new.cell, plan=cell.new.plan)) for cell in wanted]
     with PairDisplay(console) as display:
         try:
-            stored = compare_tasks(
+            return compare_tasks(
                 [(task, task) for task in tasks],
                 plan=asked.plan,
                 places=asked.places,
                 block_seconds=asked.block_seconds,
-                store=gate.new.folder,
+                store=store,
                 observer=display,
             )
         except KeyboardInterrupt:
             console.print(f"\n[bold]stopped[/]: {display.stored} of {counted(len(wanted), 'comparison')} are stored")
             raise typer.Exit(EXIT_INTERRUPTED) from None
-    judged = dict(zip(wanted, judge_grid(stored), strict=True))
-    return replace(gate, cells=tuple(replace(cell, confirmed=judged.get(cell)) for cell in gate.cells))
 
 
 def _check_machine(cell: CellVerdict) -> None:

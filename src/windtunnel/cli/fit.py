@@ -14,9 +14,9 @@ from windtunnel.cli.console import make_console
 from windtunnel.cli.fit_progress import FitDisplay
 from windtunnel.cli.flags import CELL_FLAGS, HOW_FLAGS, DeviceOption, takes_flags
 from windtunnel.cli.measuring import DEFAULT_TIMEOUT, ReportOption, StoreOption, TimeoutOption, parse_timeout
-from windtunnel.cli.reporting import write_files
+from windtunnel.cli.reporting import Language, write_files
 from windtunnel.errors import SpecError
-from windtunnel.language import counted
+from windtunnel.language import ENGLISH, counted
 from windtunnel.records.store import DEFAULT_STORE
 from windtunnel.report.build import build_document
 from windtunnel.report.terminal import render_terminal
@@ -78,6 +78,7 @@ def command(
     fresh: Annotated[bool, typer.Option("--fresh", help="Probe again what is stored already.")] = False,
     timeout: TimeoutOption = DEFAULT_TIMEOUT,
     report: ReportOption = None,
+    language: Language = ENGLISH,
 ) -> None:
     """Find the largest context, batch or size that fits into memory, for each combination of the other axes.
 
@@ -104,11 +105,12 @@ def command(
         fresh=fresh,
         timeout=parse_timeout(timeout),
         report=report,
+        language=language,
     )
 
 
 def search_and_report(
-    frontier: Frontier, *, device: str, store: Path, fresh: bool, timeout: float, report: Path | None
+    frontier: Frontier, *, device: str, store: Path, fresh: bool, timeout: float, report: Path | None, language: str
 ) -> None:
     """Search with a live display, print what was found, write the report, end with its path.
 
@@ -135,9 +137,9 @@ def search_and_report(
             )
             raise typer.Exit(EXIT_INTERRUPTED) from None
     everything = load_results(store)
-    console.print(render_terminal(build_document(_of_search(everything, summary))))
+    console.print(render_terminal(build_document(_of_search(everything, summary), language=language)))
     _print_ending(summary, console)
-    write_files(build_document(everything), store, report, ("html", "md"), console)
+    write_files(build_document(everything, language=language), store, report, ("html", "md"), console)
     if any(found.bracket.broken is not None or not found.bracket.is_settled for found in summary.lines):
         raise typer.Exit(EXIT_NO)
 

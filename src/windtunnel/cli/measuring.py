@@ -82,6 +82,7 @@ def run_and_report(
     fresh: bool,
     timeout: float,
     report: Path | None,
+    language: str,
     probes: bool = True,
 ) -> None:
     """Measure with a live display, compare what the sweep says, print the tables, write the report, end with its path.
@@ -125,9 +126,9 @@ def run_and_report(
         everything = load_results(store)
     comparing = time.monotonic() - begin if compared else 0.0
     results = _of_run(everything, display.tasks, display.environment, compared)
-    console.print(render_terminal(build_document(results)))
+    console.print(render_terminal(build_document(results, language=language)))
     _print_times(summary, comparing, console)
-    write_files(build_document(everything), store, report, ("html", "md"), console)
+    write_files(build_document(everything, language=language), store, report, ("html", "md"), console)
     if any(not row.is_ok for row in results) or any(one.record.status is not Status.OK for one in compared):
         raise typer.Exit(EXIT_NO)
 

@@ -18,9 +18,9 @@ from windtunnel.cli.checkpoints import search_and_report
 from windtunnel.cli.console import make_console
 from windtunnel.cli.flags import COUNT_FLAGS, TRAINING_FLAGS, DeviceOption, takes_flags
 from windtunnel.cli.measuring import DEFAULT_TIMEOUT, ReportOption, StoreOption, TimeoutOption, parse_timeout
-from windtunnel.cli.reporting import name_files, report_store
+from windtunnel.cli.reporting import Language, name_files, report_store
 from windtunnel.errors import SpecError
-from windtunnel.language import counted
+from windtunnel.language import ENGLISH, counted, say, writing_in
 from windtunnel.records.looks import StoredLook
 from windtunnel.records.memory_ledger import MemoryLedger
 from windtunnel.records.record import Status
@@ -46,6 +46,7 @@ def command(
     store: StoreOption = DEFAULT_STORE,
     timeout: TimeoutOption = DEFAULT_TIMEOUT,
     report: ReportOption = None,
+    language: Language = ENGLISH,
     snapshot: Annotated[
         Path | None,
         typer.Option(
@@ -95,14 +96,14 @@ def command(
     if imported is not None:
         if fields or snapshot:
             raise SpecError("--import shows what a file holds: give no flags of a cell and no --snapshot beside it")
-        _show_import(imported, report or store / "report", console)
+        _show_import(imported, report or store / "report", console, language=language)
         return
     fields = {"mode": "train_step", **fields, **({"device": device} if device else {})}
     seconds = parse_timeout(timeout)
     if checkpoint_search:
         if snapshot:
             raise SpecError("--snapshot is of one step, and --checkpoint-search runs many: leave one out")
-        search_and_report(fields, budget=budget, store=store, timeout=seconds, report=report)
+        search_and_report(fields, budget=budget, store=store, timeout=seconds, report=report, language=language)
         return
     if budget is not None:
         raise SpecError("--budget has no effect without --checkpoint-search: give both, or leave it out")
@@ -112,8 +113,8 @@ def command(
     if snapshot is not None:
         _check_snapshot(snapshot, cells)
     made = _look(sweep, store, snapshot, seconds, console)
-    console.print(render_terminal(build_document(Results(rows=(), runs=(), ledgers=made))))
-    report_store(store, report, console)
+    console.print(render_terminal(build_document(Results(rows=(), runs=(), ledgers=made), language=language)))
+    report_store(store, report, console, language=language)
     if snapshot is not None:
         console.print(f"snapshot: [bold]{snapshot}[/]; open it at pytorch.org/memory_viz", soft_wrap=True)
     if any(one.look.status is not Status.OK for one in made):
@@ -159,9 +160,10 @@ def _check_snapshot(path: Path, cells: Sequence[Cell]) -> None:
         raise SpecError(f"--snapshot {str(path)!r}: its folder is not there; make it, or name another")
 
 
-def _show_import(path: Path, folder: Path, console: Console) -> None:
+def _show_import(path: Path, folder: Path, console: Console, *, language: str) -> None:
     written = datetime.fromtimestamp(path.stat().st_mtime, UTC) if path.exists() else datetime.now(UTC)
     ledger = ledger_of_traces(read_traces(path), started_at=written.isoformat(timespec="milliseconds"))
-    document = Document(title=f"Memory of {path.name}", sections=(ledgers_section([ledger]),))
+    with writing_in(language):
+        document = Document(title=say("Memory of {file}", file=path.name), sections=(ledgers_section([ledger]),))
     console.print(render_terminal(document))
     name_files(write_report(document, folder), console)

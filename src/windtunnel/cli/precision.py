@@ -17,9 +17,9 @@ from windtunnel.cli.console import make_console
 from windtunnel.cli.flags import CELL_FLAGS, COUNT_FLAGS, DeviceOption, takes_flags
 from windtunnel.cli.measuring import DEFAULT_TIMEOUT, ReportOption, StoreOption, TimeoutOption, parse_timeout
 from windtunnel.cli.progress import PairDisplay
-from windtunnel.cli.reporting import report_store
+from windtunnel.cli.reporting import Language, report_store
 from windtunnel.errors import SpecError
-from windtunnel.language import counted
+from windtunnel.language import ENGLISH, counted
 from windtunnel.records.looks import StoredLook
 from windtunnel.records.precision_look import PrecisionLook
 from windtunnel.records.record import Status
@@ -50,6 +50,7 @@ def command(
     store: StoreOption = DEFAULT_STORE,
     timeout: TimeoutOption = DEFAULT_TIMEOUT,
     report: ReportOption = None,
+    language: Language = ENGLISH,
     loss: Annotated[
         str | None,
         typer.Option(
@@ -102,8 +103,8 @@ def command(
         made = _look(sweep, _requests(sweep, loss, loss_steps), store, seconds, console)
         results = Results(rows=(), runs=(), precision_looks=made)
         has_failed = any(one.look.status is not Status.OK for one in made)
-    console.print(render_terminal(build_document(results)))
-    report_store(store, report, console)
+    console.print(render_terminal(build_document(results, language=language)))
+    report_store(store, report, console, language=language)
     if has_failed:
         raise typer.Exit(EXIT_NO)
 

@@ -17,9 +17,9 @@ from windtunnel.cli import EXIT_INTERRUPTED, EXIT_NO
 from windtunnel.cli.console import make_console
 from windtunnel.cli.flags import CELL_FLAGS, COUNT_FLAGS, DeviceOption, takes_flags
 from windtunnel.cli.measuring import DEFAULT_TIMEOUT, ReportOption, StoreOption, TimeoutOption, parse_timeout
-from windtunnel.cli.reporting import name_files, report_store
+from windtunnel.cli.reporting import Language, name_files, report_store
 from windtunnel.errors import SpecError
-from windtunnel.language import counted
+from windtunnel.language import ENGLISH, counted, say, writing_in
 from windtunnel.records.imported_profile import profile_of_file
 from windtunnel.records.looks import StoredLook
 from windtunnel.records.profile import Profile
@@ -55,6 +55,7 @@ def command(
     store: StoreOption = DEFAULT_STORE,
     timeout: TimeoutOption = DEFAULT_TIMEOUT,
     report: ReportOption = None,
+    language: Language = ENGLISH,
     steps: Annotated[
         int, typer.Option("--profiled-steps", metavar="N", help="How many steps of each cell are profiled.", min=1)
     ] = DEFAULT_STEPS,
@@ -94,7 +95,7 @@ def command(
     if imported is not None:
         if fields or trace or nsys or sweep:
             raise SpecError("--import shows what a file holds: give no cells, no --trace and no --nsys beside it")
-        _show_import(imported, report or store / "report", console)
+        _show_import(imported, report or store / "report", console, language=language)
         return
     seconds = parse_timeout(timeout)
     cells, where = _cells(sweep, fields, device)
@@ -112,8 +113,8 @@ def command(
         )
 
     made = _look(make, store, console)
-    console.print(render_terminal(build_document(Results(rows=(), runs=(), profiles=made))))
-    report_store(store, report, console)
+    console.print(render_terminal(build_document(Results(rows=(), runs=(), profiles=made), language=language)))
+    report_store(store, report, console, language=language)
     if trace is not None and made[0].look.trace:
         console.print(f"trace: [bold]{trace}[/]; open it at ui.perfetto.dev", soft_wrap=True)
     if any(one.look.status is not Status.OK for one in made):
@@ -178,9 +179,11 @@ def _check_trace(path: Path, cells: Sequence[Cell], *, nsys: bool) -> None:
         raise SpecError(f"--trace {str(path)!r}: its folder is not there; make it, or name another")
 
 
-def _show_import(path: Path, folder: Path, console: Console) -> None:
+def _show_import(path: Path, folder: Path, console: Console, *, language: str) -> None:
     written = datetime.fromtimestamp(path.stat().st_mtime, UTC) if path.exists() else datetime.now(UTC)
     profile = profile_of_file(path, started_at=written.isoformat(timespec="milliseconds"))
-    document = Document(title=f"Profile of {path.name}", sections=(profiles_section([ProfileView(profile)]),))
+    with writing_in(language):
+        title = say("Profile of {file}", file=path.name)
+        document = Document(title=title, sections=(profiles_section([ProfileView(profile)]),))
     console.print(render_terminal(document))
     name_files(write_report(document, folder), console)

@@ -11,7 +11,7 @@ from windtunnel.cli import EXIT_NO
 from windtunnel.cli.console import make_console
 from windtunnel.cli.reporting import Language, write_files
 from windtunnel.errors import SpecError, unknown_name
-from windtunnel.language import ENGLISH, texts_of
+from windtunnel.language import ENGLISH
 from windtunnel.records.store import DEFAULT_STORE
 from windtunnel.report.build import build_document
 from windtunnel.report.terminal import render_terminal
@@ -60,7 +60,6 @@ def command(
     known = ("terminal", *FORMATS)
     if unknown := [unknown_name("report format", name, known) for name in names if name not in known]:
         raise SpecError(*unknown)
-    texts_of(language)  # an unknown one is refused before anything is measured
     if budget is not None and not verify:
         raise SpecError("--budget has no effect without --verify-advice: a report measures nothing; leave it out")
     console = make_console()

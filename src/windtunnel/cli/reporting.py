@@ -12,21 +12,28 @@ from rich.markup import escape
 from windtunnel import __version__
 from windtunnel.analysis.results import load_results
 from windtunnel.errors import StoreError
-from windtunnel.language import languages
+from windtunnel.language import languages, texts_of
 from windtunnel.records.store import open_store
 from windtunnel.report.build import build_document
 from windtunnel.report.document import Document
 from windtunnel.report.write import write_report
+
+
+def _known(language: str) -> str:
+    texts_of(language)  # an unknown one is refused before anything is read or measured
+    return language
+
 
 Language = Annotated[
     str,
     typer.Option(
         "--lang",
         metavar="NAME",
-        help=f"Language of all that is said: {', '.join(sorted(languages()))}. Names and commands stay as they are.",
+        callback=_known,
+        help=f"Language of what is reported: {', '.join(sorted(languages()))}. Names and commands stay as they are.",
     ),
 ]
-"""The option of all commands that write a report or an audit."""
+"""The option of all commands that write or print a report, also of one table or a comparison."""
 
 
 def write_files(document: Document, store: Path, out: Path | None, formats: Sequence[str], console: Console) -> None:
@@ -43,9 +50,9 @@ def write_files(document: Document, store: Path, out: Path | None, formats: Sequ
         console.print(f"note: the claim ledger is in the report only: {error}", soft_wrap=True, markup=False)
 
 
-def report_store(store: Path, out: Path | None, console: Console) -> None:
+def report_store(store: Path, out: Path | None, console: Console, *, language: str) -> None:
     """Write the report of all that a store holds."""
-    write_files(build_document(load_results(store)), store, out, ("html", "md"), console)
+    write_files(build_document(load_results(store), language=language), store, out, ("html", "md"), console)
 
 
 def name_files(paths: Sequence[Path], console: Console) -> None:

@@ -17,6 +17,8 @@ from windtunnel.cli.measuring import (
     print_plan,
     run_and_report,
 )
+from windtunnel.cli.reporting import Language
+from windtunnel.language import ENGLISH
 from windtunnel.records.environment import Environment
 from windtunnel.records.store import DEFAULT_STORE
 from windtunnel.spec.presets import default_preset, find_sweep
@@ -35,6 +37,7 @@ def command(
     timeout: TimeoutOption = DEFAULT_TIMEOUT,
     probes: ProbesOption = True,
     report: ReportOption = None,
+    language: Language = ENGLISH,
 ) -> None:
     """Measure a whole sweep and write its report.
 
@@ -47,6 +50,8 @@ def command(
     windtunnel run seed-000 --dry-run               [dim]what a preset would measure[/]
 
     windtunnel run my-sweep.toml --store results    [dim]a sweep of your own[/]
+
+    windtunnel run --lang zh                        [dim]its report in Chinese[/]
     """
     seconds = parse_timeout(timeout)
     chosen = load_sweep(find_sweep(sweep)) if sweep else _preset_of_machine
@@ -54,7 +59,16 @@ def command(
     if dry_run:
         print_plan(chosen, device, store=store)
     else:
-        run_and_report(chosen, device=device, store=store, fresh=fresh, timeout=seconds, report=report, probes=probes)
+        run_and_report(
+            chosen,
+            device=device,
+            store=store,
+            fresh=fresh,
+            timeout=seconds,
+            report=report,
+            language=language,
+            probes=probes,
+        )
 
 
 def _preset_of_machine(environment: Environment) -> AnySweep:

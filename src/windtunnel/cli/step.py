@@ -15,6 +15,8 @@ from windtunnel.cli.measuring import (
     print_plan,
     run_and_report,
 )
+from windtunnel.cli.reporting import Language
+from windtunnel.language import ENGLISH
 from windtunnel.records.store import DEFAULT_STORE
 from windtunnel.spec.sweep import make_sweep
 
@@ -29,6 +31,7 @@ def command(
     timeout: TimeoutOption = DEFAULT_TIMEOUT,
     probes: ProbesOption = True,
     report: ReportOption = None,
+    language: Language = ENGLISH,
 ) -> None:
     """Measure one cell or a small grid; axes are comma lists.
 
@@ -45,4 +48,13 @@ def command(
     if dry_run:
         print_plan(sweep, sweep.device, store=store)
     else:
-        run_and_report(sweep, device=None, store=store, fresh=fresh, timeout=seconds, report=report, probes=probes)
+        run_and_report(
+            sweep,
+            device=None,
+            store=store,
+            fresh=fresh,
+            timeout=seconds,
+            report=report,
+            language=language,
+            probes=probes,
+        )

@@ -23,10 +23,10 @@ from windtunnel.cli.measuring import (
     parse_timeout,
 )
 from windtunnel.cli.predicting import rows_table, unknown_texts
-from windtunnel.cli.reporting import report_store
+from windtunnel.cli.reporting import Language, report_store
 from windtunnel.cli.tune_progress import TuneDisplay
 from windtunnel.errors import SpecError, unknown_name
-from windtunnel.language import counted
+from windtunnel.language import ENGLISH, counted, say, writing_in
 from windtunnel.records.store import DEFAULT_STORE, has_store, read_store
 from windtunnel.report.document import Document
 from windtunnel.report.sections.tune import tune_section
@@ -84,6 +84,7 @@ def command(
     fresh: FreshOption = False,
     timeout: TimeoutOption = DEFAULT_TIMEOUT,
     report: ReportOption = None,
+    language: Language = ENGLISH,
     dry_run: DryRunOption = False,
 ) -> None:
     """Search attention, compile, precision, checkpointing and batch for the fastest step under your limits.
@@ -131,11 +132,13 @@ def command(
                 soft_wrap=True,
             )
             raise typer.Exit(EXIT_INTERRUPTED) from None
-    title = f"{found.present.candidate.cell.model.name}: the fastest configuration"
-    console.print(render_terminal(Document(title=title, sections=(tune_section(found),))))
+    with writing_in(language):
+        title = say("{model}: the fastest configuration", model=found.present.candidate.cell.model.name)
+        document = Document(title=title, sections=(tune_section(found),))
+    console.print(render_terminal(document))
     if found.ending is Ending.UNFINISHED:
         console.print("Run the same command again to go on; a larger --budget leaves less open.")
-    report_store(store, report, console)
+    report_store(store, report, console, language=language)
     if not found.winners:
         raise typer.Exit(EXIT_NO)
 

@@ -17,6 +17,7 @@ from windtunnel.records.pair import PairRecord, pair_from_json, pair_to_json
 from windtunnel.records.record import Record, record_from_json, record_to_json
 from windtunnel.records.store_file import (
     FILE_NAME,
+    check_can_make,
     connect_to_read,
     connect_to_write,
     damage_named,
@@ -72,14 +73,16 @@ class Run:
 class Store:
     """An open store. Use it as a context manager, or close it.
 
+    One that is not there yet is empty, and made by the first write: a request that is refused leaves none behind.
     Writes are durable when a call returns: WAL with synchronous=FULL, and a file lock held over each write
     transaction, because SQLite's own locks are not enough on some network file systems.
     """
 
-    def __init__(self, connection: sqlite3.Connection, folder: Path, *, is_writable: bool) -> None:
-        """Wrap an open connection; call `open_store` or `read_store` instead."""
-        self._connection = connection
+    def __init__(self, connection: sqlite3.Connection | None, folder: Path, *, is_writable: bool) -> None:
+        """Wrap an open connection, None where there is no file yet; call `open_store` or `read_store` instead."""
+        self._opened = connection
         self._is_writable = is_writable
+        self._is_closed = False
         self.folder = folder
 
     def __enter__(self) -> Self:
@@ -94,7 +97,26 @@ class Store:
 
     def close(self) -> None:
         """Close the file; what was added is already on disk."""
-        self._connection.close()
+        self._is_closed = True
+        if self._opened:
+            self._opened.close()
+
+    def make(self) -> None:
+        """Make the file where there is none yet, so that what cannot be written is said before anything is measured.
+
+        Raises:
+            StoreError: The folder cannot be made or written, or the store was closed.
+        """
+        if self._is_closed:
+            raise StoreError(f"the store {self.folder} was closed")
+        self._opened = self._opened or connect_to_write(self.folder)
+
+    @property
+    def _connection(self) -> sqlite3.Connection:
+        """The open file, which is made now where there is none yet."""
+        self.make()
+        assert self._opened
+        return self._opened
 
     def add(self, record: Record, environment: Environment) -> int:
         """Store a record in one transaction and return its repeat number.
@@ -406,11 +428,14 @@ class Store:
 
     def _read(self, query: str, values: tuple[object, ...] = ()) -> list[tuple[Any, ...]]:
         with explained(self.folder):
+            if self._opened is None and not has_store(self.folder):  # nor has another writer made it since
+                return []
             return self._connection.execute(query, values).fetchall()  # all: the last page may be the damaged one
 
     def _write(self, write: Callable[[], _Result]) -> _Result:
         if not self._is_writable:
             raise StoreError(f"the store {self.folder} was opened for reading only")
+        self.make()  # before its lock is held, which making it takes too
         with explained(self.folder), write_lock(self.folder):
             self._connection.execute("BEGIN IMMEDIATE")
             try:
@@ -424,14 +449,19 @@ class Store:
 
 
 def open_store(folder: Path) -> Store:
-    """Open the store in `folder` for reading and writing, and make it when it is not there.
+    """Open the store in `folder` for reading and writing; one that is not there is made by the first write.
 
     A store of an older schema version is upgraded in place; what it holds stays as it is.
 
     Raises:
         StoreError: The folder cannot be made or written, or what is there is not a store of this version.
     """
-    return Store(connect_to_write(folder), folder, is_writable=True)
+    with explained(folder):
+        is_there = has_store(folder)
+    if is_there:
+        return Store(connect_to_write(folder), folder, is_writable=True)
+    check_can_make(folder)
+    return Store(None, folder, is_writable=True)
 
 
 def read_store(folder: Path) -> Store:

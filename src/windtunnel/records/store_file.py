@@ -1,6 +1,8 @@
 """The file of a store: how it is opened, known as ours, locked and shared, and what its errors mean to a user."""
 
+import errno
 import fcntl
+import os
 import sqlite3
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -20,12 +22,8 @@ def connect_to_write(folder: Path) -> sqlite3.Connection:
     Raises:
         StoreError: The folder cannot be made or written, or what is there is not a store of this version.
     """
-    try:
+    with _making(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StoreError(
-            f"cannot make the store folder {folder}: {error.strerror}; choose another with --store"
-        ) from error
     with explained(folder):
         connection = _connect(f"file:{_quoted(folder / FILE_NAME)}")
         try:
@@ -41,6 +39,20 @@ def connect_to_write(folder: Path) -> sqlite3.Connection:
             connection.close()
             raise
     return connection
+
+
+def check_can_make(folder: Path) -> None:
+    """Refuse a place where no folder can be made, as far as that is known without making it.
+
+    Raises:
+        StoreError: What is there is no folder, or must not be written.
+    """
+    with _making(folder):
+        there = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
+        if not there.is_dir():
+            raise OSError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+        if not os.access(there, os.W_OK | os.X_OK):
+            raise OSError(errno.EACCES, os.strerror(errno.EACCES))
 
 
 def connect_to_read(folder: Path) -> sqlite3.Connection:
@@ -99,6 +111,17 @@ def explained(folder: Path) -> Generator[None]:
         raise StoreError(f"the store {folder} cannot be used: {message}{advice}") from error
     except OSError as error:
         raise StoreError(f"the store {folder} cannot be used: {error.strerror}; choose another with --store") from error
+
+
+@contextmanager
+def _making(folder: Path) -> Generator[None]:
+    """Turn what the file system says of a new folder into a StoreError with the fix."""
+    try:
+        yield
+    except OSError as error:
+        raise StoreError(
+            f"cannot make the store folder {folder}: {error.strerror}; choose another with --store"
+        ) from error
 
 
 def _quoted(path: Path) -> str:

@@ -387,9 +387,14 @@ def examine_device(device: str, *, launch: Callable[[], WorkerProcess] = WorkerP
 
 
 def calibrate_device(
-    device: str, *, seconds: float, on_stage: OnStage, launch: Callable[[], WorkerProcess] = WorkerProcess
+    device: str,
+    *,
+    seconds: float,
+    on_begin: Callable[[], None],
+    on_stage: OnStage,
+    launch: Callable[[], WorkerProcess] = WorkerProcess,
 ) -> tuple[Calibration, Environment]:
-    """Measure the ceilings of `device` in a worker of their own.
+    """Measure the ceilings of `device` in a worker of their own; `on_begin` is called once the device is there.
 
     Raises:
         SpecError: The device is not there.
@@ -398,6 +403,7 @@ def calibrate_device(
     worker = launch()
     try:
         environment = worker.describe(device)
+        on_begin()
         return worker.calibrate(environment.device, seconds=seconds, on_stage=on_stage), environment
     finally:
         worker.close()

@@ -63,6 +63,7 @@ def look_at_cells(
         worker = launch()
         try:
             environment = worker.describe(sweep.device)
+            store.make()
             own = cell.model_copy(update={"device": environment.device})
             ledger = _looked_at(worker, own, snapshot=snapshot, timeout=timeout, on_stage=on_stage)
         finally:

@@ -80,6 +80,7 @@ def profile_with_nsys(
     environment = describe_device(device)
     if environment.device == "cpu":
         raise SpecError("--nsys records what CUDA devices do, and this is device 'cpu': leave --nsys out")
+    store.make()
     made: list[StoredLook[Profile]] = []
     for cell in cells:
         own = cell.model_copy(update={"device": environment.device})

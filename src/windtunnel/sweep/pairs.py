@@ -209,6 +209,7 @@ class _Run:
         try:
             environments, start_seconds = self._describe(device)
             pairs = match(environments[0].device)
+            self._store.make()
             if self._observer:
                 turn_seconds = start_seconds + self._block_seconds
                 seconds = _TURNS_OF_A_PAIR * self._plan.max_pairs * turn_seconds

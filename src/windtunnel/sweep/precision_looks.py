@@ -58,6 +58,7 @@ def look_at_formats(
         worker = launch()
         try:
             environment = worker.describe(device)
+            store.make()
             cell = request.cell.model_copy(update={"device": environment.device})
             own = request.model_copy(update={"cell": cell})
             look = _look(worker, own, timeout=timeout, on_stage=on_stage)

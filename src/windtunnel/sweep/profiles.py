@@ -65,6 +65,7 @@ def profile_cells(
         worker = launch()
         try:
             environment = worker.describe(device)
+            store.make()
             own = cell.model_copy(update={"device": environment.device})
             profile = _profiled(worker, own, steps=steps, trace=trace, timeout=timeout, on_stage=on_stage)
         finally:
