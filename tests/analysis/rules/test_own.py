@@ -449,7 +449,6 @@ def test_more_work_takes_less_time_only_where_intervals_lie_apart(gap: float, is
     found = [one for one in found_in(shorter, longer) if one.claim == "more_work_less_time"]
 
     assert [one.numbers["phase"] for one in found] == ["forward"] * is_said
-    )
     assert all((one.command or "").endswith('--b "--context 256"') for one in found)
 
 
