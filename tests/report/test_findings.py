@@ -60,7 +60,7 @@ def test_the_first_change_carries_the_command_that_tests_it(page: Document):
 
     assert isinstance(advice, Paragraph)
     assert advice.command.startswith("windtunnel compare --size small")
-    assert advice.text.startswith("--compile default: measured here in pairs")
+    assert advice.text.startswith("With --compile default the time of a step of ")
 
 
 def test_each_sentence_of_what_was_not_measured_has_its_command(page: Document):
