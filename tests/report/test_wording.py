@@ -19,7 +19,9 @@ _SOURCE = "\n".join(
     for folder in ("rules", "published", "")
     for file in (_RULES / folder).rglob("*.py")
 )
-_VARIANTS = r"_(without_n|here|not_all|split|waiting|not_waiting|with_waits|without_capacity|range|calibration|datasheet)$"
+_VARIANTS = (
+    r"_(without_n|here|not_all|split|waiting|not_waiting|with_waits|without_capacity|range|calibration|datasheet)$"
+)
 """What rules put behind the name of a claim whose numbers say more, or less."""
 TEXTS = texts_of("en")
 

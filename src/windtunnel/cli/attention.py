@@ -10,14 +10,13 @@ from windtunnel.cli.measuring import (
     DryRunOption,
     FreshOption,
     ProbesOption,
-    ReportOption,
     StoreOption,
     TimeoutOption,
     parse_timeout,
     print_plan,
     run_and_report,
 )
-from windtunnel.cli.reporting import Language
+from windtunnel.cli.reporting import Language, ReportOption
 from windtunnel.errors import SpecError
 from windtunnel.language import ENGLISH
 from windtunnel.records.environment import Environment

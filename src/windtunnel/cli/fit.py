@@ -13,8 +13,8 @@ from windtunnel.cli import EXIT_INTERRUPTED, EXIT_NO
 from windtunnel.cli.console import make_console
 from windtunnel.cli.fit_progress import FitDisplay
 from windtunnel.cli.flags import CELL_FLAGS, HOW_FLAGS, DeviceOption, takes_flags
-from windtunnel.cli.measuring import DEFAULT_TIMEOUT, ReportOption, StoreOption, TimeoutOption, parse_timeout
-from windtunnel.cli.reporting import Language, write_files
+from windtunnel.cli.measuring import DEFAULT_TIMEOUT, StoreOption, TimeoutOption, parse_timeout
+from windtunnel.cli.reporting import Language, ReportOption, write_files
 from windtunnel.errors import SpecError
 from windtunnel.language import ENGLISH, counted
 from windtunnel.records.store import DEFAULT_STORE

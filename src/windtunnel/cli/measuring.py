@@ -56,9 +56,6 @@ ProbesOption = Annotated[
         "Without, large cells take a quarter of the time, and the report says what was not looked at.",
     ),
 ]
-ReportOption = Annotated[
-    Path | None, typer.Option("--report", metavar="DIR", help="Where the report goes. [dim]default: STORE/report[/]")
-]
 DEFAULT_TIMEOUT = "30m"
 
 

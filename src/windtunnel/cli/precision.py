@@ -15,9 +15,9 @@ from windtunnel.cli import EXIT_INTERRUPTED, EXIT_NO
 from windtunnel.cli.comparing import PLAN
 from windtunnel.cli.console import make_console
 from windtunnel.cli.flags import CELL_FLAGS, COUNT_FLAGS, DeviceOption, takes_flags
-from windtunnel.cli.measuring import DEFAULT_TIMEOUT, ReportOption, StoreOption, TimeoutOption, parse_timeout
+from windtunnel.cli.measuring import DEFAULT_TIMEOUT, StoreOption, TimeoutOption, parse_timeout
 from windtunnel.cli.progress import PairDisplay
-from windtunnel.cli.reporting import Language, report_store
+from windtunnel.cli.reporting import Language, ReportOption, report_store
 from windtunnel.errors import SpecError
 from windtunnel.language import ENGLISH, counted
 from windtunnel.records.looks import StoredLook

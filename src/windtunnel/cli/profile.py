@@ -16,8 +16,8 @@ from windtunnel.analysis.results import Results
 from windtunnel.cli import EXIT_INTERRUPTED, EXIT_NO
 from windtunnel.cli.console import make_console
 from windtunnel.cli.flags import CELL_FLAGS, COUNT_FLAGS, DeviceOption, takes_flags
-from windtunnel.cli.measuring import DEFAULT_TIMEOUT, ReportOption, StoreOption, TimeoutOption, parse_timeout
-from windtunnel.cli.reporting import Language, name_files, report_store
+from windtunnel.cli.measuring import DEFAULT_TIMEOUT, StoreOption, TimeoutOption, parse_timeout
+from windtunnel.cli.reporting import Language, ReportOption, name_files, report_store
 from windtunnel.errors import SpecError
 from windtunnel.language import ENGLISH, counted, say, writing_in
 from windtunnel.records.imported_profile import profile_of_file

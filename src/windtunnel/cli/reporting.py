@@ -16,7 +16,7 @@ from windtunnel.language import languages, texts_of
 from windtunnel.records.store import open_store
 from windtunnel.report.build import build_document
 from windtunnel.report.document import Document
-from windtunnel.report.write import write_report
+from windtunnel.report.write import check_report_folder, write_report
 
 
 def _known(language: str) -> str:
@@ -34,6 +34,21 @@ Language = Annotated[
     ),
 ]
 """The option of all commands that write or print a report, also of one table or a comparison."""
+
+
+def _writable(folder: Path | None) -> Path | None:
+    if folder is not None:
+        check_report_folder(folder)  # before anything is measured for it
+    return folder
+
+
+ReportOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--report", metavar="DIR", callback=_writable, help="Where the report goes. [dim]default: STORE/report[/]"
+    ),
+]
+"""The option of all commands that measure and then write a report."""
 
 
 def write_files(document: Document, store: Path, out: Path | None, formats: Sequence[str], console: Console) -> None:

@@ -17,13 +17,12 @@ from windtunnel.cli.measuring import (
     DEFAULT_TIMEOUT,
     DryRunOption,
     FreshOption,
-    ReportOption,
     StoreOption,
     TimeoutOption,
     parse_timeout,
 )
 from windtunnel.cli.predicting import rows_table, unknown_texts
-from windtunnel.cli.reporting import Language, report_store
+from windtunnel.cli.reporting import Language, ReportOption, report_store
 from windtunnel.cli.tune_progress import TuneDisplay
 from windtunnel.errors import SpecError, unknown_name
 from windtunnel.language import ENGLISH, counted, say, writing_in

@@ -48,11 +48,20 @@ def check_can_make(folder: Path) -> None:
         StoreError: What is there is no folder, or must not be written.
     """
     with _making(folder):
-        there = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
-        if not there.is_dir():
-            raise OSError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
-        if not os.access(there, os.W_OK | os.X_OK):
-            raise OSError(errno.EACCES, os.strerror(errno.EACCES))
+        check_folder(folder)
+
+
+def check_folder(folder: Path) -> None:
+    """Check that a folder can be written, or made, as far as that is known without making it.
+
+    Raises:
+        OSError: What is there is no folder, or must not be written.
+    """
+    there = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
+    if not there.is_dir():
+        raise OSError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise OSError(errno.EACCES, os.strerror(errno.EACCES))
 
 
 def connect_to_read(folder: Path) -> sqlite3.Connection:

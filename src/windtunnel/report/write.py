@@ -6,6 +6,7 @@ from pathlib import Path
 
 from windtunnel.analysis.results import Results
 from windtunnel.errors import SpecError, StoreError, unknown_name
+from windtunnel.records.store_file import check_folder
 from windtunnel.report.build import build_document
 from windtunnel.report.document import Document
 from windtunnel.report.html import render_html
@@ -39,7 +40,23 @@ def write_report(
         folder.mkdir(parents=True, exist_ok=True)
         return tuple(_write(folder / f"{name}.{SUFFIXES.get(one, one)}", FORMATS[one](document)) for one in formats)
     except OSError as error:
-        raise StoreError(f"cannot write the report to {folder}: {error.strerror}; choose another folder") from error
+        raise _refused(folder, error) from error
+
+
+def check_report_folder(folder: Path) -> None:
+    """Refuse a folder for a report that cannot be written, as far as that is known before there is one.
+
+    Raises:
+        StoreError: What is there is no folder, or must not be written.
+    """
+    try:
+        check_folder(folder)
+    except OSError as error:
+        raise _refused(folder, error) from error
+
+
+def _refused(folder: Path, error: OSError) -> StoreError:
+    return StoreError(f"cannot write the report to {folder}: {error.strerror}; choose another folder")
 
 
 def _write(path: Path, text: str) -> Path:

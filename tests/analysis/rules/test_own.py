@@ -456,6 +456,8 @@ def test_what_a_step_waits_for_the_host_is_known_from_probes():
     found = found_in(waiting(0.4))
 
     assert the(found, "waits_for_host").numbers["wait"] == pytest.approx(0.4)
+    assert the(found, "waits_for_host").advice == "launch_less"
+    assert the(found_in(waiting(0.1)), "waits_for_host").advice is None
     assert not claims(found) & {"waiting_predicted", "waiting_not_measured"}
 
 

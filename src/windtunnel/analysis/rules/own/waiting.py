@@ -25,13 +25,15 @@ def judge_waiting(measured: Measured) -> Iterator[Finding]:
         return
     share = launch_bound_share(row.record)
     if share is not None:
+        is_bound = share.value >= LAUNCH_BOUND_SHARE
         yield Finding(
-            kind="waiting",
+            kind="waiting" if is_bound else "short_wait",
             claim="waits_for_host",
             subject=measured.name(row),
             numbers={"name": measured.name(row), "wait": share.value},
             evidence=evidence_of(row),
             strength=Strength.MEASURED,
+            advice="launch_less" if is_bound else None,
             command=profile_of(row.cell),
         )
         return

@@ -1,4 +1,4 @@
-"""Commands that measure, asked for their report in Chinese: what they show and write, and when they refuse."""
+"""Commands that measure and the report that they are asked for: in Chinese, and refused before anything is measured."""
 
 import json
 import re
@@ -112,4 +112,18 @@ def test_an_unknown_language_is_refused_before_anything_is_measured(cli: CallCli
     assert outcome.code == 2
     assert "unknown language 'fr'; known: en, zh; name one of these, or none for English" in outcome.err
     assert outcome.out == ""
+    assert not (tmp_path / "s").exists()
+
+
+@pytest.mark.parametrize("command", [command for command in MEASURING if command != "compare"])
+def test_a_report_that_could_not_be_written_is_refused_before_anything_is_measured(
+    cli: CallCli, tmp_path: Path, command: str
+) -> None:
+    in_the_way = tmp_path / "file"
+    in_the_way.write_text("")
+
+    outcome = cli(command, *MEASURING[command], "--report", str(in_the_way / "r"), "--store", str(tmp_path / "s"))
+
+    assert outcome.code == 2
+    assert f"cannot write the report to {in_the_way / 'r'}: Not a directory; choose another folder" in outcome.err
     assert not (tmp_path / "s").exists()
