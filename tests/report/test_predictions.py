@@ -32,6 +32,14 @@ def test_the_worst_error_is_named_with_its_sign_and_its_cell(report_of: Build):
     assert "the worst is -4.0 %: training step." in text
 
 
+def test_of_one_cell_there_is_no_worst(report_of: Build):
+    text = texts_of(section_of(report_of(record_off_by(0.02)), HEADING))
+
+    assert "The predicted peak of forward is off by +2.0 % of the measured one." in text
+    assert "By prediction the host bounds forward, in part or whole; the predicted time is " in text
+    assert "the worst" not in text
+
+
 def test_each_cell_has_its_error_and_its_ratio(report_of: Build):
     document = report_of(record_off_by(0.02), record_off_by(-0.04, workload="train_step"))
 

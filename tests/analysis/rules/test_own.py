@@ -470,6 +470,17 @@ def test_a_time_that_does_not_follow_the_work_has_the_waits_beside_it():
     assert found.strength is Strength.MEASURED
 
 
+def test_an_exponent_says_how_much_of_it_is_the_hosts():
+    sizes = ("small", "medium", "large", "xl")
+    waits = [waiting(0.5 if size == "medium" else 0.0, size=size) for size in sizes]
+
+    found = the(found_in(*waits), "scales_with_work_with_waits")
+
+    assert found.numbers["wait"] == pytest.approx(0.5)
+    assert "medium" in str(found.numbers["wait_name"])
+    assert "scales_with_work" in claims(found_in(*(waiting(0.1, size=size) for size in sizes)))
+
+
 def test_each_end_of_a_range_of_times_has_its_interval_where_there_is_one():
     bare, known = [10.0, 10.1, 10.2], uneven(30.0)
 

@@ -252,5 +252,8 @@ def _said(meaning: str | Measure | None) -> tuple[str, ...]:
         return ("unused",)
     if isinstance(meaning, str):
         return (meaning,)
-    statistic = meaning.statistic if meaning.quantity == "time" else None
-    return tuple(word for word in (meaning.quantity, meaning.phase, statistic, meaning.unit) if word)
+    if meaning.quantity == "time":
+        said = ("a time", meaning.phase, meaning.statistic, meaning.unit)
+    else:
+        said = (meaning.quantity, meaning.phase, meaning.unit)
+    return tuple(word for word in said if word)

@@ -3,6 +3,7 @@
 import itertools
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 
 from windtunnel.analysis.observed import SIZE_FIELDS, Configuration, Observation, Observed
@@ -82,7 +83,9 @@ def sources(observations: tuple[Observation, ...] | list[Observation]) -> tuple[
 
 def series_name(one: Observation, *vary: str) -> str:
     """Return what people call a series: its phase, and what does not vary where that tells it from others."""
-    fixed = one.config.without(*vary).name
+    config = one.config.without(*vary)
+    others = tuple(other for other in config.others if other != ("workload", one.phase))
+    fixed = replace(config, others=others).name
     phase = word(one.phase)
     return phase if fixed == Configuration().name else say("{phase}, {name}", phase=phase, name=fixed)
 

@@ -173,15 +173,26 @@ def _regions(scope: Scope) -> Table:
     )
 
 
+def _caption(scope: Scope, summary: Mapping[str, object]) -> str:
+    measured = summary.get("measured")
+    if measured == len(scope.rows) or not isinstance(measured, int):
+        return say("Where the time of the last run went")
+    return say(
+        "Where the time of the last run went, which measured {measured} of {cells}",
+        measured=f"{measured:,}",
+        cells=counted(len(scope.rows), "cell"),
+    )
+
+
 def _where_the_time_went(scope: Scope) -> Table | None:
     """Return the table of the last run that ended, or None where it left none."""
     summary = scope.runs[-1].summary if scope.runs else None
     seconds = summary.get("seconds") if summary else None
-    if not isinstance(seconds, Mapping):
+    if summary is None or not isinstance(seconds, Mapping):
         return None
     entries = cast("Mapping[str, float]", seconds)
     return Table(
-        caption=say("Where the time of the last run went"),
+        caption=_caption(scope, summary),
         columns=(Column(name=say("part")), number_column(say("time"))),
         rows=tuple((Cell(text=word(name)), Cell(text=duration(value), sort=value)) for name, value in entries.items()),
     )

@@ -48,6 +48,12 @@ def _memory_text(scope: Scope, beside: Sequence[Beside]) -> str:
     if not known:
         return ""
     worst, error = max(known, key=lambda pair: abs(pair[1]))
+    if len(known) == 1:
+        return say(
+            "The predicted peak of {cell} is off by {error} of the measured one.",
+            cell=scope.label(worst.row),
+            error=change(error),
+        )
     errors = [error for _, error in known]
     return say(
         "Predicted peaks of {cells} are off by {errors} of the measured ones; the worst is {worst}: {cell}.",
@@ -75,7 +81,14 @@ def _time_text(scope: Scope, beside: Sequence[Beside]) -> str:
     by_device = [one for one in known if one.is_device_bound]
     by_host = [one for one in known if not one.is_device_bound]
     said: list[str] = []
-    if by_device:
+    if len(by_device) == 1:
+        said.append(
+            say(
+                "By prediction the device bounds {cell}; the predicted time is {taken} of the measured one.",
+                **_ratios(scope, by_device),
+            )
+        )
+    elif by_device:
         said.append(
             say(
                 "Of {steps} that by prediction the device bounds, the predicted time is {taken} of the measured one; "
@@ -83,7 +96,15 @@ def _time_text(scope: Scope, beside: Sequence[Beside]) -> str:
                 **_ratios(scope, by_device),
             )
         )
-    if by_host:
+    if len(by_host) == 1:
+        said.append(
+            say(
+                "By prediction the host bounds {cell}, in part or whole; the predicted time is {taken} of the measured "
+                "one.",
+                **_ratios(scope, by_host),
+            )
+        )
+    elif by_host:
         said.append(
             say(
                 "Of {steps} that by prediction the host bounds, in part or whole, the predicted time is {taken} of the "

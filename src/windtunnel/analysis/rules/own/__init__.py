@@ -27,6 +27,7 @@ from windtunnel.analysis.rules.own.memory_use import judge_memory_use
 from windtunnel.analysis.rules.own.ordered import judge_ordered
 from windtunnel.analysis.rules.own.paired import judge_pairs
 from windtunnel.analysis.rules.own.plausible import judge_plausible
+from windtunnel.analysis.rules.own.scaled import judge_scaled
 from windtunnel.analysis.rules.own.series import judge_series
 from windtunnel.analysis.rules.own.spread import judge_spread
 from windtunnel.analysis.rules.own.step_ratios import judge_step_ratios
@@ -34,7 +35,6 @@ from windtunnel.analysis.rules.own.waiting import judge_waiting
 from windtunnel.analysis.rules.own.warmups import judge_warmups
 from windtunnel.analysis.rules.peaks import judge_rates
 from windtunnel.analysis.rules.ratio import judge_ratio
-from windtunnel.analysis.rules.scaling import judge_scaling
 
 OwnRule: TypeAlias = Callable[[Measured], Iterable[Finding]]
 
@@ -82,7 +82,7 @@ OWN_RULES: Mapping[str, OwnRule] = {
     "cliff": _of_tables(find_cliffs),
     "ratio": _of_tables(judge_ratio, lambda finding: finding.numbers["over"] == "backward"),
     "step ratios": judge_step_ratios,
-    "scaling": _of_tables(judge_scaling),
+    "scaling": judge_scaled,
     "context": _of_tables(judge_context),
     "launches": judge_launches,
     "formats": judge_formats,
