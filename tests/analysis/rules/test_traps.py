@@ -146,3 +146,12 @@ def test_time_that_does_not_follow_the_precision_is_a_signature_not_a_cause() ->
     found = findings_of(markdown(["size", "precision", "forward (ms)"], rows))
 
     assert the(found, "constant_over_precision").command
+
+
+def test_cold_times_enter_no_ratio_where_there_are_warm_ones() -> None:
+    rows: list[list[object]] = [["small", 0, 30.0, 40.0], ["small", 5, 10.0, 20.0], ["medium", 0, 50.0, 70.0]]
+    rows += [["medium", 5, 30.0, 60.0]]
+
+    found = findings_of(markdown(["size", "warm-up", "forward (ms)", "backward (ms)"], rows))
+
+    assert the(found, "ratio_one_number").numbers["values"] == (2.0, 2.0)

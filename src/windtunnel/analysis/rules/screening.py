@@ -35,9 +35,13 @@ def cliffs(observed: Observed) -> Mapping[Observation, float]:
 
 
 def usable(observed: Observed, *phases: str) -> tuple[Observation, ...]:
-    """Return the valid observations of these phases without cliffs and without outliers."""
+    """Return the valid observations of these phases without cliffs and outliers, and without cold ones beside warm."""
     fallen = cliffs(observed)
-    return tuple(one for one in observed.valid(*phases) if one not in fallen and not has_outlier(one))
+    valid = observed.valid(*phases)
+    has_warm = any(one.config.warmup for one in valid)
+    return tuple(
+        one for one in valid if one not in fallen and not has_outlier(one) and not (has_warm and one.config.warmup == 0)
+    )
 
 
 @lru_cache(maxsize=8)
