@@ -172,10 +172,10 @@ def test_a_link_into_something_folded_opens_it(page: Page):
     page.locator("#inner").wait_for(state="visible")
 
 
-def test_a_hundred_cells_of_a_hundred_samples_are_small_and_open_soon(
+def test_a_hundred_cells_of_a_hundred_samples_are_small_and_open_nearly_as_soon_as_four(
     browser: Browser, report_of: Callable[..., Document], tmp_path: Path
 ):
-    """Opening is loading plus the first chart; the best of five, because others may use this machine."""
+    """Opening is loading plus the first chart; most of it is plotly's own start, which any page with a chart has."""
     sizes = [TINY.model_copy(update={"name": f"size-{n:02}", "num_layers": n}) for n in range(1, 26)]
     records = [
         make_record(
@@ -186,22 +186,22 @@ def test_a_hundred_cells_of_a_hundred_samples_are_small_and_open_soon(
         for workload in ("forward", "train_step")
         for batch in (1, 4)
     ]
-    text = render_html(report_of(*records))
-    path = tmp_path / "large.html"
-    path.write_text(text, encoding="utf-8")
+    pages = {count: tmp_path / f"{count}.html" for count in (4, 100)}
+    for count, path in pages.items():
+        path.write_text(render_html(report_of(*records[:count])), encoding="utf-8")
 
-    spent: list[float] = []
-    while len(spent) < 5 and min(spent, default=9.0) > 2.0:
+    spent: dict[int, list[float]] = {count: [] for count in pages}
+    for count in [*pages] * 5:  # in turn, as others may use this machine
         page = browser.new_page()
         begin = time.perf_counter()
-        opened(page, path)
+        opened(page, pages[count])
         page.wait_for_selector(".chart.drawn .main-svg", timeout=DRAW_MILLISECONDS)
-        spent.append(time.perf_counter() - begin)
+        spent[count].append(time.perf_counter() - begin)
         page.close()
 
     assert len(records) == 100
-    assert len(text.encode()) < 4_000_000
-    assert min(spent) < 2.0, spent
+    assert pages[100].stat().st_size < 4_000_000
+    assert min(spent[100]) < 1.5 * min(spent[4]), spent
 
 
 def test_a_legend_begins_below_names_that_stand_upright(
