@@ -191,7 +191,7 @@ def test_a_hundred_cells_of_a_hundred_samples_are_small_and_open_nearly_as_soon_
         path.write_text(render_html(report_of(*records[:count])), encoding="utf-8")
 
     spent: dict[int, list[float]] = {count: [] for count in pages}
-    for count in [*pages] * 5:  # in turn, as others may use this machine
+    for count in [*pages] * 3:  # in turn, as others may use this machine
         page = browser.new_page()
         begin = time.perf_counter()
         opened(page, pages[count])
