@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Measure what docs/results holds, on a machine with a CUDA GPU: benchmarks/gpu.sh OUT
-# Takes about fifteen minutes on an H200. Each store is compacted into OUT, with its report. SWEEPS chooses among the
+# Takes about twenty minutes on an H200. Each store is compacted into OUT, with its report. SWEEPS chooses among the
 # parts at the end, in this order; advice wants the store of seed-001, which STORES keeps between two calls.
 set -u
 out=${1:?usage: benchmarks/gpu.sh OUT}

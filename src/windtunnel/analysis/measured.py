@@ -1,11 +1,13 @@
 """What rules look at of our own records: the rows of one machine and one kind, and what else was seen of them."""
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import sha256
 
 from windtunnel.analysis.comparisons import grid_point
+from windtunnel.analysis.finding import Finding
+from windtunnel.analysis.ledger import launch_bound_share
 from windtunnel.analysis.memory_ledger import LedgerView
 from windtunnel.analysis.observed import Observed
 from windtunnel.analysis.observed_results import observed_of
@@ -67,6 +69,10 @@ class Measured:
     def by_evidence(self) -> Mapping[str, Row]:
         """Each row by what names it in evidence."""
         return {row.key[:KEY_LENGTH]: row for row in self.rows}
+
+    def rows_behind(self, finding: Finding) -> tuple[Row, ...]:
+        """Return the rows that a rule of published tables named as evidence, by row and phase."""
+        return tuple(self.by_evidence[place.partition(",")[0]] for place in finding.evidence)
 
     @cached_property
     def observed(self) -> Observed:
@@ -132,6 +138,11 @@ def seconds_of(row: Row) -> float:
     estimate = row.estimate()
     assert estimate is not None  # `Measured.timed` has no others
     return estimate.value
+
+
+def waits_of(rows: Iterable[Row]) -> Mapping[Row, float]:
+    """Return the share of a step in which the device waits for the host, of each row whose probes say."""
+    return {row: share.value for row in rows if (share := launch_bound_share(row.record))}
 
 
 def evidence_of(*rows: Row) -> tuple[str, ...]:

@@ -160,7 +160,9 @@ def shared_fields(configs: Iterable[Configuration]) -> frozenset[str]:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Observation:
-    """A time of one phase of one configuration; `mean_seconds` is None unless `state` is ok, and our own median.
+    """A time of one phase of one configuration; `mean_seconds` is None unless `state` is ok.
+
+    Of our own records it is the median, which our tables show.
 
     `flops` are those of the phase where they were counted, None where rules must compute them. `source` says where it
     stands, for people. `series` tells tables or runs apart that must not be mixed.

@@ -59,7 +59,8 @@ the visible half over the 740 TFLOP/s of a product of 8192³. Those of `sdpa-eff
 `flash-attn-3` are estimates. In float32 the rate of products is that of plain cores, and a fused kernel comes nearer to
 it: measured for `sdpa-efficient` with 8 heads of 128, and taken for all.
 
-The host's work of `flash-triton` is what 72 steps that wait for the host took beyond eager's, on two hosts of an H200.
+The host's work of `flash-triton` is fitted to 87 steps that wait for the host, on two hosts of an H200
+(`benchmarks/host_work.py`).
 """
 
 

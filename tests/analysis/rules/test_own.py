@@ -495,3 +495,9 @@ def test_a_slow_first_sample_of_many_is_no_warning():
     found = the(found_in(gpu_record(start)), "first_samples_slow")
 
     assert found.severity is Severity.NOTE
+
+
+def test_two_intervals_of_one_width_are_two():
+    found = found_in(gpu_record(uneven(10.0)), gpu_record(uneven(20.0), size="medium"))
+
+    assert the(found, "medians_are_known").numbers["count"] == 2

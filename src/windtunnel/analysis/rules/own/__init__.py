@@ -58,7 +58,7 @@ def _of_tables(
 def _with_cell(measured: Measured, finding: Finding) -> Finding:
     if finding.command is None:
         return finding
-    cell = measured.by_evidence[finding.evidence[0].split(",")[0]].cell
+    cell = measured.rows_behind(finding)[0].cell
     return replace(finding, command=memory_of(cell) if "memory" in finding.command.split() else step_of(cell))
 
 

@@ -1,11 +1,10 @@
 """Times that do not follow the work, with what a profile of one of these cells says of it, or how long they wait."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from windtunnel.analysis.finding import Finding, Strength
-from windtunnel.analysis.ledger import launch_bound_share
-from windtunnel.analysis.measured import Measured
+from windtunnel.analysis.measured import Measured, waits_of
 from windtunnel.analysis.results import Row
 from windtunnel.analysis.rules.launch import judge_launch
 from windtunnel.analysis.rules.own.commands import profile_of
@@ -17,14 +16,14 @@ _CONFIRMED = ("follows_layers", "constant_over_context", "constant_over_precisio
 def judge_launches(measured: Measured) -> Iterator[Finding]:
     """Yield the signatures of a fixed cost of launching; a profile decides whether it is one, and else the waits."""
     for finding in judge_launch(measured.wholes):
-        members = [measured.by_evidence[key.split(",")[0]] for key in finding.evidence]
+        members = measured.rows_behind(finding)
         if finding.claim in _CONFIRMED:
             yield _with_profile(measured, finding, members) or _with_waits(measured, finding, members)
         else:
             yield replace(finding, command=profile_of(members[0].cell))
 
 
-def _with_profile(measured: Measured, finding: Finding, members: list[Row]) -> Finding | None:
+def _with_profile(measured: Measured, finding: Finding, members: Sequence[Row]) -> Finding | None:
     cells = [row.cell for row in members]
     for evidence, cell, view in reversed(measured.profile_views):
         if cell in cells and view.profile.unit is Unit.KERNELS:
@@ -44,9 +43,9 @@ def _with_profile(measured: Measured, finding: Finding, members: list[Row]) -> F
     return None
 
 
-def _with_waits(measured: Measured, finding: Finding, members: list[Row]) -> Finding:
+def _with_waits(measured: Measured, finding: Finding, members: Sequence[Row]) -> Finding:
     """Return the finding with the shares of a step in which the device waits for the host, where each cell has one."""
-    waits = {row: share.value for row in members if (share := launch_bound_share(row.record))}
+    waits = waits_of(members)
     if len(waits) < len(set(members)):
         return replace(finding, command=profile_of(members[0].cell))
     least, most = min(waits, key=waits.__getitem__), max(waits, key=waits.__getitem__)

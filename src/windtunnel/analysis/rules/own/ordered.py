@@ -13,7 +13,7 @@ from windtunnel.analysis.rules.own.commands import compare_of, step_of
 def judge_ordered(measured: Measured) -> Iterator[Finding]:
     """Yield parts that take longer than their whole, and less work that takes longer than more, intervals apart."""
     for finding in judge_times(measured.observed):
-        one, other = (measured.by_evidence[key.split(",")[0]] for key in finding.evidence)
+        one, other = measured.rows_behind(finding)
         if finding.claim != "more_work_less_time":
             yield replace(finding, command=step_of(one.cell))
         elif _is_longer(one, other, str(finding.numbers["phase"])):

@@ -4,8 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from windtunnel.analysis.finding import Finding, Strength
-from windtunnel.analysis.ledger import launch_bound_share
-from windtunnel.analysis.measured import Measured
+from windtunnel.analysis.measured import Measured, waits_of
 from windtunnel.analysis.profile_gaps import LAUNCH_BOUND_SHARE
 from windtunnel.analysis.rules.scaling import judge_scaling
 
@@ -18,8 +17,7 @@ def judge_scaled(measured: Measured) -> Iterator[Finding]:
 
 
 def _with_wait(measured: Measured, finding: Finding) -> Finding:
-    rows = [measured.by_evidence[key.split(",")[0]] for key in finding.evidence]
-    waits = {row: share.value for row in rows if (share := launch_bound_share(row.record))}
+    waits = waits_of(measured.rows_behind(finding))
     most = max(waits, key=waits.__getitem__, default=None)
     if most is None or waits[most] < LAUNCH_BOUND_SHARE:
         return finding

@@ -38,7 +38,7 @@ def _known(measured: Measured, widths: dict[Row, float], loose: list[Row]) -> Fi
         "loose": len(loose),
         "limit": SMALLEST_EFFECT,
     }
-    claim = "one_median_is_known" if least is most else "medians_are_known"
+    claim = "one_median_is_known" if len(widths) == 1 else "medians_are_known"
     has_others = len(measured.warm) > 1
     return Finding(
         kind="spread",

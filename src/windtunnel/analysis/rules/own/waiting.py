@@ -4,8 +4,7 @@ from collections.abc import Iterator
 
 from windtunnel.analysis.finding import Finding, Number, Strength
 from windtunnel.analysis.kernel_kinds import WorkKind
-from windtunnel.analysis.ledger import launch_bound_share
-from windtunnel.analysis.measured import Measured, evidence_of
+from windtunnel.analysis.measured import Measured, evidence_of, waits_of
 from windtunnel.analysis.profile import ProfileView
 from windtunnel.analysis.profile_gaps import LAUNCH_BOUND_SHARE
 from windtunnel.analysis.rules.own.commands import profile_of
@@ -23,14 +22,14 @@ def judge_waiting(measured: Measured) -> Iterator[Finding]:
     row = measured.heaviest
     if row is None or measured.is_attention or any(cell == row.cell for _, cell, _ in measured.profile_views):
         return
-    share = launch_bound_share(row.record)
+    share = waits_of([row]).get(row)
     if share is not None:
-        is_bound = share.value >= LAUNCH_BOUND_SHARE
+        is_bound = share >= LAUNCH_BOUND_SHARE
         yield Finding(
             kind="waiting" if is_bound else "short_wait",
             claim="waits_for_host",
             subject=measured.name(row),
-            numbers={"name": measured.name(row), "wait": share.value},
+            numbers={"name": measured.name(row), "wait": share},
             evidence=evidence_of(row),
             strength=Strength.MEASURED,
             advice="launch_less" if is_bound else None,
