@@ -1,7 +1,6 @@
 """The loop under a clock whose time passes only when a test says so."""
 
 import gc
-import statistics
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -124,7 +123,10 @@ class Delayed(tuple[Phase, ...]):
 
 
 def test_a_sleep_of_5_ms_between_phases_is_in_the_residual_and_in_no_phase():
-    """METHOD 8.7, on the real clock: a sleep never ends early, and a loaded machine may end it late."""
+    """METHOD 8.7, on the real clock: a sleep never ends early, and a loaded machine may end it late.
+
+    A pause counted in a phase would be in it in every step: the shortest step tells, however busy the machine is.
+    """
     workload = make_workload(("forward", lambda: None), ("backward", lambda: None), ("optimizer", lambda: None))
     workload = replace(workload, phases=Delayed(workload.phases))
     clock = HostClock()
@@ -135,8 +137,7 @@ def test_a_sleep_of_5_ms_between_phases_is_in_the_residual_and_in_no_phase():
     phases = [sum(step.phases[ClockName.HOST]) for step in steps]
     residuals = [step.total[ClockName.HOST] - phase for step, phase in zip(steps, phases, strict=True)]
     assert min(residuals) >= 15e6
-    assert statistics.median(residuals) < 20e6
-    assert statistics.median(phases) < 0.1e6
+    assert min(phases) < 5e6
 
 
 def test_a_clock_that_was_read_begins_anew(hours: Hours):
