@@ -35,18 +35,20 @@ _PREAMBLE = r"""% A windtunnel report.
 \else
 \usepackage[T1]{fontenc}
 \usepackage[utf8]{inputenc}
-\usepackage{lmodern,textcomp}
+\usepackage{textcomp}
+\IfFileExists{lmodern.sty}{\usepackage{lmodern}}{}
 \fi
 \usepackage[landscape,margin=15mm]{geometry}
 \usepackage{array,booktabs,longtable}
 \setlength{\LTleft}{0pt}
 \setlength{\parindent}{0pt}
 \setlength{\parskip}{.5em}
+\setlength{\emergencystretch}{4em}
 \fi"""
 
 # \ifdefined is a primitive: where another document takes one table, a skipped \if of a package would not be one.
 _CHINESE_FONTS = r"""\ifdefined\windtunneltable\else
-\ifdefined\Umathcode\IfFileExists{ctex.sty}{\usepackage[scheme=plain]{ctex}}{}\fi
+\ifdefined\Umathcode\IfFileExists{ctex.sty}{\usepackage[scheme=plain]{ctex}\renewcommand{\tablename}{表}}{}\fi
 \fi"""
 
 _ESCAPES = {
