@@ -115,3 +115,21 @@ def test_a_file_that_is_no_report_is_refused(cli: CallCli, store: Path):
 
     assert outcome.code == 2
     assert "cannot read the report" in outcome.err
+
+
+def test_a_mark_of_the_byte_order_is_no_difference(cli: CallCli, store: Path):
+    page = store / "report" / "report.md"
+    page.write_text(page.read_text(encoding="utf-8"), encoding="utf-8-sig")
+
+    assert cli("verify", str(page), "--store", str(store)).code == 0
+
+
+def test_a_line_between_the_sentences_is_found(cli: CallCli, store: Path):
+    page = store / "report" / "report.md"
+    page.write_text(f"small takes 1 ms\n\n{page.read_text(encoding='utf-8')}", encoding="utf-8")
+
+    outcome = cli("verify", str(page), "--store", str(store))
+
+    assert outcome.code == 1
+    assert "differs: line 1 of the file, where sentences, cells and findings are as the store gives them" in outcome.out
+    assert "the report says:  small takes 1 ms" in outcome.out

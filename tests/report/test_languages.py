@@ -24,7 +24,7 @@ from windtunnel.errors import SpecError
 from windtunnel.language import current_language, languages, texts_of
 from windtunnel.records.store import open_store
 from windtunnel.report.build import build_document
-from windtunnel.report.displayed import ledger_of, read_displayed
+from windtunnel.report.displayed import read_report
 from windtunnel.report.document import Block, Callout, Document, Figure, Paragraph, Table
 from windtunnel.report.html import render_html
 from windtunnel.report.latex import render_latex
@@ -65,7 +65,7 @@ def test_a_page_and_its_ledger_name_the_language(chinese: Document):
     page = render_html(chinese)
 
     assert '<html lang="zh-Hans">' in page
-    assert ledger_of(read_displayed(page), PATH)["language"] == "zh"
+    assert read_report(page, PATH).ledger.language == "zh"
     assert current_language() == "en"
 
 
@@ -167,8 +167,7 @@ def test_the_search_for_english_finds_it():
 
 def verified(said: str, document: Document) -> Verification:
     render = render_html if said.startswith("<!doctype") else render_markdown
-    shown, given = read_displayed(said), read_displayed(render(document))
-    return verify(shown, given, ledger_of(shown, PATH), ledger_of(given, PATH))
+    return verify(read_report(said, PATH), read_report(render(document), PATH))
 
 
 @pytest.mark.parametrize("render", [render_html, render_markdown])
@@ -187,7 +186,8 @@ def test_a_chinese_report_is_what_its_store_gives(
 @given(seed=st.integers(0, 10_000))
 def test_no_digit_of_a_chinese_report_changes_unseen(seed: int, chinese: Document):
     random = Random(seed)
-    shown = read_displayed(render_markdown(chinese))
+    given = read_report(render_markdown(chinese), PATH)
+    shown = given.shown
     places = [
         (s, b, match.start())
         for s, section in enumerate(shown.sections)
@@ -204,9 +204,8 @@ def test_no_digit_of_a_chinese_report_changes_unseen(seed: int, chinese: Documen
     blocks[at_block] = text[:place] + digit + text[place + 1 :]
     sections = list(shown.sections)
     sections[at_section] = replace(section, blocks=tuple(blocks))
-    ledger = ledger_of(shown, PATH)
 
-    found = verify(replace(shown, sections=tuple(sections)), shown, ledger, ledger)
+    found = verify(replace(given, shown=replace(shown, sections=tuple(sections))), given)
 
     assert found.difference is not None
     assert section.heading in found.difference.where

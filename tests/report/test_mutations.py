@@ -18,7 +18,7 @@ from windtunnel.analysis.results import Results, rows_of
 from windtunnel.records.record import Failure, Record, Status, record_to_json
 from windtunnel.records.store import FILE_NAME, StoredRecord
 from windtunnel.report.build import build_document
-from windtunnel.report.displayed import ledger_of, read_displayed
+from windtunnel.report.displayed import read_report
 from windtunnel.report.markdown import render_markdown
 from windtunnel.report.verify import Verification, verify
 
@@ -117,8 +117,7 @@ def original() -> str:
 
 
 def verified(text: str) -> Verification:
-    said, given = read_displayed(original()), read_displayed(text)
-    return verify(said, given, ledger_of(said, Path("said")), ledger_of(given, Path("given")))
+    return verify(read_report(original(), Path("said")), read_report(text, Path("given")))
 
 
 def test_the_grid_has_500_measured_quantities():

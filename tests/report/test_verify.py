@@ -1,18 +1,22 @@
 """What `verify` compares: both formats, sentence by sentence, cell by cell, finding by finding, record by record."""
 
+import base64
+import gzip
 import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from windtunnel.analysis.results import load_results
 from windtunnel.errors import SpecError
 from windtunnel.report.build import build_document
-from windtunnel.report.displayed import ShownTable, ledger_of, read_displayed
+from windtunnel.report.displayed import ShownTable, read_displayed, read_report
 from windtunnel.report.document import Document
-from windtunnel.report.html import render_html
+from windtunnel.report.html import packed_plotly, render_html
 from windtunnel.report.markdown import render_markdown
 from windtunnel.report.verify import Verification, verify
 
@@ -22,8 +26,7 @@ PATH = Path("report")
 
 def verified(said: str, document: Document) -> Verification:
     render = RENDERERS["html" if said.startswith("<!doctype") else "md"]
-    shown, given = read_displayed(said), read_displayed(render(document))
-    return verify(shown, given, ledger_of(shown, PATH), ledger_of(given, PATH))
+    return verify(read_report(said, PATH), read_report(render(document), PATH))
 
 
 @pytest.fixture(params=RENDERERS)
@@ -111,6 +114,88 @@ def test_a_number_of_the_ledger_alone_is_found(full_store: Path, render: Callabl
     assert found.difference.where.startswith("claim ledger, scope")
 
 
+TAMPERED = {
+    "html": (
+        ('aria-hidden="true">Complete results', 'aria-hidden="true">Every result'),
+        ("</h2>", "</h2><div>small takes 1 ms</div>"),
+        ('<main id="content" tabindex="-1">', '<main id="content" tabindex="-1"><p>small takes 1 ms</p>'),
+        ("</style>", "section p{display:none}</style>"),
+        ("<p>", "<p hidden>"),
+        ("<title>", "<title>Best "),
+        ("<footer>", "<footer>Best "),
+        (' data-v="', ' data-v="1'),
+        ('<span class="rows">[<a href="#', '<span class="rows">[<a href="#x'),
+        ('"language":"en"', '"extra":"made up","language":"en"'),
+    ),
+    "md": (
+        ("## ", "small takes 1 ms\n\n## "),
+        ("# ", "# Best\n\n# "),
+        ('<a id="', '<a id="x'),
+        ('"language":"en"', '"extra":"made up","language":"en"'),
+    ),
+}
+
+
+@pytest.mark.parametrize(("format", "old", "new"), [(one, *edit) for one in TAMPERED for edit in TAMPERED[one]])
+def test_an_edit_around_the_sentences_is_found_by_its_line(full_store: Path, format: str, old: str, new: str):
+    document = build_document(load_results(full_store))
+    text = RENDERERS[format](document)
+    assert old in text
+
+    found = verified(text.replace(old, new, 1), document)
+
+    assert found.difference is not None
+    assert not found.changed
+
+
+def test_what_follows_the_ledger_is_found(full_store: Path, render: Callable[[Document], str]):
+    document = build_document(load_results(full_store))
+
+    found = verified(f"{render(document)}\n## Errata\n\nsmall takes 1 ms\n", document)
+
+    assert found.difference is not None
+    assert "of the file" in found.difference.where
+    assert found.difference.given == "nothing"
+
+
+@settings(max_examples=300)
+@given(data=st.data())
+def test_no_character_of_a_report_changes_unseen(full_store: Path, data: st.DataObject):
+    given = read_report(render_markdown(build_document(load_results(full_store))), PATH)
+    place = data.draw(st.integers(0, len(given.text) - 2))
+    other = data.draw(st.characters(exclude_characters=given.text[place], exclude_categories=["Cs"]))
+    try:
+        said = read_report(given.text[:place] + other + given.text[place + 1 :], PATH)
+    except SpecError:
+        return
+
+    assert not verify(said, given).is_true
+
+
+def test_another_plotly_is_no_difference_but_is_said(full_store: Path):
+    document = build_document(load_results(full_store))
+    page = render_html(document)
+    packed, source = packed_plotly().base64_gzip, packed_plotly().source
+    assert packed in page
+    assert source in page
+    other = base64.b64encode(gzip.compress(b"plotly of another version")).decode()
+
+    found = verified(page.replace(packed, other).replace(source, "'sha256-another'"), document)
+
+    assert found.is_true
+    assert found.brings_another_plotly
+    assert not verified(page, document).brings_another_plotly
+
+
+@pytest.mark.parametrize("packed", ["", "abc", "!", base64.b64encode(b"no gzip").decode()])
+def test_a_plotly_that_cannot_be_unpacked_is_another(full_store: Path, packed: str):
+    document = build_document(load_results(full_store))
+
+    found = verified(render_html(document).replace(packed_plotly().base64_gzip, packed), document)
+
+    assert found.brings_another_plotly
+
+
 @pytest.mark.parametrize("kind", ["comparison", "memory", "formats", "profile", "environment", "calibration"])
 def test_whatever_a_report_rests_on_has_its_hash(full_store: Path, kind: str):
     ledger = json.loads(build_document(load_results(full_store)).claims)
@@ -121,17 +206,26 @@ def test_whatever_a_report_rests_on_has_its_hash(full_store: Path, kind: str):
     assert all(len(digest) == 16 for digest in records.values())
 
 
+def ledger_page(**fields: object) -> str:
+    ledger = {"format": 1, "windtunnel": "1", "language": "en", "selection": "", "runs": {}, "scopes": []} | fields
+    return f"# A page\n\n<!-- windtunnel claims {json.dumps(ledger)} -->\n"
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("# A page\n\nwithout anything\n", "no claim ledger"),
         ('# A page\n\n<!-- windtunnel claims {"format":1, -->\n', "cannot be read"),
-        ("# A page\n\n<!-- windtunnel claims {} -->\n", "it lacks format"),
+        ("# A page\n\n<!-- windtunnel claims {} -->\n", "format: Field required"),
+        ('# A page\n\n<!-- windtunnel claims ["format","runs","scopes"] -->\n', "should be"),
+        (ledger_page(runs=[]), "runs: Input should be an object"),
+        (ledger_page(scopes="abc"), "scopes: Input should be"),
+        (ledger_page(scopes=[{"name": "x", "machine": "y", "findings": ["z"], "records": {}}]), "scopes.0.findings.0"),
     ],
 )
 def test_a_report_without_a_ledger_is_refused(text: str, message: str):
     with pytest.raises(SpecError, match=message):
-        ledger_of(read_displayed(text), PATH)
+        read_report(text, PATH)
 
 
 def test_nothing_of_a_ledger_ends_its_comment_or_its_script():

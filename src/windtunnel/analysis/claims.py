@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass
 from hashlib import sha256
 from typing import Any, cast
 
+from pydantic import TypeAdapter
+
 from windtunnel import __version__
 from windtunnel.analysis.finding import Finding
 from windtunnel.analysis.measured import KEY_LENGTH, Measured, comparison_evidence
@@ -32,6 +34,31 @@ class ScopeClaims:
     machine: str
     findings: tuple[Finding, ...]
     records: Mapping[str, str]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LedgerScope:
+    """A scope as it stands in a ledger: findings as JSON, and the hash of each record."""
+
+    name: str
+    machine: str
+    findings: list[dict[str, Any]]
+    records: dict[str, str]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ledger:
+    """A ledger as it stands in a report and in the store; `runs` are starts of runs to hashes."""
+
+    format: int
+    windtunnel: str
+    language: str
+    selection: str
+    runs: dict[str, str]
+    scopes: list[LedgerScope]
+
+
+_LEDGER = TypeAdapter(Ledger)
 
 
 def digests_of(measured: Measured) -> dict[str, str]:
@@ -71,24 +98,33 @@ def _environments(measured: Measured) -> Iterable[Environment]:
 
 def ledger_text(scopes: Sequence[ScopeClaims], runs: Sequence[Run], language: str) -> str:
     """Return the ledger as one JSON object in one line; the same claims make the same text."""
-    ledger = {
-        "format": FORMAT,
-        "windtunnel": __version__,
-        "language": language,
-        "selection": "the whole store, of each task the latest repeat",
-        "runs": {run.started_at: _digest(json.dumps([run.sweep, run.summary], sort_keys=True)) for run in runs},
-        "scopes": [
-            {
-                "name": scope.name,
-                "machine": scope.machine,
-                "findings": [_plain(asdict(finding)) for finding in scope.findings],
-                "records": scope.records,
-            }
+    ledger = Ledger(
+        format=FORMAT,
+        windtunnel=__version__,
+        language=language,
+        selection="the whole store, of each task the latest repeat",
+        runs={run.started_at: _digest(json.dumps([run.sweep, run.summary], sort_keys=True)) for run in runs},
+        scopes=[
+            LedgerScope(
+                name=scope.name,
+                machine=scope.machine,
+                findings=[cast("dict[str, Any]", _plain(asdict(finding))) for finding in scope.findings],
+                records=dict(scope.records),
+            )
             for scope in scopes
         ],
-    }
+    )
     # In ASCII: a name in a record may hold marks that turn text around.
-    return json.dumps(ledger, allow_nan=False, separators=(",", ":"))
+    return json.dumps(asdict(ledger), allow_nan=False, separators=(",", ":"))
+
+
+def ledger_from_text(text: str) -> Ledger:
+    """Return the ledger that `ledger_text` wrote.
+
+    Raises:
+        pydantic.ValidationError: The text is no ledger.
+    """
+    return _LEDGER.validate_json(text, strict=True)
 
 
 def _plain(value: object) -> object:
@@ -113,12 +149,12 @@ class Changed:
     how: str
 
 
-def changed_between(said: Mapping[str, Any], given: Mapping[str, Any]) -> Iterator[Changed]:
+def changed_between(said: Ledger, given: Ledger) -> Iterator[Changed]:
     """Yield each record that two ledgers do not share with one hash, in the order of the first."""
-    yield from _changed("", said["runs"], given["runs"], "run ")
-    for scope in said["scopes"]:
-        others = [one["records"] for one in given["scopes"] if _is_same(one, scope)]
-        yield from _changed(scope["name"], scope["records"], others[0] if others else {})
+    yield from _changed("", said.runs, given.runs, "run ")
+    for scope in said.scopes:
+        others = [one.records for one in given.scopes if (one.machine, one.name) == (scope.machine, scope.name)]
+        yield from _changed(scope.name, scope.records, others[0] if others else {})
 
 
 def _changed(scope: str, said: Mapping[str, str], given: Mapping[str, str], prefix: str = "") -> Iterator[Changed]:
@@ -126,7 +162,3 @@ def _changed(scope: str, said: Mapping[str, str], given: Mapping[str, str], pref
         if said.get(key) != given.get(key):
             how = "is gone from the store" if key not in given else "has changed" if key in said else "is new"
             yield Changed(scope=scope, key=f"{prefix}{key}", how=how)
-
-
-def _is_same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    return (one["machine"], one["name"]) == (other["machine"], other["name"])

@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 
 from windtunnel import __version__
-from windtunnel.analysis.claims import FORMAT
+from windtunnel.analysis.claims import FORMAT, Ledger
 from windtunnel.analysis.results import load_results
 from windtunnel.cli import EXIT_NO
 from windtunnel.cli.console import make_console
@@ -16,7 +16,7 @@ from windtunnel.errors import SpecError
 from windtunnel.language import counted
 from windtunnel.records.store import DEFAULT_STORE
 from windtunnel.report.build import build_document
-from windtunnel.report.displayed import Ledger, is_html, ledger_of, read_displayed
+from windtunnel.report.displayed import is_html, read_report
 from windtunnel.report.document import printable
 from windtunnel.report.html import render_html
 from windtunnel.report.markdown import render_markdown
@@ -33,7 +33,7 @@ def command(
 ) -> None:
     """Recompute every sentence and table cell of a report from its store; end with 1 at the first that differs.
 
-    A record that changed behind an equal display is found by its hash.
+    A record that changed behind an equal display is found by its hash, and an edit around the sentences by its line.
 
     [bold]Examples[/]
 
@@ -43,12 +43,11 @@ def command(
     """
     gc.disable()  # as of `windtunnel report`: nearly all objects live until the end
     text = _read(report)
-    shown = read_displayed(text)
-    ledger = ledger_of(shown, report)
-    _check_version(ledger, report)
-    document = build_document(load_results(store), language=str(ledger["language"]))
-    given = read_displayed(render_html(document) if is_html(text) else render_markdown(document))
-    found = verify(shown, given, ledger, ledger_of(given, report))
+    said = read_report(text, report)
+    _check_version(said.ledger, report)
+    document = build_document(load_results(store), language=said.ledger.language)
+    given = read_report(render_html(document) if is_html(text) else render_markdown(document), report)
+    found = verify(said, given)
     gc.freeze()
     _print(found, make_console())
     if not found.is_true:
@@ -57,7 +56,7 @@ def command(
 
 def _read(report: Path) -> str:
     try:
-        text = report.read_text(encoding="utf-8")
+        text = report.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is no text in UTF-8"
         raise SpecError(f"cannot read the report {report}: {reason}; name a report.html or report.md") from None
@@ -67,7 +66,7 @@ def _read(report: Path) -> str:
 
 
 def _check_version(ledger: Ledger, report: Path) -> None:
-    theirs = (ledger["windtunnel"], ledger["format"])
+    theirs = (ledger.windtunnel, ledger.format)
     if theirs != (__version__, FORMAT):
         raise SpecError(
             f"{report} was written by windtunnel {theirs[0]} (ledger format {theirs[1]}), and this is {__version__} "
@@ -85,6 +84,11 @@ def _print(found: Verification, console: Console) -> None:
             f"verified: {counted(found.sentences, 'sentence')}, {counted(found.cells, 'table cell')}, "
             f"{counted(found.findings, 'finding')} and {counted(found.records, 'record')} are what the store gives"
         )
+        if found.brings_another_plotly:
+            say(
+                "note: the page brings another plotly.js than the one installed here: the data of its charts are what "
+                "the store gives, what that script draws of them was not looked at"
+            )
         return
     if difference := found.difference:
         say(f"differs: {difference.where}")

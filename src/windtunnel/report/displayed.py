@@ -1,14 +1,12 @@
 """A report as a reader sees it, read back from its file: headings, sentences, tables, and the claim ledger."""
 
-import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias, cast
 
+from pydantic import ValidationError
+
+from windtunnel.analysis.claims import Ledger, ledger_from_text
 from windtunnel.errors import SpecError
-
-Ledger: TypeAlias = Mapping[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,6 +35,25 @@ class Displayed:
     claims: str
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReportFile:
+    """A report that was read: its whole text, what of it is displayed, and its claim ledger."""
+
+    text: str
+    shown: Displayed
+    ledger: Ledger
+
+
+def read_report(text: str, path: Path) -> ReportFile:
+    """Return a report of either format; `path` names it in errors.
+
+    Raises:
+        SpecError: It has no claim ledger, or one that cannot be read.
+    """
+    shown = read_displayed(text)
+    return ReportFile(text=text, shown=shown, ledger=_ledger(shown, path))
+
+
 def read_displayed(text: str) -> Displayed:
     """Return what a report of either format shows."""
     from windtunnel.report.read_html import read_html
@@ -50,25 +67,18 @@ def is_html(text: str) -> bool:
     return text.lstrip()[:9].casefold() == "<!doctype"
 
 
-def ledger_of(shown: Displayed, path: Path) -> Ledger:
-    """Return the claim ledger of a report.
-
-    Raises:
-        SpecError: It has none, or its end is missing.
-    """
+def _ledger(shown: Displayed, path: Path) -> Ledger:
     if not shown.claims:
         raise SpecError(
             f"{path} has no claim ledger: it is no report of a store, an older windtunnel wrote it, or its end is "
             "missing; write it again with windtunnel report"
         )
     try:
-        ledger = json.loads(shown.claims)
-        known = {"format", "windtunnel", "language", "runs", "scopes"}
-        if not known.issubset(ledger):
-            raise ValueError(f"it lacks {', '.join(sorted(known.difference(ledger)))}")
-    except (ValueError, TypeError) as error:
+        return ledger_from_text(shown.claims)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        place = ".".join(map(str, first["loc"]))
         raise SpecError(
-            f"the claim ledger of {path} cannot be read: {error}; the file was cut off or edited: write it again with "
-            "windtunnel report"
+            f"the claim ledger of {path} cannot be read: {f'{place}: ' if place else ''}{first['msg']}; the file was "
+            "cut off or edited: write it again with windtunnel report"
         ) from None
-    return cast("Ledger", ledger)

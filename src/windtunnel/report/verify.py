@@ -1,12 +1,19 @@
-"""A report against its store: every sentence, table cell and finding recomputed, and every record's hash compared."""
+"""A report against its store: every sentence, table cell and finding recomputed, and every record's hash compared.
 
-from collections.abc import Iterator, Mapping, Sequence
+Where nothing of that differs the two files are compared as texts, too: what stands around the sentences, is hidden
+from the eye or from a screen reader, links to another row or changes the look is then found by its line.
+"""
+
+import gzip
+import re
+import zlib
+from base64 import b64decode
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
-from typing import Any, TypeAlias, cast
 
-from windtunnel.analysis.claims import Changed, changed_between
-from windtunnel.report.displayed import Displayed, Ledger, ShownSection, ShownTable
+from windtunnel.analysis.claims import Changed, Ledger, LedgerScope, changed_between
+from windtunnel.report.displayed import Displayed, ReportFile, ShownSection, ShownTable
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -20,7 +27,11 @@ class Difference:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Verification:
-    """What came of it: what was compared, the first difference of the display or the ledger, and what changed."""
+    """What came of it: what was compared, the first difference, and which records changed.
+
+    `brings_another_plotly` says that the page's charts are drawn by another plotly.js than the one installed here,
+    so that nothing is known of what that script does.
+    """
 
     sentences: int
     cells: int
@@ -28,6 +39,7 @@ class Verification:
     records: int
     difference: Difference | None
     changed: tuple[Changed, ...]
+    brings_another_plotly: bool
 
     @property
     def is_true(self) -> bool:
@@ -35,23 +47,27 @@ class Verification:
         return self.difference is None and not self.changed
 
 
-_Pair: TypeAlias = tuple[Mapping[str, Any], Mapping[str, Any]]
 _NOTHING = "nothing"
 _SHOWN_LENGTH = 400
+_SHOWN_BEFORE = 60  # characters of a long line before the first that differs
+_PLOTLY = re.compile(r'(<script type="application/gzip" id="plotly">)([^<]*)')
+_PLOTLY_ALLOWED = re.compile(r"(script-src '[^']*') '[^']*'")
 
 
-def verify(said: Displayed, given: Displayed, said_ledger: Ledger, given_ledger: Ledger) -> Verification:
+def verify(said: ReportFile, given: ReportFile) -> Verification:
     """Compare a report with what its store gives now, in the order in which a reader meets it."""
-    texts = [block for section in said.sections for block in section.blocks]
+    texts = [block for section in said.shown.sections for block in section.blocks]
     tables = [block for block in texts if isinstance(block, ShownTable)]
-    found = next(_differences(said, given), None) or next(_of_findings(said_ledger, given_ledger), None)
+    found = next(_differences(said.shown, given.shown), None) or next(_of_findings(said.ledger, given.ledger), None)
+    changed = tuple(changed_between(said.ledger, given.ledger))
     return Verification(
         sentences=len(texts) - len(tables),
         cells=sum(len(row) for table in tables for row in table.rows),
-        findings=sum(len(scope["findings"]) for scope in said_ledger["scopes"]),
-        records=sum(len(scope["records"]) for scope in said_ledger["scopes"]),
-        difference=found,
-        changed=tuple(changed_between(said_ledger, given_ledger)),
+        findings=sum(len(scope.findings) for scope in said.ledger.scopes),
+        records=sum(len(scope.records) for scope in said.ledger.scopes),
+        difference=found or (None if changed else next(_of_lines(said.text, given.text), None)),
+        changed=changed,
+        brings_another_plotly=_plotly(said.text) != _plotly(given.text),
     )
 
 
@@ -103,14 +119,43 @@ def _row(
 
 def _of_findings(said: Ledger, given: Ledger) -> Iterator[Difference]:
     """Yield findings of the ledgers that differ though every sentence is displayed alike."""
-    nothing: Mapping[str, Any] = {"name": "", "findings": []}
-    for one, other in cast("Iterator[_Pair]", zip_longest(said["scopes"], given["scopes"], fillvalue=nothing)):
-        where = f"claim ledger, scope '{one['name']}'"
-        yield from _texts(where, one["name"], other["name"])
-        for finding, recomputed in zip_longest(one["findings"], other["findings"]):
+    nothing = LedgerScope(name="", machine="", findings=[], records={})
+    for one, other in zip_longest(said.scopes, given.scopes, fillvalue=nothing):
+        where = f"claim ledger, scope '{one.name}'"
+        yield from _texts(where, one.name, other.name)
+        for finding, recomputed in zip_longest(one.findings, other.findings):
             name = f"{where}, finding '{(finding or recomputed)['claim']}' of '{(finding or recomputed)['subject']}'"
             if finding != recomputed:
                 yield Difference(where=name, said=_shown(str(finding)), given=_shown(str(recomputed)))
+
+
+def _of_lines(said: str, given: str) -> Iterator[Difference]:
+    """Yield the lines of two files that differ though all that is read from them does not."""
+    lines = zip_longest(_without_plotly(said), _without_plotly(given), fillvalue="")
+    for number, (one, other) in enumerate(lines, start=1):
+        if one != other:
+            begin = max(0, next(_places(one, other)) - _SHOWN_BEFORE)
+            where = f"line {number} of the file, where sentences, cells and findings are as the store gives them"
+            yield Difference(where=where, said=_shown(one[begin:]), given=_shown(other[begin:]))
+
+
+def _places(one: str, other: str) -> Iterator[int]:
+    return (place for place, (left, right) in enumerate(zip_longest(one, other)) if left != right)
+
+
+def _without_plotly(text: str) -> list[str]:
+    """Return the lines of a file but for plotly, of which another version is no other report."""
+    without = _PLOTLY.sub(r"\1", text)
+    return (without if without == text else _PLOTLY_ALLOWED.sub(r"\1", without, count=1)).rstrip("\n").split("\n")
+
+
+def _plotly(text: str) -> bytes:
+    """Return the script of plotly in a page; as it is packed where it cannot be unpacked, empty where there is none."""
+    packed = found[2] if (found := _PLOTLY.search(text)) else ""
+    try:
+        return gzip.decompress(b64decode(packed))
+    except (ValueError, OSError, EOFError, zlib.error):
+        return packed.encode()
 
 
 def _texts(where: str, said: str, given: str) -> Iterator[Difference]:
