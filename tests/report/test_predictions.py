@@ -36,7 +36,8 @@ def test_of_one_cell_there_is_no_worst(report_of: Build):
     text = texts_of(section_of(report_of(record_off_by(0.02)), HEADING))
 
     assert "The predicted peak of forward is off by +2.0 % of the measured one." in text
-    assert "By prediction the host bounds forward, in part or whole; the predicted time is " in text
+    assert "The kernels of forward are predicted to take less than 1.5 times as long as their launches" in text
+    assert "the predicted time of the step is " in text
     assert "the worst" not in text
 
 

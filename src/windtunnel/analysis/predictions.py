@@ -15,7 +15,7 @@ MOST_CELLS = 400
 """Distinct cells that are predicted at once, half a millisecond each; of more it is every n-th, so that the reader of a
 large store need not wait."""
 
-_DEVICE_SHARE = 1.5
+DEVICE_SHARE = 1.5
 """A step is bound by its device where that is predicted to work so much longer than its host launches."""
 
 _COMPARABLE = frozenset({Status.OK, Status.OUT_OF_MEMORY})
@@ -154,4 +154,4 @@ def _is_device_bound(time: TimePrediction) -> bool | None:
         return None
     device = sum(phase.device_seconds or 0.0 for phase in time.phases.values())
     launch = sum(phase.launch_seconds or 0.0 for phase in time.phases.values())
-    return device >= _DEVICE_SHARE * launch
+    return device >= DEVICE_SHARE * launch

@@ -124,7 +124,8 @@ def _of_findings(said: Ledger, given: Ledger) -> Iterator[Difference]:
         where = f"claim ledger, scope '{one.name}'"
         yield from _texts(where, one.name, other.name)
         for finding, recomputed in zip_longest(one.findings, other.findings):
-            name = f"{where}, finding '{(finding or recomputed)['claim']}' of '{(finding or recomputed)['subject']}'"
+            named = recomputed or finding
+            name = f"{where}, finding '{named.get('claim')}' of '{named.get('subject')}'"
             if finding != recomputed:
                 yield Difference(where=name, said=_shown(str(finding)), given=_shown(str(recomputed)))
 

@@ -254,6 +254,49 @@ def test_a_clock_that_nobody_read_is_open():
     assert the(found_in(gpu_record()), "clock_not_read").strength is Strength.NOT_MEASURED
 
 
+def test_cells_without_intervals_are_judged_by_none():
+    """Two samples have a median and no interval: that nothing is faster beyond one would read as no effect."""
+    cells = [
+        gpu_record([base, base * 1.001], compile=compile, context_length=length)
+        for base, compile in ((10.0, "off"), (2.0, "default"))
+        for length in (128, 256)
+    ]
+
+    found = the(found_in(*cells), "change_is_open")
+
+    assert found.numbers["judged"] == 0
+    assert "in 2 pairs of cells, none of which has intervals" in sentence(found)
+
+
+def test_only_pairs_with_intervals_count_as_judged():
+    cells = [
+        gpu_record(10.0),
+        gpu_record(5.0, compile="default"),
+        gpu_record([10.0, 10.1], context_length=1024),
+        gpu_record([5.0, 5.1], context_length=1024, compile="default"),
+    ]
+
+    numbers = the(found_in(*cells), "change_is_mixed").numbers
+
+    assert (numbers["count"], numbers["judged"], numbers["faster"]) == (2, 1, 1)
+
+
+def test_of_medians_without_intervals_more_warm_up_moves_none_that_could_be_told():
+    cells = [gpu_record([value, value * 1.001], warmup=warmup) for value, warmup in ((10.0, 1), (5.0, 5))]
+
+    assert not [one for one in found_in(*cells) if one.kind == "more_warmup"]
+
+
+def test_a_flat_time_stands_beside_the_growth_of_the_context():
+    cells = [gpu_record(10.0 + 0.1 * place, context_length=128 * 4**place) for place in range(3)]
+
+    found = next(one for one in found_in(*cells) if one.claim.startswith("constant_over_context"))
+
+    assert found.numbers["grows"] == 16
+    assert "hardly follows the context in 1 series" in sentence(found)
+    assert "where the context grows x16.0 or more" in sentence(found)
+
+
 def test_what_pairs_say_takes_the_place_of_medians():
     a, b = (make_task(size="small", device="cuda:0", steps=10, compile=compile) for compile in ("off", "default"))
     cells = [gpu_record(10.0), gpu_record(5.0, compile="default")]

@@ -88,6 +88,7 @@ def _flat(observed: Observed, axis: str, claim: str) -> Iterator[Finding]:
                 "groups": len(groups),
                 "what": tuple(dict.fromkeys(group[0].config.without(axis).name for group in groups)),
                 "most": max(max(one.mean for one in g) / min(one.mean for one in g) for g in groups),
+                **_growth(groups, axis),
             },
             evidence=sources(members),
             strength=Strength.INFERRED,
@@ -95,6 +96,14 @@ def _flat(observed: Observed, axis: str, claim: str) -> Iterator[Finding]:
             advice="look_at_gaps",
             command=step_command(members[0].config, phase),
         )
+
+
+def _growth(groups: list[tuple[Observation, ...]], axis: str) -> dict[str, float]:
+    """Return by how much the context grows in the group where it grows least; a precision has no such number."""
+    if axis != "context_length":
+        return {}
+    lengths = [[one.config.context_length or 1 for one in group] for group in groups]
+    return {"grows": min(max(each) / min(each) for each in lengths)}
 
 
 def _changes_work(group: tuple[Observation, ...], axis: str) -> bool:

@@ -107,13 +107,17 @@ def hover(row: Row, estimate: Estimate, time: Scale) -> str:
 def _times_in_words(scope: Scope, panel: Panel) -> str:
     ordered = sorted((estimate.value, scope.label(row)) for row in panel.rows if (estimate := row.estimate()))
     (low, fastest), (high, slowest) = ordered[0], ordered[-1]
+    ends = {"low": duration(low), "fastest": fastest, "high": duration(high), "slowest": slowest}
+    if not any((estimate := row.estimate()) and estimate.low is not None for row in panel.rows):
+        return say(
+            "Medians of whole steps, of too few samples for intervals, from {low} ({fastest}) to {high} ({slowest}). "
+            "All numbers are in the table of complete results.",
+            **ends,
+        )
     return say(
         "Medians of whole steps with their 95 % intervals, from {low} ({fastest}) to {high} ({slowest}). All numbers "
         "are in the table of complete results.",
-        low=duration(low),
-        fastest=fastest,
-        high=duration(high),
-        slowest=slowest,
+        **ends,
     )
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from windtunnel.analysis.predictions import Beside, Compared, Predictions
+from windtunnel.analysis.predictions import DEVICE_SHARE, Beside, Compared, Predictions
 from windtunnel.cost.prediction import Fit
 from windtunnel.cost.time import Bound
 from windtunnel.language import apart, counted, listed, passage, say, word
@@ -70,7 +70,7 @@ def _between(errors: Sequence[float]) -> str:
 
 
 def _time_text(scope: Scope, beside: Sequence[Beside]) -> str:
-    """Say how near the times are, apart for steps that the device bounds: those that the host bounds vary with it."""
+    """Say how near the times are, apart for steps whose kernels hide their launches: the others vary with the host."""
     known = [one for one in beside if one.step.ratio is not None]
     if any(one.row.cell.device == "cpu" for one in known):
         return say(
@@ -80,35 +80,42 @@ def _time_text(scope: Scope, beside: Sequence[Beside]) -> str:
         )
     by_device = [one for one in known if one.is_device_bound]
     by_host = [one for one in known if not one.is_device_bound]
+    factor = f"{DEVICE_SHARE:g}"
     said: list[str] = []
     if len(by_device) == 1:
         said.append(
             say(
-                "By prediction the device bounds {cell}; the predicted time is {taken} of the measured one.",
+                "The kernels of {cell} are predicted to take at least {factor} times as long as their launches; the "
+                "predicted time of the step is {taken} of the measured one.",
+                factor=factor,
                 **_ratios(scope, by_device),
             )
         )
     elif by_device:
         said.append(
             say(
-                "Of {steps} that by prediction the device bounds, the predicted time is {taken} of the measured one; "
-                "the worst is {worst}: {cell}.",
+                "Of {steps} whose kernels are predicted to take at least {factor} times as long as their launches, the "
+                "predicted time is {taken} of the measured one; the worst is {worst}: {cell}.",
+                factor=factor,
                 **_ratios(scope, by_device),
             )
         )
     if len(by_host) == 1:
         said.append(
             say(
-                "By prediction the host bounds {cell}, in part or whole; the predicted time is {taken} of the measured "
-                "one.",
+                "The kernels of {cell} are predicted to take less than {factor} times as long as their launches, so "
+                "that they may wait for the host; the predicted time of the step is {taken} of the measured one.",
+                factor=factor,
                 **_ratios(scope, by_host),
             )
         )
     elif by_host:
         said.append(
             say(
-                "Of {steps} that by prediction the host bounds, in part or whole, the predicted time is {taken} of the "
-                "measured one; the worst is {worst}: {cell}.",
+                "Of {steps} whose kernels are predicted to take less than {factor} times as long as their launches, so "
+                "that they may wait for the host, the predicted time is {taken} of the measured one; the worst is "
+                "{worst}: {cell}.",
+                factor=factor,
                 **_ratios(scope, by_host),
             )
         )

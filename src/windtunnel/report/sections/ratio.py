@@ -17,16 +17,24 @@ def ratio(scope: Scope) -> Section | None:
     pairs = scope.step_ratios
     if not pairs:
         return None
-    blocks: list[Block] = [
-        Paragraph(
-            text=say(
-                "Each pair of cells differs in the workload only. The first ratio divides whole steps, and holds one "
-                "forward, the loss and one backward over one forward: 3x where a backward takes twice a forward. "
-                "Beside each ratio stands its range, from the ends of the two intervals divided crosswise: at least as "
-                "wide as a 95 % interval of the ratio would be. The two cells were measured one after the other, "
-                "unpaired, so a drift of the machine between them is in their ratio."
-            )
+    said = [
+        say(
+            "Each pair of cells differs in the workload only. The first ratio divides whole steps, and holds one "
+            "forward, the loss and one backward over one forward: 3x where a backward takes twice a forward."
         ),
+        say(
+            "Beside each ratio stands its range, from the ends of the two intervals divided crosswise: at least as "
+            "wide as a 95 % interval of the ratio would be."
+        )
+        if any(pair.span or pair.phase_span for pair in pairs)
+        else say("There are too few samples for a range of the ratios."),
+        say(
+            "The two cells were measured one after the other, unpaired, so a drift of the machine between them is in "
+            "their ratio."
+        ),
+    ]
+    blocks: list[Block] = [
+        Paragraph(text=passage(said)),
         _steps(scope, pairs),
     ]
     if inside := tuple(pair for pair in pairs if pair.phase_ratio is not None):

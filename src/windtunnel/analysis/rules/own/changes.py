@@ -32,6 +32,11 @@ class Change:
         return seconds_of(self.a) / seconds_of(self.b)
 
     @property
+    def has_intervals(self) -> bool:
+        """Whether both medians have an interval, so that `direction` can be anything but 0."""
+        return ratio_span(self.a.estimate(), self.b.estimate()) is not None
+
+    @property
     def direction(self) -> int:
         """Return 1 where `b` is faster whatever the intervals allow, -1 where it is slower, else 0."""
         span = ratio_span(self.a.estimate(), self.b.estimate())
@@ -66,8 +71,11 @@ def changes_of(measured: Measured) -> Mapping[tuple[str, str, str, str], list[Ch
 
 def _finding(measured: Measured, subject: str, values: tuple[str, str], changes: list[Change]) -> Finding:
     directions = [change.direction for change in changes]
+    judged = sum(change.has_intervals for change in changes)
     least, most = (choose(changes, key=lambda change: change.ratio) for choose in (min, max))
-    if all(direction > 0 for direction in directions):
+    if not judged:
+        claim = "change_is_open"
+    elif all(direction > 0 for direction in directions):
         claim = "change_is_faster"
     elif all(direction < 0 for direction in directions):
         claim = "change_is_slower"
@@ -79,6 +87,7 @@ def _finding(measured: Measured, subject: str, values: tuple[str, str], changes:
         "after": values[1],
         "workload": changes[0].b.cell.workload,
         "count": len(changes),
+        "judged": judged,
         "low": least.ratio,
         "low_name": measured.name(least.b),
         "high": most.ratio,

@@ -14,7 +14,7 @@ from windtunnel.analysis.rules.own.commands import step_of
 
 def judge_warmups(measured: Measured) -> Iterator[Finding]:
     """Yield in how many cells a median moves with more warm-up, and in how many of them the wrong way."""
-    pairs = [*_pairs(measured)]
+    pairs = [one for one in _pairs(measured) if one.has_intervals]
     if not pairs:
         return
     moved = [one for one in pairs if one.direction]
