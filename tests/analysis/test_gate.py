@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from factory import CPU, GPU, make_attention_record, make_attention_task, make_processes, make_record, make_task
-from windtunnel.analysis.gate import Gate, judge_stores, worth_confirming
-from windtunnel.analysis.selection import choose, rows_by_run
+from windtunnel.analysis.gate import MISSING, Gate, judge_stores, worth_confirming
+from windtunnel.analysis.selection import choose, names_of, rows_by_run
 from windtunnel.errors import SpecError, StoreError
 from windtunnel.records.environment import Environment
 from windtunnel.records.record import Failure, Kernel, Record, Status
@@ -120,6 +120,16 @@ def test_a_cell_of_one_side_only_says_in_what_the_nearest_differs(tmp_path: Path
     assert [str(field) for field in one.differs_in] == ["context_length 512 → 8"]
 
 
+def test_a_cell_that_vanished_is_a_no_only_where_that_was_asked_for(tmp_path: Path):
+    both, vanished, added = TASKS[:3]
+
+    gate = gate_of(tmp_path, [noisy(both), noisy(vanished)], [noisy(both, seed=1), noisy(added)])
+
+    assert [row.cell.context_length for row in gate.missing] == [16]
+    assert not gate.is_no([Verdict.SLOWER])
+    assert gate.is_no([Verdict.SLOWER, MISSING])
+
+
 @pytest.mark.parametrize(
     ("change", "field"),
     [
@@ -156,6 +166,19 @@ def test_another_machine_is_refused(tmp_path: Path, environment: Environment, pa
 
     assert part in str(refused.value)
     assert "on one machine" in str(refused.value)
+
+
+def test_another_machine_is_refused_where_every_cell_failed_there(tmp_path: Path):
+    failed = make_record(TASKS[0], status=Status.OUT_OF_MEMORY, failure=OOM)
+
+    with pytest.raises(SpecError, match="device_name A CPU → Another CPU"):
+        gate_of(tmp_path, [noisy(TASKS[0])], [failed], replace(CPU, device_name="Another CPU"))
+
+
+def test_a_cell_that_failed_before_its_work_was_counted_is_not_refused(tmp_path: Path):
+    crashed = make_record(TASKS[0], status=Status.CRASHED, failure=OOM, timed={}, flops={})
+
+    assert len(gate_of(tmp_path, [noisy(TASKS[0])], [crashed]).broken) == 1
 
 
 def test_another_timed_region_or_other_work_is_refused(tmp_path: Path):
@@ -260,6 +283,14 @@ def test_a_folder_may_have_an_at_sign_in_its_name(tmp_path: Path):
     assert len(choose(str(tmp_path / "me@home")).rows) == 1
     with pytest.raises(StoreError):
         choose(str(tmp_path / "me@work"))
+
+
+def test_a_commit_keeps_that_files_differ_from_it(tmp_path: Path):
+    changed = replace(CPU, git_commit="0123456789abcdef+changes")
+
+    rows = choose(store_of(tmp_path, [noisy(TASKS[0])], changed)).rows
+
+    assert names_of(rows).endswith("commit 0123456789ab+changes")
 
 
 def test_each_run_has_its_own_rows(two_runs: Path):

@@ -1,18 +1,21 @@
 """Cells over many runs, and the page that shows them."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import plotly.graph_objects as go
 import pytest
 
-from factory import CPU, GPU, make_task
+from factory import CPU, GPU, make_processes, make_task
 from nightly import nightly
-from reading import column_of, headings_of, tables_of
+from reading import column_of, headings_of, tables_of, texts_of
 from windtunnel.analysis.history import histories_of
 from windtunnel.errors import SpecError
+from windtunnel.records.store import open_store
 from windtunnel.report.document import Figure
 from windtunnel.report.history import history_document, sparkline
+from windtunnel.units import NOT_KNOWN
 
 
 def test_each_run_is_a_number_with_its_interval(tmp_path: Path):
@@ -43,6 +46,48 @@ def test_stores_are_joined_in_the_order_of_time(tmp_path: Path):
     (history,) = histories_of([later, earlier])
 
     assert [round(estimate.value, 3) for _, estimate in history.measured] == [0.01, 0.02]
+
+
+def test_a_run_that_several_stores_hold_counts_once_and_that_is_said(tmp_path: Path):
+    folder = nightly(tmp_path / "a", [1.0, 1.1, 1.2])
+    copy = Path(shutil.copytree(folder, tmp_path / "b"))
+    nightly(copy, [1.3], first=3)
+
+    (history,) = histories_of([folder, folder, copy])
+
+    assert [moment.copies for moment in history.moments] == [3, 3, 3, 1]
+    said = texts_of(history_document([history]).sections[0])
+    assert "Counted once, though found more than once" in said
+    assert "3 runs of 1 cell." in said
+
+
+def test_of_copies_of_a_run_the_one_with_most_processes_counts(tmp_path: Path):
+    records = make_processes([10.0] * 10, [11.0] * 10, [12.0] * 10)
+    for name, some in (("whole", records), ("begun", records[:1])):
+        with open_store(tmp_path / name) as store:
+            for record in some:
+                store.add(record, CPU)
+
+    (history,) = histories_of([tmp_path / "whole", tmp_path / "begun"])
+
+    (moment,) = history.moments
+    assert moment.row.is_complete
+
+
+def test_one_run_has_no_change(tmp_path: Path):
+    (table,) = tables_of(history_document(histories_of([nightly(tmp_path, [1.0])])), "All cells")
+
+    assert column_of(table, "change") == [NOT_KNOWN]
+
+
+def test_what_a_change_of_level_is_stands_only_below_series_that_were_scanned(tmp_path: Path):
+    notes = [
+        tables_of(history_document(histories_of([nightly(tmp_path / str(runs), [1.0] * runs)])), "All cells")[0].note
+        for runs in (29, 30)
+    ]
+
+    assert notes[0] == ""
+    assert "at most two in a hundred have one by accident" in notes[1]
 
 
 def test_machines_are_not_joined(tmp_path: Path):

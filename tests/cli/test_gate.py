@@ -35,10 +35,10 @@ MakeStores = Callable[..., tuple[str, str]]
 
 @pytest.fixture
 def stores(tmp_path: Path) -> MakeStores:
-    def make(*, ratio: float = 1.0, failed: str = "") -> tuple[str, str]:
+    def make(*, ratio: float = 1.0, failed: str = "", missing: int = 0) -> tuple[str, str]:
         for name, seed in (("base", 0), ("new", 1)):
             with open_store(tmp_path / name) as store:
-                for task in TASKS:
+                for task in TASKS[: len(TASKS) - missing] if name == "new" else TASKS:
                     is_changed = name == "new" and task is TASKS[0]
                     record = noisy(task, ratio=ratio if is_changed else 1.0, seed=seed)
                     if is_changed and failed:
@@ -75,6 +75,35 @@ def test_which_verdicts_stop_is_a_flag(cli: CallCli, stores: MakeStores):
 
     assert cli("gate", *both).code == 0
     assert cli("gate", *both, "--fail-if", "slower,faster").code == 1
+
+
+def test_cells_that_vanished_are_said_in_the_headline(cli: CallCli, stores: MakeStores):
+    both = stores(missing=2)
+
+    outcome = cli("gate", *both)
+
+    assert outcome.code == 0
+    assert "4 cells: 4 equivalent; 2 cells of BASE missing from NEW." in outcome.out
+    assert "BASE 有 2 个单元在 NEW 中缺失" in cli("gate", *both, "--lang", "zh").out
+    assert len(json.loads(cli("gate", *both, "--json").out)["missing_from_new"]) == 2
+
+
+def test_cells_that_vanished_stop_where_that_was_asked_for(cli: CallCli, stores: MakeStores, tmp_path: Path):
+    junit = tmp_path / "gate.xml"
+    both = stores(missing=2)
+
+    outcomes = [
+        (cli("gate", *both, "--fail-if", unwanted, "--junit", str(junit)).code, *marks_of(junit))
+        for unwanted in ("slower", "slower,missing")
+    ]
+
+    assert outcomes == [(0, "0", "2"), (1, "2", "0")]
+
+
+def marks_of(junit: Path) -> tuple[str | None, str | None]:
+    """Return how many test cases failed, and how many were skipped."""
+    suite = ElementTree.parse(junit).getroot()[0]
+    return suite.get("failures"), suite.get("skipped")
 
 
 def test_the_margin_is_a_flag(cli: CallCli, stores: MakeStores):

@@ -661,8 +661,15 @@ def test_the_method_says_how_automatic_counts_were_found(report_of: Build):
     document = report_of(record)
 
     said = texts_of(section_of(document, "Method"))
-    assert "0 to 0 steps here; 1 of 1 cell reached the cap before" in said
-    assert "10 to 10 samples here; 0 of 1 cell reached a cap before the target" in said
+    assert "0 steps here; 1 of 1 cell reached the cap before" in said
+    assert "10 samples here; 0 of 1 cell reached a cap before the target" in said
+
+
+def test_one_warm_up_step_and_one_sample_are_said_in_the_singular(report_of: Build):
+    document = report_of(make_record(make_task(warmup=1, steps=1), milliseconds=[10.0]))
+
+    said = texts_of(section_of(document, "Method"))
+    assert "Each cell was given 1 untimed warm-up step and then 1 timed step;" in said
 
 
 def test_a_row_of_several_processes_shows_their_number_their_mean_median_and_its_interval(report_of: Build):

@@ -39,11 +39,13 @@ def differing_requests(base: Row, new: Row) -> tuple[Field, ...]:
 
 
 def forbidding(base: Row, new: Row) -> tuple[Field, ...]:
-    """Return in what two rows of one point differ so that no number of them may be compared.
+    """Return in what two rows of one point differ so that they may not be compared.
 
-    The machine, what lies inside each timed region, and the work that the model does.
+    The machine; of rows that both ended also what lies inside each timed region, and the work that the model does.
     """
-    return _differing(_surroundings(base), _surroundings(new))
+    if base.is_ok and new.is_ok:
+        return _differing(_surroundings(base), _surroundings(new))
+    return _differing(hardware_fields(base), hardware_fields(new))
 
 
 def differing_software(base: Row, new: Row) -> tuple[Field, ...]:
@@ -79,8 +81,8 @@ def _request(row: Row) -> dict[str, str]:
 def _surroundings(row: Row) -> dict[str, str]:
     timed = {f"timed region of {phase}": region for phase, region in row.record.timed.items()}
     work = {f"FLOPs of {phase}": str(flops) for phase, flops in row.record.flops.items()}
-    clocks = {"clock of the whole step": row.clock(row.record.total).value} if row.is_ok else {}
-    return {**_fields(row, _HARDWARE), **timed, **work, **clocks}
+    clock = {"clock of the whole step": row.clock(row.record.total).value}
+    return {**hardware_fields(row), **timed, **work, **clock}
 
 
 def _fields(row: Row, names: Iterable[str]) -> dict[str, str]:

@@ -1,6 +1,6 @@
 """What two stores say of one another, cell by cell: slower, faster, equivalent or not known, and where it lies."""
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
 from windtunnel.analysis.alike import (
@@ -21,6 +21,9 @@ from windtunnel.statistics.unpaired import Difference, judge_unpaired
 
 FALSE_DISCOVERY_RATE = 0.05
 """Of the differences that one gate claims, at most this share is expected to be false."""
+
+MISSING = "missing"
+"""What a cell of BASE is that NEW has not: said where verdicts are asked for, and none, as nothing was measured."""
 
 _MOST_KERNELS = 5
 
@@ -112,10 +115,15 @@ class Gate:
     unmatched: tuple[Unmatched, ...]
     software: tuple[Field, ...]
 
-    def is_no(self, verdicts: Iterable[Verdict]) -> bool:
-        """Say whether a cell failed in NEW only, or has one of the verdicts."""
-        unwanted = set(verdicts)
-        return bool(self.broken) or any(cell.verdict in unwanted for cell in self.cells)
+    @property
+    def missing(self) -> tuple[Row, ...]:
+        """The cells of BASE that NEW has not."""
+        return tuple(one.row for one in self.unmatched if one.is_of_base)
+
+    def is_no(self, unwanted: Collection[str]) -> bool:
+        """Say whether a cell failed in NEW only, or has one of the verdicts, or is missing where that is unwanted."""
+        has_lost = MISSING in unwanted and bool(self.missing)
+        return bool(self.broken) or has_lost or any(cell.verdict in unwanted for cell in self.cells)
 
 
 def judge_stores(base: Chosen, new: Chosen, *, margin: float | None = None, rate: float = FALSE_DISCOVERY_RATE) -> Gate:
@@ -184,17 +192,17 @@ def _no_match(base: Chosen, new: Chosen) -> str:
 
 
 def _refuse_unlike(pairs: Sequence[tuple[Row, Row]]) -> None:
-    """Raise where a pair differs in what its numbers depend on besides the code."""
+    """Raise where a pair differs in what its outcome depends on besides the code."""
     faults: dict[str, list[str]] = {}
     for base, new in pairs:
-        for field in forbidding(base, new) if base.is_ok and new.is_ok else ():
+        for field in forbidding(base, new):
             faults.setdefault(str(field), []).append(base.record.task.cell_label())
     if faults:
         said = [
             f"BASE and NEW differ in {fault}" + (f" (in {counted(len(cells), 'cell')}, as {cells[0]})")
             for fault, cells in faults.items()
         ]
-        raise SpecError(*said, "such numbers are not compared: measure both sides alike, on one machine")
+        raise SpecError(*said, "such results are not compared: measure both sides alike, on one machine")
 
 
 def _alone(

@@ -18,9 +18,13 @@ _Seen = tuple[str, str, Row]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Moment:
-    """A cell in one run. `estimate` is in seconds, None where the cell failed; `since` is what versions changed."""
+    """A cell in one run. `estimate` is in seconds, None where the cell failed; `since` is what versions changed.
+
+    `copies` is how often the stores hold the run: one of a folder that is given twice, or of a copy, counts once.
+    """
 
     row: Row
+    copies: int
     started_at: str
     label: str
     estimate: Estimate | None
@@ -95,13 +99,14 @@ def _groups(runs: Iterable[RunRows], containing: str = "") -> list[list[_Seen]]:
 
 
 def _history(group: list[_Seen], phase: str | None) -> History:
-    group.sort(key=lambda one: one[0])
     moments: list[Moment] = []
     before: Row | None = None
-    for started_at, label, row in group:
+    for copies in _copies(group):
+        started_at, label, row = copies[-1]
         moments.append(
             Moment(
                 row=row,
+                copies=len(copies),
                 started_at=started_at,
                 label=label,
                 estimate=row.estimate(phase) if row.is_ok else None,
@@ -109,10 +114,19 @@ def _history(group: list[_Seen], phase: str | None) -> History:
             )
         )
         before = row
-    row = group[-1][2]
+    row = moments[-1].row
     return History(
         label=row.record.task.cell_label(),
         machine=row.environment.device_name,
         phase=phase,
         moments=tuple(moments),
     )
+
+
+def _copies(group: Iterable[_Seen]) -> Iterable[list[_Seen]]:
+    """Return the runs in the order of time, each with all its copies, of which the last has most processes."""
+    found: dict[Hashable, list[_Seen]] = {}
+    for seen in sorted(group, key=lambda one: (one[0], len(one[2].processes))):
+        first = seen[2].processes[0]
+        found.setdefault((first.key, seen[2].machine, first.record.started_at), []).append(seen)
+    return found.values()

@@ -152,6 +152,12 @@ _EXACT = frozenset({"label", "run"})
 def names_of(rows: Iterable[Row]) -> str:
     """Say in a few words on what rows were measured: the devices, and the commits where they are known."""
     devices = dict.fromkeys(row.environment.device_name for row in rows)
-    commits = dict.fromkeys(commit[:12] for row in rows if (commit := row.environment.git_commit))
+    commits = dict.fromkeys(_short(commit) for row in rows if (commit := row.environment.git_commit))
     torches = dict.fromkeys(f"torch {row.environment.torch}" for row in rows)
     return listed([*devices, *torches, *(f"commit {commit}" for commit in commits)])
+
+
+def _short(commit: str) -> str:
+    """Return the first 12 digits of a commit, with the `+changes` of files that differ from it."""
+    digits, plus, changes = commit.partition("+")
+    return f"{digits[:12]}{plus}{changes}"

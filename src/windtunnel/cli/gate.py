@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from windtunnel.analysis.gate import Gate, judge_stores
+from windtunnel.analysis.gate import MISSING, Gate, judge_stores
 from windtunnel.analysis.selection import choose
 from windtunnel.cli import EXIT_NO
 from windtunnel.cli.confirming import Confirmation, confirm
@@ -45,7 +45,11 @@ def command(
     ] = "5%",
     fail_if: Annotated[
         str,
-        typer.Option("--fail-if", metavar="VERDICT,…", help=f"End with 1 if a cell is so: {', '.join(Verdict)}."),
+        typer.Option(
+            "--fail-if",
+            metavar="VERDICT,…",
+            help=f"End with 1 if a cell is so: {', '.join(Verdict)}, or {MISSING} from NEW.",
+        ),
     ] = Verdict.SLOWER.value,
     markdown: Annotated[
         Path | None, typer.Option("--markdown", metavar="FILE", help="Write the summary for a pull request there.")
@@ -89,7 +93,7 @@ def command(
     """Judge the results of NEW against those of BASE, cell by cell: slower, faster, equivalent, or not known.
 
     Refuses to compare what differs in machine, model, batch, context, precision or timed region. Ends with 1 if a cell
-    became slower, or failed in NEW only.
+    became slower, or failed in NEW only; --fail-if adds what else is a no, as a cell that is missing from NEW.
 
     [bold]Examples[/]
 
@@ -99,7 +103,7 @@ def command(
 
     windtunnel gate results/main results/branch --confirm --base-project ../main --new-project .
     """
-    verdicts = _verdicts(fail_if)
+    unwanted = _unwanted(fail_if)
     places = (
         Place(project=base_project, python=base_python),
         Place(project=new_project, python=new_python),
@@ -125,21 +129,21 @@ def command(
             gate = confirm(gate, asked, console=console)
         document = gate_document(gate)
     if as_json:
-        typer.echo(json.dumps(_as_json(gate, verdicts), indent=2, ensure_ascii=False, allow_nan=False))
+        typer.echo(json.dumps(_as_json(gate, unwanted), indent=2, ensure_ascii=False, allow_nan=False))
     else:
         console.print(render_terminal(document))
     _write(markdown, render_markdown(document), console)
-    _write(junit, render_junit(gate, unwanted=verdicts), console)
-    if gate.is_no(verdicts):
+    _write(junit, render_junit(gate, unwanted=unwanted), console)
+    if gate.is_no(unwanted):
         raise typer.Exit(EXIT_NO)
 
 
-def _verdicts(text: str) -> tuple[Verdict, ...]:
-    known = [verdict.value for verdict in Verdict]
-    names = [name.strip() for name in text.split(",") if name.strip()]
+def _unwanted(text: str) -> tuple[str, ...]:
+    known = [*(verdict.value for verdict in Verdict), MISSING]
+    names = tuple(name.strip() for name in text.split(",") if name.strip())
     if unknown := [unknown_name("verdict", name, known) for name in names if name not in known]:
         raise SpecError(*unknown)
-    return tuple(Verdict(name) for name in names)
+    return names
 
 
 def _fraction(name: str, text: str) -> float:
@@ -166,14 +170,15 @@ def _write(file: Path | None, text: str, console: Console) -> None:
     console.print(f"written: [bold]{file}[/]", soft_wrap=True)
 
 
-def _as_json(gate: Gate, verdicts: tuple[Verdict, ...]) -> dict[str, object]:
+def _as_json(gate: Gate, unwanted: tuple[str, ...]) -> dict[str, object]:
     """Return the verdicts for programs: changes are fractions, times are seconds, None is not known."""
     return {
         "base": gate.base.text,
         "new": gate.new.text,
-        "is_no": gate.is_no(verdicts),
+        "is_no": gate.is_no(unwanted),
         "software": [str(field) for field in gate.software],
         "failed_in_new_only": [row.record.task.cell_label() for _, row in gate.broken],
+        "missing_from_new": [row.record.task.cell_label() for row in gate.missing],
         "not_compared": [one.row.record.task.cell_label() for one in gate.unmatched],
         "cells": [
             {

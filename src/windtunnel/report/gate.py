@@ -56,10 +56,11 @@ def _answer(gate: Gate, names: dict[Row, str]) -> Iterator[Block]:
         if counts[verdict]
     )
     worst = [cell for cell in gate.cells if cell.verdict is Verdict.SLOWER]
-    kind = CalloutKind.FAILURE if worst or gate.broken else CalloutKind.NOTE
     cells = say("{what}: {text}", what=counted(len(gate.cells), "cell"), text=said or say("none measured twice"))
     failed = [say("{cells} failed in NEW only", cells=counted(len(gate.broken), "cell"))] if gate.broken else []
-    yield Callout(kind=kind, text=say("{message}.", message=apart([cells, *failed])))
+    lost = [say("{cells} of BASE missing from NEW", cells=counted(len(gate.missing), "cell"))] if gate.missing else []
+    kind = CalloutKind.FAILURE if worst or failed else CalloutKind.WARNING if lost else CalloutKind.NOTE
+    yield Callout(kind=kind, text=say("{message}.", message=apart([cells, *failed, *lost])))
     for cell in sorted(worst, key=lambda one: -(one.whole.difference.value or 0.0))[:5]:
         yield Paragraph(lead=names[cell.base], text=passage((_sentence(cell), _blame(cell))))
     reasons = Counter(_reason(cell) for cell in gate.cells if cell.verdict is Verdict.INCONCLUSIVE)

@@ -67,11 +67,16 @@ def overview(histories: Sequence[History]) -> Iterator[Block]:
             )
             for history in histories
         ),
-        note=say(
-            "A change of level is a step beyond noise that wanders. Two in a hundred steady series of this length have "
-            "one by accident. It says when, not why: the machine changes too."
-        ),
+        note=_note() if any(history.course.is_scanned for history in histories) else "",
     )
+    if copied := [runs for history in histories if (runs := sum(one.copies > 1 for one in history.moments))]:
+        text = say(
+            "Counted once, though found more than once (in a folder given twice, or in copies of a store): {runs} of "
+            "{cells}.",
+            runs=counted(sum(copied), "run"),
+            cells=counted(len(copied), "cell"),
+        )
+        yield Callout(kind=CalloutKind.NOTE, text=text)
     if short := [history for history in histories if not history.course.is_scanned]:
         text = say(
             "{cells} with fewer than {number} runs: no change is looked for there.",
@@ -79,6 +84,13 @@ def overview(histories: Sequence[History]) -> Iterator[Block]:
             number=FEWEST_SAMPLES,
         )
         yield Callout(kind=CalloutKind.NOTE, text=text)
+
+
+def _note() -> str:
+    return say(
+        "A change of level is a step beyond noise that wanders. Of steady series of 30 to 300 runs at most two in a "
+        "hundred have one by accident. It says when, not why: the machine changes too."
+    )
 
 
 def _what(history: History) -> str:
@@ -89,7 +101,8 @@ def _ends(history: History, text: Callable[[float], str]) -> tuple[Cell, Cell, C
     if not history.measured:
         return Cell(text=NOT_KNOWN), Cell(text=NOT_KNOWN), Cell(text=NOT_KNOWN)
     first, last = history.measured[0][1].value, history.measured[-1][1].value
-    return Cell(text=text(first)), Cell(text=text(last)), Cell(text=change(last / first - 1))
+    moved = change(last / first - 1) if len(history.measured) > 1 else NOT_KNOWN
+    return Cell(text=text(first)), Cell(text=text(last)), Cell(text=moved)
 
 
 def sparkline(values: Sequence[float]) -> str:

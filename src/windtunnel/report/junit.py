@@ -4,7 +4,7 @@ import re
 from collections.abc import Collection
 from xml.etree import ElementTree
 
-from windtunnel.analysis.gate import CellVerdict, Gate
+from windtunnel.analysis.gate import MISSING, CellVerdict, Gate
 from windtunnel.analysis.results import Row
 from windtunnel.report.document import printable
 from windtunnel.statistics.paired import Verdict
@@ -14,10 +14,11 @@ _NOT_XML = re.compile("[^\n\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """What XML 1.0 cannot hold, not even escaped."""
 
 
-def render_junit(gate: Gate, *, unwanted: Collection[Verdict]) -> str:
+def render_junit(gate: Gate, *, unwanted: Collection[str]) -> str:
     """Return one suite: a verdict that is unwanted is a failure, an inconclusive one is skipped.
 
-    A cell that failed in NEW only is an error; one of a single side, or that failed in both, is skipped.
+    A cell that failed in NEW only is an error; one of a single side, or that failed in both, is skipped, but one that
+    is missing from NEW is a failure where that is unwanted.
     """
     suite = ElementTree.Element("testsuite", name="windtunnel gate")
     for cell in gate.cells:
@@ -26,7 +27,10 @@ def render_junit(gate: Gate, *, unwanted: Collection[Verdict]) -> str:
         failure = row.record.failure
         message = f"{row.record.status.value}{f': {failure.message}' if failure else ''}"
         _add(_case(suite, row), "error", message, row.record.status.value)
-    for row in (*(row for _, row in gate.failing), *(one.row for one in gate.unmatched)):
+    lost = gate.missing if MISSING in unwanted else ()
+    for row in lost:
+        _add(_case(suite, row), "failure", "in BASE, and missing from NEW", MISSING)
+    for row in (*(row for _, row in gate.failing), *(one.row for one in gate.unmatched if one.row not in lost)):
         _add(_case(suite, row), "skipped", "not measured on both sides", "not compared")
     for row, _ in gate.mended:
         _case(suite, row)
@@ -45,7 +49,7 @@ def _case(suite: ElementTree.Element, row: Row, seconds: float | None = None) ->
     return ElementTree.SubElement(suite, "testcase", attributes)
 
 
-def _add_cell(suite: ElementTree.Element, cell: CellVerdict, unwanted: Collection[Verdict]) -> None:
+def _add_cell(suite: ElementTree.Element, cell: CellVerdict, unwanted: Collection[str]) -> None:
     case = _case(suite, cell.base, cell.whole.new_seconds)
     found, verdict = cell.whole.difference, cell.verdict
     message = f"{verdict.value}: {change(found.value)} [{change(found.low)}, {change(found.high)}]"

@@ -5,7 +5,7 @@ from typing import Any
 
 from windtunnel import units
 from windtunnel.analysis.finding import Finding
-from windtunnel.language import apart, current_texts, fill, listed, word
+from windtunnel.language import apart, counted, current_texts, fill, listed, word
 
 
 def sentence(finding: Finding) -> str:
@@ -64,6 +64,10 @@ _WRITERS: Mapping[str, Callable[[Any], str]] = {
     "share": units.share,
     "rate": units.rate,
     "memory": units.memory,
+    "cells": lambda number: counted(number, "cell"),
+    "pairs": lambda number: counted(number, "pair"),
+    "points": lambda number: counted(number, "point"),
+    "operations": lambda number: counted(number, "operation"),
     "count": lambda value: f"{value:,.0f}",
     "scientific": units.scientific,
     "list": _listed,
@@ -75,7 +79,7 @@ _WRITERS: Mapping[str, Callable[[Any], str]] = {
     "times": lambda values: _listed(map(units.duration, values)),
     "percents": lambda values: _listed(map(units.percent, values)),
 }
-"""What may follow the colon of a field, to the function of units.py that writes it."""
+"""What may follow the colon of a field, to the function that writes it: of units.py, or of what is counted."""
 
 _MOST_MORE = 4
 

@@ -9,7 +9,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 from windtunnel.errors import unknown_name
-from windtunnel.language import say, word
+from windtunnel.language import counted, say, word
 from windtunnel.spec.attention import AttentionSpec
 from windtunnel.spec.checkpoint import NO_CHECKPOINT, CheckpointName, parse_checkpoint
 from windtunnel.spec.model import Frozen, ModelSpec
@@ -216,7 +216,7 @@ class MeasurePlan(Frozen):
         if self.target:
             asked = say("samples to ± {percent} %", percent=f"{100 * self.target:g}")
         else:
-            asked = say("{steps} timed steps", steps=self.steps)
+            asked = counted(self.steps, "timed step")
         if self.processes == 1:
             return asked
         return say("{samples} in each of {processes} processes", samples=asked, processes=self.processes)

@@ -1,5 +1,6 @@
 """The rules of our own records: what each finds where it was planted, and nothing where it was not."""
 
+import re
 import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -157,7 +158,32 @@ def test_every_finding_becomes_text_and_every_advice_has_its_command():
         for one in found:
             texts = (sentence(one), advice(one) or "", *ruled_out(one))
             assert not any("{" in text for text in texts)
-            assert one.command or one.advice is None or one.claim == "change_is_mixed"
+            assert one.command or one.advice is None or one.claim.startswith("change_is_mixed")
+
+
+def test_what_is_there_once_is_counted_in_the_singular_and_makes_no_range():
+    oom = Failure(stage="measure", phase="backward", message="no")
+    compiled = [gpu_record(10.0, compile=compile) for compile in ("off", "default")]
+    cases = {
+        "cell": found_in(gpu_record([10 + n / 10 for n in range(40)])),
+        "short": found_in(gpu_record(0.1)),
+        "no interval": found_in(gpu_record([10.0, 11.0])),
+        "out of memory": found_in(replace(gpu_record(), status=Status.OUT_OF_MEMORY, failure=oom, samples=())),
+        "warm-ups": found_in(gpu_record(10.0, warmup=1), gpu_record(10.0, warmup=5)),
+        "changes": found_in(*compiled),
+        "attention": found_in(attention(512, "eager", 1.0, saved=2 * 8 * 512**2 * 4)),
+        "backends": found_in(*(attention(512, backend, ms) for backend, ms in (("eager", 2.0), ("sdpa", 1.0)))),
+        "looks": found_in(precision_looks=[make_look()]),
+    }
+
+    said = {one.claim: sentence(one) for found in cases.values() for one in found}
+
+    assert [text for text in said.values() if ONE_AS_MANY.search(text)] == []
+    assert said.keys() >= {"samples_drift", "too_short_to_rank", "no_median_is_known", "more_warmup_moves_no_median"}
+    assert said.keys() >= {"change_is_mixed_here", "holds_matrices_here", "fastest_at_points", "ran_out_of_memory"}
+
+
+ONE_AS_MANY = re.compile(r"\b1 (cells|pairs|points|operations|medians|findings)\b|(\S+ \([^()]+\)) to \2")
 
 
 def test_no_cause_is_named_without_its_own_measurement():
@@ -390,7 +416,7 @@ def test_the_matrices_that_attention_holds_are_counted():
     matrix = 8 * 8192**2 * 4
     record = attention(8192, "eager", 9.0, allocated=2 * matrix, forward_peak=3 * matrix, saved=2 * matrix)
 
-    one = the(found_in(record), "holds_matrices")
+    one = the(found_in(record), "holds_matrices_here")
 
     assert one.numbers["low"] == pytest.approx(2.0, abs=0.05)
     assert "holds_one_matrix" in one.rules_out

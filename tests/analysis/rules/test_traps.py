@@ -5,6 +5,7 @@ import pytest
 from published import contradicted, findings_of, markdown, the
 from windtunnel.analysis.finding import Finding, Severity
 from windtunnel.analysis.published.entries import Declared
+from windtunnel.report.wording import sentence
 
 
 def errors(found: tuple[Finding, ...]) -> list[str]:
@@ -55,6 +56,17 @@ def test_a_mean_of_one_outlier_is_none(n: int | None, claim: str) -> None:
     if n:
         assert outlier.numbers["base_seconds"] == pytest.approx(27.748e-3)
         assert outlier.numbers["outlier_seconds"] == pytest.approx(27.748e-3 + 3.2062)
+
+
+@pytest.mark.parametrize(
+    ("n", "claim"), [(10, "spread_of_one"), (None, "spread_of_one_without_n")], ids=["with n", "without n"]
+)
+def test_the_deviation_of_one_cell_is_no_range(n: int | None, claim: str) -> None:
+    found = findings_of(markdown(["size", "forward (ms)"], [["small", "50.0 ± 1.0"]]), Declared(steps=n))
+
+    said = sentence(the(found, claim))
+
+    assert said.startswith("The deviation of forward is 2.0 % of the mean (small).")
 
 
 def test_ten_samples_cannot_deviate_by_five_times_their_mean() -> None:

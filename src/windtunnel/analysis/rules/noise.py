@@ -42,12 +42,15 @@ def _spread(phase: str, members: list[Observation]) -> Iterator[Finding]:
     }
     loosest = max((one for one in members if not has_outlier(one)), key=spread.__getitem__, default=None)
     interval = None if loosest is None else _interval(loosest)
-    if interval is not None and loosest is not None:
+    if loosest is not None and interval is not None:
         numbers |= {"interval": interval, "interval_name": loosest.config.name, "n": loosest.n or 0}
     unlike = is_wide and len(members) >= 3 and spread[most] >= _UNLIKE * spread[least]
-    claim = "spread_wide" if is_wide else "spread_narrow"
-    if interval is None:
-        claim = "spread_of_outliers" if loosest is None else f"{claim}_without_n"
+    is_one = len(members) == 1
+    claim = "spread_of_one" if is_one else "spread_wide" if is_wide else "spread_narrow"
+    if loosest is None:
+        claim = "spread_of_one_outlier" if is_one else "spread_of_outliers"
+    elif interval is None:
+        claim = f"{claim}_without_n"
     yield Finding(
         kind="spread",
         claim=claim,

@@ -76,8 +76,8 @@ def _fastest(found: CheckpointSearch) -> str:
 
 def _law(found: CheckpointSearch) -> str:
     return say(
-        "There is no closed form of this cell, so two groups were measured first: by their peaks a group of {n} blocks "
-        "would hold the least, if it could be cut like that.",
+        "There is no closed form of this cell, so two groups were measured first: by their peaks blocks in groups of "
+        "{n} would hold the least, if they could be cut like that.",
         n=f"{found.law:.3g}",
     )
 

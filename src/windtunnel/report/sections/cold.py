@@ -185,4 +185,6 @@ def _warm_note(starts: tuple[ColdStart, ...]) -> str:
     warmups = sorted({start.warm_row.plan.warmup for start in starts if start.warm_row}, key=str)
     if not warmups:
         return say("No cell was also measured with warm-up, hence {gap}.", gap=NOT_KNOWN)
-    return say("The warm cell is the one with the most warm-up: {steps} steps.", steps=listed(map(str, warmups)))
+    *others, last = warmups
+    steps = counted(last, "step") if isinstance(last, int) else last
+    return say("The warm cell is the one with the most warm-up: {steps}.", steps=listed([*map(str, others), steps]))

@@ -24,14 +24,13 @@ def method(scope: Scope) -> Section:
 
 
 def _plan(scope: Scope) -> str:
-    by_rank = {row.plan.warmup_rank: str(row.plan.warmup) for row in scope.rows}
+    by_rank = {row.plan.warmup_rank: row.plan.warmup for row in scope.rows}
     warmups = [by_rank[rank] for rank in sorted(by_rank)]
     asked = dict.fromkeys(row.plan.samples_asked for row in scope.rows)
     sentences = [
         say(
-            "Each cell was given {warmups} untimed warm-up steps and then {asked}; every timed step is one sample, and "
-            "none was dropped.",
-            warmups=_or(warmups),
+            "Each cell was given {warmups} and then {asked}; every timed step is one sample, and none was dropped.",
+            warmups=_or([*map(str, warmups[:-1]), _untimed(warmups[-1])]),
             asked=_or(list(asked)),
         ),
         *_automatic(scope),
@@ -45,10 +44,9 @@ def _plan(scope: Scope) -> str:
         fresh = sum(row.record.is_first_in_process for row in cold)
         sentences.append(
             say(
-                "{fresh:,} of {cold:,} cells without warm-up ran as the first of a fresh process; warm cells may share "
-                "one.",
+                "{fresh:,} of {cells} without warm-up ran as the first of a fresh process; warm cells may share one.",
                 fresh=fresh,
-                cold=len(cold),
+                cells=counted(len(cold), "cell"),
             )
         )
     sentences.append(
@@ -114,8 +112,8 @@ def _automatic(scope: Scope) -> Iterator[str]:
         capped = sum(record.warmed_by != "steady" for record in warmed)
         yield say(
             "Automatic warm-up ends when the last two windows of five steps agree by a rank test and memory and "
-            "compiled graphs no longer change: {steps} steps here; {capped:,} of {all} reached the cap before.",
-            steps=between(f"{min(counts):,}", f"{max(counts):,}"),
+            "compiled graphs no longer change: {steps} here; {capped:,} of {all} reached the cap before.",
+            steps=_range(counts, counted(max(counts), "step")),
             capped=capped,
             all=counted(len(warmed), "cell") if is_one_each else counted(len(warmed), "measurement"),
         )
@@ -125,11 +123,22 @@ def _automatic(scope: Scope) -> Iterator[str]:
         short = sum(record.stopped_by != "target" for record in stopped)
         yield say(
             "Sampling to a target looks at the interval of the median after 32 samples and then each time after half "
-            "as many more: {samples} samples here; {short:,} of {all} reached a cap before the target.",
-            samples=between(f"{min(counts):,}", f"{max(counts):,}"),
+            "as many more: {samples} here; {short:,} of {all} reached a cap before the target.",
+            samples=_range(counts, counted(max(counts), "sample")),
             short=short,
             all=counted(len(stopped), "cell") if is_one_each else counted(len(stopped), "measurement"),
         )
+
+
+def _untimed(warmup: int | str) -> str:
+    if isinstance(warmup, str):
+        return say("{warmup} untimed warm-up steps", warmup=warmup)
+    return counted(warmup, "untimed warm-up step")
+
+
+def _range(counts: list[int], most: str) -> str:
+    """Write a range of counts, of which `most` is the largest with its noun; that alone where all are the same."""
+    return most if min(counts) == max(counts) else between(f"{min(counts):,}", most)
 
 
 def _or(values: list[str]) -> str:

@@ -44,7 +44,7 @@ def _machine(environment: Environment) -> str:
         parts += [say("driver {version}", version=environment.driver)] if environment.driver else []
         parts += [f"CUDA {environment.cuda}"] if environment.cuda else []
         parts.append(say("host {cpu}", cpu=environment.host_cpu))
-    parts += [say("{cores} host cores", cores=environment.host_cores)] if environment.host_cores else []
+    parts += [counted(environment.host_cores, "host core")] if environment.host_cores else []
     parts += [f"torch {environment.torch}", f"Python {environment.python}"]
     return say("{facts}.", facts=listed(parts))
 

@@ -99,7 +99,7 @@ def _finding(measured: Measured, subject: str, values: tuple[str, str], changes:
     }
     return Finding(
         kind="change",
-        claim=f"{claim}_here" if len(changes) == 1 and claim != "change_is_mixed" else claim,
+        claim=f"{claim}_here" if len(changes) == 1 else claim,
         subject=subject,
         numbers=numbers,
         evidence=evidence_of(least.a, least.b, most.a, most.b),

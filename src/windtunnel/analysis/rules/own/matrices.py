@@ -24,9 +24,10 @@ def judge_matrices(measured: Measured) -> Iterator[Finding]:
         longest = max(row.cell.context_length for row in of_rows)
         held = {row: value for row, value in of_rows.items() if row.cell.context_length == longest}
         low, high = min(held.values()), max(held.values())
+        claim = "holds_matrices" if len(held) > 1 else "holds_matrices_here"
         yield Finding(
             kind="matrices",
-            claim="holds_no_matrix" if high < _NONE else "holds_matrices",
+            claim="holds_no_matrix" if high < _NONE else claim,
             subject=name,
             numbers={"name": name, "low": low, "high": high, "length": longest, "count": len(held)},
             evidence=evidence_of(*held),

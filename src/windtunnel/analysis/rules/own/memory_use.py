@@ -55,7 +55,7 @@ def _peaks(measured: Measured) -> Iterator[Finding]:
     }
     if capacity:
         numbers |= {"share": peaks[most] / capacity, "capacity": capacity}
-    stem = "peak_memory" if len(peaks) == 1 else "peaks_of_memory"
+    stem = "peak_memory" if peaks[least] == peaks[most] else "peaks_of_memory"
     yield Finding(
         kind="peak_memory",
         claim=stem if capacity else f"{stem}_without_capacity",
