@@ -194,6 +194,21 @@ def test_an_entry_that_cannot_be_read_is_said_with_its_line_and_the_rest_is_read
     assert reason in problem.reason
 
 
+@pytest.mark.parametrize(
+    ("heading", "reason"),
+    [
+        ("GPU", "the GPU is 'fast', of which no peak is known: no rate is held against one"),
+        ("dtype", "the precision is 'fast', which is none of fp32, tf32, bf16, fp16, bf16-pure"),
+    ],
+)
+def test_a_name_that_finds_no_peak_is_said_once(heading: str, reason: str) -> None:
+    published = read(markdown(["size", heading, "forward (ms)"], [["small", "fast", 10], ["xl", "fast", 20]]))
+
+    (problem,) = published.unread
+    assert problem.line == 3
+    assert problem.reason.startswith(reason)
+
+
 def test_a_row_with_too_few_entries_is_said() -> None:
     published = read("| size | forward (ms) |\n|---|---|\n| small | 10 |\n| xl | 5 | 6 |\n")
 

@@ -73,6 +73,50 @@ def test_float32_above_its_peak_is_an_error_and_half_precision_is_not() -> None:
     assert errors(half) == []
 
 
+def test_each_gpu_of_a_table_is_judged_by_its_own_peak() -> None:
+    rows: list[list[object]] = [["medium", "A100", "bf16", 9.0], ["medium", "H100", "bf16", 3.6]]
+    text = markdown(["model", "GPU", "precision", "forward (ms)"], rows)
+
+    fits = findings_of(text, Declared(batch_size=4, context_length=512))
+    over = findings_of(text.replace("9.0", "4.5"), Declared(batch_size=4, context_length=512))
+
+    assert errors(fits) == []
+    worst = the(over, "rate_over_peak")
+    assert (worst.numbers["gpu"], worst.numbers["peak"], worst.numbers["count"]) == ("A100", 312e12, 1)
+
+
+@pytest.mark.parametrize(
+    "precision", ["bf16-mixed", "bf16 mixed", "16-mixed", "混合精度", "torch.bfloat16", "fp16 AMP"]
+)
+def test_a_peak_is_found_by_any_common_name_of_a_precision(precision: str) -> None:
+    text = markdown(["size", "precision", "forward (ms)"], [["medium", precision, 0.9]])
+
+    found = findings_of(text, Declared(gpu="h100", batch_size=4, context_length=512))
+
+    assert the(found, "rate_over_peak").numbers["peak"] == 989.4e12
+
+
+@pytest.mark.parametrize(
+    ("declared", "options"),
+    [
+        (Declared(), ("--batch", "--context", "--gpu", "--precision")),
+        (Declared(batch_size=4, gpu="h100"), ("--context", "--precision")),
+    ],
+)
+def test_only_options_for_what_is_missing_are_named(declared: Declared, options: tuple[str, ...]) -> None:
+    found = findings_of(markdown(["size", "forward (ms)"], [["small", 10]]), declared)
+
+    assert the(found, "rates_not_known").numbers["options"] == options
+
+
+def test_no_option_is_named_for_the_shape_of_a_model() -> None:
+    declared = Declared(batch_size=4, context_length=512, gpu="h100", precision="fp32")
+
+    found = findings_of(markdown(["size", "forward (ms)"], [["mine", 10]]), declared)
+
+    assert the(found, "rates_not_known_without_options").numbers["missing"] == ("shape",)
+
+
 def test_slower_after_warmup_and_slower_at_a_shorter_context_are_effects_of_order() -> None:
     rows: list[list[object]] = [
         ["small", 256, 0, "50 ± 1"],

@@ -173,13 +173,17 @@ def _add_memory(value: Value, measure: Measure, config: Configuration, source: s
     unit = value.unit if value.unit in BYTES else measure.unit or "bytes"
     num_bytes = value.number * BYTES.get(unit, 1.0)
     if not 0 < num_bytes <= _MOST_BYTES:
-        line = int(source.removeprefix("line ").partition(",")[0])
         reason = say("{name} is {number:g} {unit}: no memory", name=measure.name, number=value.number, unit=unit)
-        read.problems.append(Unread(line=line, reason=reason))
+        read.problems.append(Unread(line=line_of(source), reason=reason))
         return
     read.memory.append(Held(config=config, name=measure.name, num_bytes=num_bytes, source=source, series=series))
     if unit in {"mb", "gb", "kb"}:
         read.assumptions.append(("binary_units", ()))
+
+
+def line_of(source: str) -> int:
+    """Return the line of where an observation stands."""
+    return int(source.removeprefix("line ").partition(",")[0])
 
 
 def _seconds(

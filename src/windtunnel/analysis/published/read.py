@@ -1,19 +1,21 @@
 """A published document to observations: each table interpreted, with what was understood and what was not."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from windtunnel.analysis.observed import Defect, Held, Observation, Observed, shared_fields
-from windtunnel.analysis.published.entries import Assumption, Declared, read_row
+from windtunnel.analysis.published.entries import Assumption, Declared, line_of, read_row
 from windtunnel.analysis.published.headings import Measure, axis_of, measure_of, unit_of
 from windtunnel.analysis.published.identity import find_defects
 from windtunnel.analysis.published.layout import RawTable, Unread, find_tables
+from windtunnel.analysis.published.precisions import precision_of
 from windtunnel.analysis.published.values import BYTES, SECONDS, clean, parse_count, parse_value
 from windtunnel.cost.devices import ALIASES, peaks_of
 from windtunnel.errors import SpecError, unknown_name
 from windtunnel.language import listed, say
+from windtunnel.spec.tables import PRECISIONS
 
 _DESCRIBED = {"count", "mean", "std", "min", "max"}
 _MOST_BYTES = 20 * 2**20
@@ -76,6 +78,8 @@ def read_published(path: Path, declared: Declared) -> Published:
 
 def parse_published(text: str, declared: Declared) -> Published:
     """Read the tables of a text. What a table says itself goes before what a line above says, that before an option."""
+    if declared.gpu and peaks_of(declared.gpu) is None:
+        raise SpecError(unknown_name("GPU", declared.gpu, ALIASES))
     raw, unread = find_tables(text)
     problems = list(unread)
     times: list[Observation] = []
@@ -121,18 +125,29 @@ def parse_published(text: str, declared: Declared) -> Published:
             )
         )
         defects += _no_comparison(table, mine)
+        problems += _without_peak(mine)
     kept, more = find_defects(times)
     shared = shared_fields(one.config for one in (*kept, *memory))
     kept = tuple(replace(one, config=replace(one.config, shared=shared)) for one in kept)
     memory = [replace(one, config=replace(one.config, shared=shared)) for one in memory]
-    gpu = declared.gpu or next((one.config.gpu for one in kept if one.config.gpu), None)
-    name = ALIASES.get((gpu or "").casefold(), gpu)
-    if declared.gpu and peaks_of(name) is None:
-        raise SpecError(unknown_name("GPU", declared.gpu, ALIASES))
-    observed = Observed(
-        times=kept, memory=tuple(dict.fromkeys(memory)), defects=(*defects, *more), gpu=gpu, peaks=peaks_of(name)
-    )
+    observed = Observed(times=kept, memory=tuple(dict.fromkeys(memory)), defects=(*defects, *more))
     return Published(observed=observed, tables=tuple(tables), facts=tuple(facts), unread=tuple(problems))
+
+
+def _without_peak(mine: list[Observation]) -> Iterator[Unread]:
+    """Yield each GPU and each precision that is said and not known, where it is said first."""
+    for gpu, one in {one.config.gpu: one for one in reversed(mine)}.items():
+        if gpu and peaks_of(gpu) is None:
+            reason = say("the GPU is {text!r}, of which no peak is known: no rate is held against one", text=gpu)
+            yield Unread(line=line_of(one.source), reason=reason)
+    for precision, one in {one.config.precision: one for one in reversed(mine)}.items():
+        if precision and precision_of(precision) is None:
+            reason = say(
+                "the precision is {text!r}, which is none of {known}: no rate is held against a peak",
+                text=precision,
+                known=listed(PRECISIONS),
+            )
+            yield Unread(line=line_of(one.source), reason=reason)
 
 
 def _facts(table: RawTable) -> tuple[tuple[int, str, str], ...]:
