@@ -158,6 +158,23 @@ def test_forward_only_and_number_of_samples_are_read() -> None:
     assert [(one.phase, one.n) for one in times] == [("forward", 10), ("forward_backward", 10)]
 
 
+@pytest.mark.parametrize(
+    ("entry", "mean", "deviation"),
+    [
+        ("12.345(21) ms", 12.345, 0.021),
+        ("12.345(21)", 12.345, 0.021),
+        ("1,012.5(3)", 1012.5, 0.3),
+        ("12.345 (21)", 12.345, 21),
+        ("12.345(2.1)", 12.345, 2.1),
+        ("12(2)", 12, 2),
+    ],
+)
+def test_digits_right_behind_a_number_count_its_last_places(entry: str, mean: float, deviation: float) -> None:
+    (one,) = read(markdown(["size", "forward (ms)"], [["small", entry]])).observed.times
+
+    assert (one.mean, one.std_seconds) == pytest.approx((mean / 1e3, deviation / 1e3))
+
+
 @pytest.mark.parametrize("entry", ["OOM", "oom", "CUDA out of memory", "显存不足", "**OOM**"])
 def test_out_of_memory_is_a_state(entry: str) -> None:
     times = read(markdown(["size", "forward (ms)"], [["small", "10"], ["xl", entry]])).observed.times

@@ -1,17 +1,18 @@
 """A published document to observations: each table interpreted, with what was understood and what was not."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from windtunnel.analysis.observed import Defect, Held, Observation, Observed, shared_fields
+from windtunnel.analysis.published.columns import columns_of, labels_of, words_of
 from windtunnel.analysis.published.entries import Assumption, Declared, line_of, read_row
-from windtunnel.analysis.published.headings import Measure, axis_of, measure_of, unit_of
+from windtunnel.analysis.published.headings import Measure, axis_of, measure_of
 from windtunnel.analysis.published.identity import find_defects
 from windtunnel.analysis.published.layout import RawTable, Unread, find_tables
 from windtunnel.analysis.published.precisions import precision_of
-from windtunnel.analysis.published.values import BYTES, SECONDS, clean, parse_count, parse_value
+from windtunnel.analysis.published.values import clean, parse_count, parse_value
 from windtunnel.cost.devices import ALIASES, peaks_of
 from windtunnel.errors import SpecError, unknown_name
 from windtunnel.language import listed, say
@@ -93,11 +94,11 @@ def parse_published(text: str, declared: Declared) -> Published:
             continue
         known = _facts(table)
         facts.update(dict.fromkeys(known))
-        columns, reason = _columns(table, declared)
+        columns, reason = columns_of(table, declared.unit)
         if reason:
             problems.append(Unread(line=table.line, reason=reason))
             continue
-        labels = _labels(table, columns)
+        labels = labels_of(table, columns)
         fixed = {name: value for _, name, value in known}
         before = len(times)
         held = len(memory)
@@ -115,7 +116,7 @@ def parse_published(text: str, declared: Declared) -> Published:
                 line=table.line,
                 caption=table.captions[0] if table.captions else "",
                 columns=tuple(
-                    (clean(heading), ("label",) if place in labels else _said(columns.get(place)))
+                    (clean(heading), ("label",) if place in labels else words_of(columns.get(place)))
                     for place, heading in enumerate(table.headings)
                     if heading
                 ),
@@ -162,71 +163,6 @@ def _facts(table: RawTable) -> tuple[tuple[int, str, str], ...]:
     return tuple(found)
 
 
-def _columns(table: RawTable, declared: Declared) -> tuple[dict[int, str | Measure], str]:
-    """Return what each column is, or why the table cannot be read."""
-    columns: dict[int, str | Measure] = {}
-    for place, heading in enumerate(table.headings):
-        axis = axis_of(heading)
-        meaning = axis or measure_of(heading)
-        if meaning is not None:
-            columns[place] = meaning
-    if not any(isinstance(meaning, Measure) for meaning in columns.values()):
-        _add_pivot(table, columns)
-    measures = {place: meaning for place, meaning in columns.items() if isinstance(meaning, Measure)}
-    if not any(meaning.quantity in {"time", "memory"} for meaning in measures.values()):
-        if measures:
-            return columns, ""
-        names = listed(repr(clean(heading)) for heading in table.headings if heading)[:200]
-        if not names:
-            return {}, say("no column of times or memory among its headings")
-        return {}, say("no column of times or memory among {names}", names=names)
-    for place, measure in measures.items():
-        if measure.quantity not in {"time", "memory"}:
-            continue
-        unit = measure.unit or _unit_below(table, place) or (table.captions and unit_of(table.captions[0])) or None
-        if measure.quantity == "time" and unit not in SECONDS:
-            unit = declared.unit
-        if measure.quantity == "memory" and unit not in BYTES:
-            return {}, say(
-                "the memory in column {name!r} has no unit; write it into the heading, as (MiB)", name=measure.name
-            )
-        if unit is None:
-            return {}, say("the times in column {name!r} have no unit; give --unit s, ms or us", name=measure.name)
-        columns[place] = replace(measure, unit=unit)
-    return columns, ""
-
-
-def _labels(table: RawTable, columns: Mapping[int, str | Measure]) -> dict[int, str]:
-    """Return the columns that no word explains but whose values repeat, as those of an axis do."""
-    return {
-        place: clean(heading)
-        for place, heading in enumerate(table.headings)
-        if place not in columns and heading and len({row.entries[place] for row in table.rows}) <= len(table.rows) / 2
-    }
-
-
-def _unit_below(table: RawTable, place: int) -> str | None:
-    """Return the unit that the entries of a column carry themselves."""
-    values = (parse_value(row.entries[place]) for row in table.rows)
-    return next((value.unit for value in values if value and value.unit), None)
-
-
-def _add_pivot(table: RawTable, columns: dict[int, str | Measure]) -> None:
-    """Take columns headed by numbers for a pivot over the axis that the caption names: `by context length`."""
-    caption = table.captions[0] if table.captions else ""
-    by = re.search(r"\bby\s+(.+)$|按(.+?)(?:分组|统计)?$", caption, re.IGNORECASE)
-    axis = axis_of(by[1] or by[2]) if by else None
-    for place, heading in enumerate(table.headings):
-        if place not in columns and parse_count(heading) is not None:
-            columns[place] = Measure(
-                name=f"{axis}={clean(heading)}" if axis else clean(heading),
-                quantity="time",
-                statistic="mean",
-                phase=None,
-                unit=None,
-            )
-
-
 def _described(table: RawTable) -> Defect | None:
     """Return the defect of a table that pandas' describe() made: averages over unlike rows."""
     names = [clean(row.entries[0]).casefold() for row in table.rows]
@@ -259,16 +195,3 @@ def _no_comparison(table: RawTable, mine: list[Observation]) -> list[Defect]:
             sources=(f"line {table.line}",),
         )
     ]
-
-
-def _said(meaning: str | Measure | None) -> tuple[str, ...]:
-    """Return the words of what a heading was taken for."""
-    if meaning is None:
-        return ("unused",)
-    if isinstance(meaning, str):
-        return (meaning,)
-    if meaning.quantity == "time":
-        said = ("a time", meaning.phase, meaning.statistic, meaning.unit)
-    else:
-        said = (meaning.quantity, meaning.phase, meaning.unit)
-    return tuple(word for word in said if word)

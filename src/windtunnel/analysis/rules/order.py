@@ -7,6 +7,7 @@ import numpy as np
 
 from windtunnel.analysis.finding import Finding, Severity, Strength
 from windtunnel.analysis.observed import SIZE_FIELDS, Configuration, Observation, Observed, grouped
+from windtunnel.analysis.published.entries import MEMORY
 from windtunnel.analysis.rules.commands import memory_command, step_command
 from windtunnel.analysis.rules.screening import cell, differ, has_outlier, pairs_of, sources, usable
 
@@ -106,13 +107,13 @@ _NOT_SAID = -1
 def judge_ends(observed: Observed) -> Iterator[Finding]:
     """Yield where memory ends, phase by phase, or that it does so out of order."""
     for phase in observed.phases():
-        times = [one for one in observed.times if one.phase == phase and one.state != "missing"]
-        failed = [one for one in times if one.state == "out of memory"]
+        failed = [one for one in observed.times if one.phase == phase and one.state == "out of memory"]
+        fits = (*observed.memory, *observed.valid()) if phase == MEMORY else observed.valid(phase)
         broken = [
             (one, other)
             for one in failed
-            for other in times
-            if other.state == "ok" and one.series == other.series and _is_more(other.config, one.config, alone=True)
+            for other in fits
+            if one.series == other.series and _is_more(other.config, one.config, alone=True)
         ]
         for one, other in broken[:1]:
             yield Finding(
@@ -125,7 +126,7 @@ def judge_ends(observed: Observed) -> Iterator[Finding]:
                     "fits": other.config.name,
                     "count": len(broken),
                 },
-                evidence=sources([one, other]),
+                evidence=tuple(dict.fromkeys((one.source, other.source))),
                 strength=Strength.MEASURED,
                 severity=Severity.ERROR,
                 advice="fresh_process_each",
