@@ -16,7 +16,7 @@ from windtunnel.report.document import (
     Section,
     Table,
 )
-from windtunnel.report.wording import advice, ruled_out, sentence
+from windtunnel.report.wording import advice, ruled_out, sentence, written
 
 _MOST_PLACES = 4
 
@@ -58,7 +58,7 @@ def _understood(published: Published) -> Section:
         blocks.append(Paragraph(lead=heads["facts"], text=text))
     assumptions = dict.fromkeys(one for table in published.tables for one in table.assumptions)
     if assumptions:
-        said = (fill(texts["assumptions"][name], dict(fields)) for name, fields in assumptions)
+        said = (written("assumptions", name, dict(fields)) for name, fields in assumptions)
         blocks.append(Paragraph(lead=heads["assumed"], text=apart(said)))
     return Section(heading=heads["understood"], blocks=tuple(blocks))
 

@@ -39,7 +39,12 @@ def _filled(table: str, name: str, finding: Finding) -> str:
             numbers[low].other, numbers[high].other = last, first
     if "low" in numbers and "high" in numbers:
         numbers["middle"] = (numbers["low"] + numbers["high"]) / 2
-    return fill(current_texts()[table][name], numbers, _written)
+    return written(table, name, numbers)
+
+
+def written(table: str, name: str, fields: Mapping[str, Any]) -> str:
+    """Return a text of the language of now with its fields, each written as what follows its colon says."""
+    return fill(current_texts()[table][name], fields, _written)
 
 
 def _written(value: Any, spec: str) -> str:

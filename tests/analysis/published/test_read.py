@@ -193,7 +193,7 @@ def test_nothing_is_no_observation_and_no_problem(entry: str) -> None:
 @pytest.mark.parametrize(
     ("entry", "reason"),
     [
-        ("12,3", "is '12,3', which is no number"),
+        ("1,2,3", "is '1,2,3', which is no number"),
         ("fast", "is 'fast', which is no number"),
         ("-3", ": -3 is negative"),
         ("0", ": 0 is 0: nothing takes no time"),
@@ -347,3 +347,26 @@ def test_a_damaged_seed_never_ends_in_a_traceback(data: st.DataObject) -> None:
     damage = data.draw(st.text(max_size=5))
 
     findings_of(text[:start] + damage + text[start + data.draw(st.integers(0, 30)) :], Declared(unit="ms"))
+
+
+def test_two_values_of_one_axis_above_one_table_are_said() -> None:
+    published = read("Batch size: 4\nBatch size: 8\n\n" + LONG)
+
+    assert published.observed.times[0].config.batch_size == 8
+    said = (("line", "5"), ("name", "batch_size"), ("places", "4 (1), 8 (2)"), ("value", "8"))
+    assert ("said_twice", said) in published.tables[0].assumptions
+
+
+def test_each_table_takes_the_value_nearest_above_and_that_is_no_contradiction() -> None:
+    published = read("Batch size: 4\n" + LONG + "\nBatch size: 8\n" + LONG.replace("13.145", "14.145"))
+
+    assert {one.config.batch_size for one in published.observed.times} == {4, 8}
+    assert all(table.assumptions == (("shaped_by_name", ()),) for table in published.tables)
+
+
+def test_a_value_above_a_table_that_is_no_count_is_said_once() -> None:
+    published = read("Batch size: 4 and 8\n" + LONG + "\n" + LONG.replace("13.145", "14.145"))
+
+    assert [(one.line, one.reason) for one in published.unread] == [
+        (1, "Batch size is '4 and 8', which is no whole number above 0")
+    ]

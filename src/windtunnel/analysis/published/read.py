@@ -4,9 +4,11 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeAlias
 
 from windtunnel.analysis.observed import Defect, Held, Observation, Observed, shared_fields
 from windtunnel.analysis.published.columns import columns_of, labels_of, words_of
+from windtunnel.analysis.published.commas import with_points
 from windtunnel.analysis.published.entries import Assumption, Declared, line_of, read_row
 from windtunnel.analysis.published.headings import Measure, axis_of, measure_of
 from windtunnel.analysis.published.identity import find_defects
@@ -15,11 +17,15 @@ from windtunnel.analysis.published.precisions import precision_of
 from windtunnel.analysis.published.values import clean, parse_count, parse_value
 from windtunnel.cost.devices import ALIASES, peaks_of
 from windtunnel.errors import SpecError, unknown_name
-from windtunnel.language import listed, say
+from windtunnel.language import listed, passage, say, word
 from windtunnel.spec.tables import PRECISIONS
+
+_Fact: TypeAlias = tuple[int, str, str]
+"""A line, the axis that it names, and the value there."""
 
 _DESCRIBED = {"count", "mean", "std", "min", "max"}
 _MOST_BYTES = 20 * 2**20
+_MOST_REASONS = 5
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -74,7 +80,24 @@ def read_published(path: Path, declared: Declared) -> Published:
                 ]
             )
         )
+    has_numbers = any(table.observations or table.failures for table in published.tables)
+    if not has_numbers and not published.observed.defects:
+        raise SpecError(*_without_numbers(path, published))
     return published
+
+
+def _without_numbers(path: Path, published: Published) -> Iterator[str]:
+    """Yield why no number was read: what each table was taken for, and the first entries that are none."""
+    for table in published.tables:
+        columns = listed(f"{name!r}: {passage(map(word, meaning))}" for name, meaning in table.columns)
+        yield (
+            f"{path}, line {table.line}: no time and no memory was read from this table ({columns}); allowed: means or "
+            "medians as 12.3 or 12.3 ± 0.4, or memory, below a heading that says so; give such a column"
+        )
+    for one in published.unread[:_MOST_REASONS]:
+        yield f"{path}, line {one.line}: {one.reason}"
+    if more := published.unread[_MOST_REASONS:]:
+        yield f"{path}: {len(more)} more entries could not be read"
 
 
 def parse_published(text: str, declared: Declared) -> Published:
@@ -88,12 +111,18 @@ def parse_published(text: str, declared: Declared) -> Published:
     defects: list[Defect] = []
     tables: list[Understood] = []
     facts: dict[tuple[int, str, str], None] = {}
-    for series, table in enumerate(raw, start=1):
+    not_counts: dict[Unread, None] = {}
+    ends = [0, *(table.rows[-1].line if table.rows else table.line for table in raw)]
+    for series, (end, written) in enumerate(zip(ends, raw, strict=False), start=1):
+        pointed = with_points(written)
+        table = pointed.table
+        problems += pointed.unread
         if described := _described(table):
             defects.append(described)
             continue
-        known = _facts(table)
+        known, unknown = _facts(table)
         facts.update(dict.fromkeys(known))
+        not_counts.update(dict.fromkeys(unknown))
         columns, reason = columns_of(table, declared.unit)
         if reason:
             problems.append(Unread(line=table.line, reason=reason))
@@ -102,7 +131,10 @@ def parse_published(text: str, declared: Declared) -> Published:
         fixed = {name: value for _, name, value in known}
         before = len(times)
         held = len(memory)
-        assumptions: dict[Assumption, None] = {}
+        assumptions = dict.fromkeys(_said_twice(table.line, [one for one in known if one[0] > end]))
+        if pointed.meaning:
+            example = (("line", str(table.line)), ("text", pointed.example), ("number", pointed.number))
+            assumptions[pointed.meaning, example] = None
         for row in table.rows:
             read = read_row(row, columns, labels, fixed, declared, series)
             times += read.times
@@ -132,7 +164,7 @@ def parse_published(text: str, declared: Declared) -> Published:
     kept = tuple(replace(one, config=replace(one.config, shared=shared)) for one in kept)
     memory = [replace(one, config=replace(one.config, shared=shared)) for one in memory]
     observed = Observed(times=kept, memory=tuple(dict.fromkeys(memory)), defects=(*defects, *more))
-    return Published(observed=observed, tables=tuple(tables), facts=tuple(facts), unread=tuple(problems))
+    return Published(observed=observed, tables=tuple(tables), facts=tuple(facts), unread=(*problems, *not_counts))
 
 
 def _without_peak(mine: list[Observation]) -> Iterator[Unread]:
@@ -151,16 +183,31 @@ def _without_peak(mine: list[Observation]) -> Iterator[Unread]:
             yield Unread(line=line_of(one.source), reason=reason)
 
 
-def _facts(table: RawTable) -> tuple[tuple[int, str, str], ...]:
-    """Return the lines above a table that name an axis: `Batch size: 4`."""
-    found: list[tuple[int, str, str]] = []
+def _facts(table: RawTable) -> tuple[tuple[_Fact, ...], tuple[Unread, ...]]:
+    """Return the lines above a table that name an axis, as `Batch size: 4`, and those whose value is none."""
+    found: list[_Fact] = []
+    unread: list[Unread] = []
     for line, name, value in table.facts:
         axis = axis_of(name)
-        if axis in {"batch_size", "context_length", "warmup", "steps"} and parse_count(value) is not None:
-            found.append((line, axis, str(parse_count(value))))
-        elif axis in {"precision", "gpu"}:
+        if axis in {"precision", "gpu"}:
             found.append((line, axis, value))
-    return tuple(found)
+        elif axis in {"batch_size", "context_length", "warmup", "steps"}:
+            count = parse_count(value)
+            if count is None:
+                reason = say("{name} is {text!r}, which is no whole number above 0", name=clean(name), text=value)
+                unread.append(Unread(line=line, reason=reason))
+            else:
+                found.append((line, axis, str(count)))
+    return tuple(found), tuple(unread)
+
+
+def _said_twice(line: int, known: list[_Fact]) -> Iterator[Assumption]:
+    """Yield each axis that lines between a table and the one before it give two values: the last is taken."""
+    for axis in dict.fromkeys(name for _, name, _ in known):
+        values = [(place, value) for place, name, value in known if name == axis]
+        if len({value for _, value in values}) > 1:
+            places = ", ".join(f"{value} ({place})" for place, value in values)
+            yield "said_twice", (("line", str(line)), ("name", axis), ("places", places), ("value", values[-1][1]))
 
 
 def _described(table: RawTable) -> Defect | None:
