@@ -136,6 +136,19 @@ def test_extremes_and_percentiles_are_said_and_not_judged_as_means(heading: str,
     assert meaning in meanings(text)[heading]
 
 
+def test_a_difference_of_times_is_no_time_of_a_step() -> None:
+    text = markdown(["size", "whole step (ms)", "residual (µs)"], [["small", 10, 20]])
+
+    assert [one.mean for one in read(text).observed.times] == [0.010]
+    assert meanings(text)["residual (µs)"] == "difference"
+
+
+def test_a_time_of_the_loss_is_no_time_of_the_pass_in_its_row() -> None:
+    text = markdown(["size", "mode", "loss (µs)"], [["small", "forward", 20]])
+
+    assert [one.phase for one in read(text).observed.times] == ["loss"]
+
+
 @pytest.mark.parametrize(("heading", "meaning"), [("p50 (ms)", "median"), ("max-autotune (ms)", "mean")])
 def test_a_median_and_a_mode_of_the_compiler_are_judged(heading: str, meaning: str) -> None:
     text = markdown(["size", heading], [["small", 10]])

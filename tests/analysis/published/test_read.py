@@ -353,7 +353,7 @@ def test_two_values_of_one_axis_above_one_table_are_said() -> None:
     published = read("Batch size: 4\nBatch size: 8\n\n" + LONG)
 
     assert published.observed.times[0].config.batch_size == 8
-    said = (("line", "5"), ("name", "batch_size"), ("places", "4 (1), 8 (2)"), ("value", "8"))
+    said = (("line", "5"), ("name", "batch_size"), ("places", "4 (line 1), 8 (line 2)"), ("value", "8"))
     assert ("said_twice", said) in published.tables[0].assumptions
 
 

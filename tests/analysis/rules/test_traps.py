@@ -45,6 +45,50 @@ def test_both_passes_cannot_take_less_than_forward() -> None:
     assert the(found, "part_over_whole").numbers["name"] == "small"
 
 
+@pytest.mark.parametrize(
+    ("headings", "times", "parts"),
+    [
+        (("forward", "backward", "total"), ("25.0 ± 0.2", "55.2 ± 0.1", "70.0"), ("forward", "backward")),
+        (("forward", "backward", "optimizer", "total"), (10, 20, 5, 20.5), ("forward", "backward", "optimizer")),
+        (("forward", "backward", "fwd+bwd"), (10, 20, 25), ("forward", "backward")),
+        (("forward", "optimizer", "step time"), (10, 20, 25), ("forward", "optimizer")),
+        (("fwd+bwd", "forward", "optimizer", "step time"), (30, 10, 5, 31), ("forward_backward", "optimizer")),
+    ],
+)
+def test_parts_together_cannot_take_longer_than_their_whole(
+    headings: tuple[str, ...], times: tuple[object, ...], parts: tuple[str, ...]
+) -> None:
+    found = findings_of(markdown(["size", *(f"{heading} (ms)" for heading in headings)], [["small", *times]]))
+
+    assert errors(found) == ["parts_over_whole"]
+    assert the(found, "parts_over_whole").numbers["parts"] == parts
+
+
+@pytest.mark.parametrize(
+    ("headings", "times"),
+    [
+        (("forward", "backward", "total"), (1.2, 2.4, 3.5)),
+        (("forward", "backward", "total"), ("10 ± 2", "20 ± 2", "27 ± 2")),
+        (("forward", "backward", "optimizer", "total"), (10, 20, 5, 30)),
+        (("forward", "backward", "optimizer", "total"), (2, 3, 9, 5)),
+        (("forward", "fwd+bwd", "optimizer", "step time"), (10, 30, 5, 36)),
+    ],
+)
+def test_a_whole_within_rounding_noise_or_of_both_passes_alone_raises_no_alarm(
+    headings: tuple[str, ...], times: tuple[object, ...]
+) -> None:
+    found = findings_of(markdown(["size", *(f"{heading} (ms)" for heading in headings)], [["small", *times]]))
+
+    assert errors(found) == []
+
+
+@pytest.mark.parametrize(("part", "whole"), [("optimizer", "total"), ("backward", "step time"), ("fwd+bwd", "total")])
+def test_no_part_alone_can_take_longer_than_its_whole(part: str, whole: str) -> None:
+    found = findings_of(markdown(["size", f"{part} (ms)", f"{whole} (ms)"], [["small", 20, 10]]))
+
+    assert errors(found) == ["part_over_whole"]
+
+
 @pytest.mark.parametrize(("n", "claim"), [(None, "outlier_suspected"), (100, "outlier_among_n")])
 def test_a_mean_of_one_outlier_is_none(n: int | None, claim: str) -> None:
     found = findings_of(markdown(["size", "forward (ms)"], [["small", "59.81 ± 320.62"]]), Declared(steps=n))

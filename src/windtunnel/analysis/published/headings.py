@@ -7,7 +7,7 @@ from typing import Literal
 from windtunnel.analysis.published.values import BYTES, SECONDS, clean
 
 Statistic = Literal["mean", "median", "std", "minimum", "maximum", "percentile", "other spread"]
-Quantity = Literal["time", "memory", "cv", "ratio", "rate"]
+Quantity = Literal["time", "memory", "cv", "ratio", "rate", "difference"]
 
 _AXES = {
     "size": "size|model|model size|size name|model name|模型|模型大小|模型规模|模型尺寸|规模|大小",
@@ -70,6 +70,9 @@ _RATE = re.compile(
 _MEMORY = re.compile(r"\b(mem|memory|vram|peak|allocated|reserved)\b|显存|内存")
 _CV = re.compile(r"\bcv\b|coefficient of variation|变异系数")
 _RATIO = re.compile(r"\b(ratio|speedup|speed up)\b|比例|比率|倍|加速比")
+_DIFFERENCE = re.compile(r"\b(residual|difference|diff|delta|overhead|saved|savings?|gap)\b|差值|残差|开销|节省")
+_LOSS = re.compile(r"\bloss\b|损失")
+"""A phase where its column has a unit of time; else the loss itself."""
 _COMPILE_TIME = re.compile(r"\bcompil(e|ation) (time|seconds|s)\b|编译时间|编译耗时")
 _CONTEXT = re.compile(r"\b(?:ctx|context|seq|seq len|t|n)\s*=?\s*([0-9]{2,7})\b")
 _WARMUP = re.compile(r"(?:\bwarm ?ups?|预热)\s*=?\s*([0-9]{1,4})\b")
@@ -162,7 +165,8 @@ def measure_of(heading: str) -> Measure | None:
     words = plain(heading)
     if _COMPILE_TIME.search(words):
         return None  # paid once: no time of a step
-    unit, phase = unit_of(heading), phase_of(heading)
+    unit = unit_of(heading)
+    phase = phase_of(heading) or ("loss" if unit in SECONDS and _LOSS.search(words) else None)
     context, warmup = _CONTEXT.search(words), _WARMUP.search(words)
     compiled = next((value for value, pattern in _VARIANTS if re.search(pattern, words)), None)
     quantity: Quantity
@@ -174,6 +178,8 @@ def measure_of(heading: str) -> Measure | None:
         quantity = "rate"
     elif _MEMORY.search(words) or unit in BYTES:
         quantity = "memory"
+    elif _DIFFERENCE.search(words):
+        quantity = "difference"
     elif phase or _STD.search(words) or _MEAN.search(words) or unit or context or compiled:
         quantity = "time"
     else:

@@ -206,7 +206,7 @@ def _said_twice(line: int, known: list[_Fact]) -> Iterator[Assumption]:
     for axis in dict.fromkeys(name for _, name, _ in known):
         values = [(place, value) for place, name, value in known if name == axis]
         if len({value for _, value in values}) > 1:
-            places = ", ".join(f"{value} ({place})" for place, value in values)
+            places = listed(say("{value} (line {line})", value=value, line=place) for place, value in values)
             yield "said_twice", (("line", str(line)), ("name", axis), ("places", places), ("value", values[-1][1]))
 
 
