@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from windtunnel.analysis.finding import Finding, Severity, Strength
 from windtunnel.analysis.published.read import Published, Understood
-from windtunnel.language import apart, current_texts, fill, listed, passage, say, word
+from windtunnel.language import apart, counted, current_texts, fill, listed, passage, say, word
 from windtunnel.report.document import (
     Block,
     Callout,
@@ -71,7 +71,10 @@ def _table(table: Understood) -> Paragraph:
     columns = listed(
         say("{column}: {meaning}", column=name, meaning=passage(map(word, meaning))) for name, meaning in table.columns
     )
-    counts = fill(heads["counts"], {"observations": table.observations, "failures": table.failures})
+    counts = fill(
+        heads["counts"],
+        {"observations": counted(table.observations, "number"), "failures": counted(table.failures, "cell")},
+    )
     text = say("{counts}. {heading}: {columns}.", counts=counts, heading=heads["columns"], columns=columns)
     return Paragraph(lead=lead, text=text)
 
