@@ -219,7 +219,9 @@ def test_an_entry_that_cannot_be_read_is_said_with_its_line_and_the_rest_is_read
     ],
 )
 def test_a_name_that_finds_no_peak_is_said_once(heading: str, reason: str) -> None:
-    published = read(markdown(["size", heading, "forward (ms)"], [["small", "fast", 10], ["xl", "fast", 20]]))
+    text = markdown(["size", heading, "forward (ms)"], [["small", "fast", 10], ["xl", "fast", 20]])
+
+    published = read(text + "\n\n" + text.replace("10", "11"))
 
     (problem,) = published.unread
     assert problem.line == 3

@@ -111,7 +111,7 @@ def parse_published(text: str, declared: Declared) -> Published:
     defects: list[Defect] = []
     tables: list[Understood] = []
     facts: dict[tuple[int, str, str], None] = {}
-    not_counts: dict[Unread, None] = {}
+    said_once: dict[str, Unread] = {}
     ends = [0, *(table.rows[-1].line if table.rows else table.line for table in raw)]
     for series, (end, written) in enumerate(zip(ends, raw, strict=False), start=1):
         pointed = with_points(written)
@@ -122,7 +122,7 @@ def parse_published(text: str, declared: Declared) -> Published:
             continue
         known, unknown = _facts(table)
         facts.update(dict.fromkeys(known))
-        not_counts.update(dict.fromkeys(unknown))
+        said_once = {one.reason: one for one in unknown} | said_once
         columns, reason = columns_of(table, declared.unit)
         if reason:
             problems.append(Unread(line=table.line, reason=reason))
@@ -158,13 +158,14 @@ def parse_published(text: str, declared: Declared) -> Published:
             )
         )
         defects += _no_comparison(table, mine)
-        problems += _without_peak(mine)
+        said_once = {one.reason: one for one in _without_peak(mine)} | said_once
     kept, more = find_defects(times)
     shared = shared_fields(one.config for one in (*kept, *memory))
     kept = tuple(replace(one, config=replace(one.config, shared=shared)) for one in kept)
     memory = [replace(one, config=replace(one.config, shared=shared)) for one in memory]
     observed = Observed(times=kept, memory=tuple(dict.fromkeys(memory)), defects=(*defects, *more))
-    return Published(observed=observed, tables=tuple(tables), facts=tuple(facts), unread=(*problems, *not_counts))
+    unread = tuple(sorted((*problems, *said_once.values()), key=lambda one: one.line))
+    return Published(observed=observed, tables=tuple(tables), facts=tuple(facts), unread=unread)
 
 
 def _without_peak(mine: list[Observation]) -> Iterator[Unread]:
