@@ -1,6 +1,7 @@
 """`windtunnel audit`: what it prints, when it ends with 1, what it says to a wrong request, commands that run."""
 
 import json
+import re
 import shlex
 from pathlib import Path
 
@@ -138,3 +139,56 @@ def test_each_command_that_a_finding_names_is_one(
 
     assert outcome.code == 0, outcome.err
     assert all(sweep.expand("cpu") for sweep in asked)
+
+
+ONE_CELL = markdown(
+    ["size", "forward (ms)", "forward + backward (ms)", "context", "warmup"],
+    [["small", "0.1 ± 0.02", "9 ± 1", 128, 5], ["xl", "-", "OOM", 128, 5]],
+)
+
+
+def audited(cli: CallCli, tmp_path: Path, text: str, *options: str) -> str:
+    file = tmp_path / "t.md"
+    file.write_text(text, encoding="utf-8")
+    return flat(cli("audit", str(file), *options).out)
+
+
+def test_one_of_a_thing_is_in_the_singular(cli: CallCli, tmp_path: Path) -> None:
+    text = audited(cli, tmp_path, ONE_CELL, "--gpu", "h100", "--precision", "fp32", "--batch", "4")
+
+    assert not re.findall(r"\b1 (?:such )?(?:numbers|cells|pairs|samples|means|groups|rows)\b", text)
+    assert "The deviation of forward is 20.0 % of the mean (small)." in text
+    assert "One cell of forward is too short or too loose to rank (100 µs, deviation 20.0 % of the mean)." in text
+    assert "(1 such cell)" in text
+
+
+def test_counts_of_a_table_are_in_singular_and_plural(cli: CallCli, tmp_path: Path) -> None:
+    one = markdown(["size", "forward (ms)"], [["small", 10], ["xl", "OOM"]])
+
+    assert "2 numbers, 1 cell out of memory" in audited(cli, tmp_path, ONE_CELL)
+    assert "1 number, 1 cell out of memory" in audited(cli, tmp_path, one)
+    assert "1 number, 0 cells out of memory" in audited(cli, tmp_path, one.replace("OOM", "-"))
+
+
+def test_no_range_is_of_one_cell_in_chinese_either(cli: CallCli, tmp_path: Path) -> None:
+    text = audited(cli, tmp_path, ONE_CELL, "--lang", "zh")
+
+    assert "前向的标准差为均值的 20.0%（small）。" in text
+    assert "（small）至" not in text
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        (
+            [["small", "10 ± 0.1", 10], ["xl", "20 ± 0.8", ""]],
+            "With n = 10 the mean of small is known to ± 0.7 % (95 %).",
+        ),
+        ([["small", "10 ± 0.1", 1], ["xl", "20 ± 0.8", 1]], "With n = 1 nothing says how well a mean is known."),
+        ([["small", "10 ± 0.1", ""], ["xl", "20 ± 0.8", ""]], "Without n nothing says how well a mean is known."),
+    ],
+)
+def test_only_a_table_without_n_is_said_to_have_none(
+    cli: CallCli, tmp_path: Path, rows: list[list[object]], said: str
+) -> None:
+    assert said in audited(cli, tmp_path, markdown(["size", "forward (ms)", "n"], rows))

@@ -20,7 +20,8 @@ _SOURCE = "\n".join(
     for file in (_RULES / folder).rglob("*.py")
 )
 _VARIANTS = (
-    r"_(without_n|here|not_all|split|waiting|not_waiting|with_waits|without_capacity|range|calibration|datasheet)$"
+    r"_(one|without_n|with_n_of_1|here|not_all|split|waiting|not_waiting|with_waits|without_capacity|range|calibration|"
+    r"datasheet)$"
 )
 """What rules put behind the name of a claim whose numbers say more, or less."""
 TEXTS = texts_of("en")

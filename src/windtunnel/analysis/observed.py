@@ -7,7 +7,6 @@ from typing import Literal
 
 from pydantic import ValidationError
 
-from windtunnel.cost.devices import DevicePeaks
 from windtunnel.cost.flops import forward_flops
 from windtunnel.cost.parameters import parameter_count
 from windtunnel.language import listed, say, word
@@ -213,13 +212,12 @@ class Defect:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)  # hashed as one thing: what rules ask twice is cached
 class Observed:
-    """All that rules look at. `peaks` are those of `gpu`, None where it was not said or is not known."""
+    """All that rules look at. `gpu` is that of all observations which name none; None where it is not known."""
 
     times: tuple[Observation, ...] = ()
     memory: tuple[Held, ...] = ()
     defects: tuple[Defect, ...] = ()
     gpu: str | None = None
-    peaks: DevicePeaks | None = None
 
     def valid(self, *phases: str) -> tuple[Observation, ...]:
         """Return the observations with a time, of these phases or of all."""

@@ -5,7 +5,6 @@ from dataclasses import replace
 
 from windtunnel.analysis.observed import Configuration, Observation, Observed, State, shared_fields
 from windtunnel.analysis.results import Row
-from windtunnel.cost.devices import peaks_of
 from windtunnel.records.record import Status
 from windtunnel.spec.attention import AttentionSpec
 from windtunnel.spec.model import ModelSpec
@@ -36,7 +35,7 @@ def observed_of(rows: Iterable[Row], name_of: Callable[[Row], str] | None = None
         for one in _observation(row, phase, replace(config, shared=shared, label=name_of(row) if name_of else ""))
     ]
     name = rows[0].environment.device_name if rows else None
-    return Observed(times=tuple(times), gpu=name, peaks=peaks_of(name))
+    return Observed(times=tuple(times), gpu=name)
 
 
 def _observation(row: Row, phase: str, config: Configuration) -> Iterable[Observation]:

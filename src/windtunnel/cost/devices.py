@@ -105,6 +105,5 @@ def peaks_of(device_name: str | None) -> DevicePeaks | None:
     """
     if device_name is None or re.search(r"\bMIG\b", device_name):  # a slice of a GPU keeps the GPU's name
         return None
-    if device_name in ALIASES:
-        device_name = ALIASES[device_name]
-    return next((peaks for pattern, peaks in _PEAKS if re.search(pattern, device_name)), None)
+    name = ALIASES.get(device_name.casefold(), device_name)
+    return next((peaks for pattern, peaks in _PEAKS if re.search(pattern, name, re.IGNORECASE)), None)

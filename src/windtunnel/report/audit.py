@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from windtunnel.analysis.finding import Finding, Severity, Strength
 from windtunnel.analysis.published.read import Published, Understood
-from windtunnel.language import apart, current_texts, fill, listed, passage, say, word
+from windtunnel.language import apart, counted, current_texts, fill, listed, passage, say, word
 from windtunnel.report.document import (
     Block,
     Callout,
@@ -16,7 +16,7 @@ from windtunnel.report.document import (
     Section,
     Table,
 )
-from windtunnel.report.wording import advice, ruled_out, sentence
+from windtunnel.report.wording import advice, ruled_out, sentence, written
 
 _MOST_PLACES = 4
 
@@ -58,7 +58,7 @@ def _understood(published: Published) -> Section:
         blocks.append(Paragraph(lead=heads["facts"], text=text))
     assumptions = dict.fromkeys(one for table in published.tables for one in table.assumptions)
     if assumptions:
-        said = (fill(texts["assumptions"][name], dict(fields)) for name, fields in assumptions)
+        said = (written("assumptions", name, dict(fields)) for name, fields in assumptions)
         blocks.append(Paragraph(lead=heads["assumed"], text=apart(said)))
     return Section(heading=heads["understood"], blocks=tuple(blocks))
 
@@ -71,7 +71,10 @@ def _table(table: Understood) -> Paragraph:
     columns = listed(
         say("{column}: {meaning}", column=name, meaning=passage(map(word, meaning))) for name, meaning in table.columns
     )
-    counts = fill(heads["counts"], {"observations": table.observations, "failures": table.failures})
+    counts = fill(
+        heads["counts"],
+        {"observations": counted(table.observations, "number"), "failures": counted(table.failures, "cell")},
+    )
     text = say("{counts}. {heading}: {columns}.", counts=counts, heading=heads["columns"], columns=columns)
     return Paragraph(lead=lead, text=text)
 

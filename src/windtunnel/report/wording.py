@@ -39,7 +39,14 @@ def _filled(table: str, name: str, finding: Finding) -> str:
             numbers[low].other, numbers[high].other = last, first
     if "low" in numbers and "high" in numbers:
         numbers["middle"] = (numbers["low"] + numbers["high"]) / 2
-    return fill(current_texts()[table][name], numbers, _written)
+    of_one = f"{name}{_OF_ONE}"
+    is_one = numbers.get("count") == 1 and of_one in current_texts()[table]
+    return written(table, of_one if is_one else name, numbers)
+
+
+def written(table: str, name: str, fields: Mapping[str, Any]) -> str:
+    """Return a text of the language of now with its fields, each written as what follows its colon says."""
+    return fill(current_texts()[table][name], fields, _written)
 
 
 def _written(value: Any, spec: str) -> str:
@@ -59,6 +66,9 @@ def _missing(names: Any) -> str:
     return listed(current_texts()["missing"][name] for name in names)
 
 
+_OF_ONE = "_one"
+"""What stands behind the name of a text where its `count` is 1 and the grammar changes."""
+
 _WRITERS: Mapping[str, Callable[[Any], str]] = {
     "": str,
     "share": units.share,
@@ -76,6 +86,14 @@ _WRITERS: Mapping[str, Callable[[Any], str]] = {
     "word": word,
     "words": lambda names: _listed(map(word, names)),
     "start": lambda text: text[:1].upper() + text[1:],
+    "cells": lambda number: counted(number, "cell"),
+    "groups": lambda number: counted(number, "group"),
+    "means": lambda number: counted(number, "mean"),
+    "pairs": lambda number: counted(number, "pair"),
+    "samples": lambda number: counted(number, "sample"),
+    "such cells": lambda number: counted(number, "such cell"),
+    "such pairs": lambda number: counted(number, "such pair"),
+    "such samples": lambda number: counted(number, "such sample"),
     "times": lambda values: _listed(map(units.duration, values)),
     "percents": lambda values: _listed(map(units.percent, values)),
 }

@@ -158,6 +158,23 @@ def test_forward_only_and_number_of_samples_are_read() -> None:
     assert [(one.phase, one.n) for one in times] == [("forward", 10), ("forward_backward", 10)]
 
 
+@pytest.mark.parametrize(
+    ("entry", "mean", "deviation"),
+    [
+        ("12.345(21) ms", 12.345, 0.021),
+        ("12.345(21)", 12.345, 0.021),
+        ("1,012.5(3)", 1012.5, 0.3),
+        ("12.345 (21)", 12.345, 21),
+        ("12.345(2.1)", 12.345, 2.1),
+        ("12(2)", 12, 2),
+    ],
+)
+def test_digits_right_behind_a_number_count_its_last_places(entry: str, mean: float, deviation: float) -> None:
+    (one,) = read(markdown(["size", "forward (ms)"], [["small", entry]])).observed.times
+
+    assert (one.mean, one.std_seconds) == pytest.approx((mean / 1e3, deviation / 1e3))
+
+
 @pytest.mark.parametrize("entry", ["OOM", "oom", "CUDA out of memory", "显存不足", "**OOM**"])
 def test_out_of_memory_is_a_state(entry: str) -> None:
     times = read(markdown(["size", "forward (ms)"], [["small", "10"], ["xl", entry]])).observed.times
@@ -176,7 +193,7 @@ def test_nothing_is_no_observation_and_no_problem(entry: str) -> None:
 @pytest.mark.parametrize(
     ("entry", "reason"),
     [
-        ("12,3", "is '12,3', which is no number"),
+        ("1,2,3", "is '1,2,3', which is no number"),
         ("fast", "is 'fast', which is no number"),
         ("-3", ": -3 is negative"),
         ("0", ": 0 is 0: nothing takes no time"),
@@ -192,6 +209,23 @@ def test_an_entry_that_cannot_be_read_is_said_with_its_line_and_the_rest_is_read
     (problem,) = published.unread
     assert problem.line == 4
     assert reason in problem.reason
+
+
+@pytest.mark.parametrize(
+    ("heading", "reason"),
+    [
+        ("GPU", "the GPU is 'fast', of which no peak is known: no rate is held against one"),
+        ("dtype", "the precision is 'fast', which is none of fp32, tf32, bf16, fp16, bf16-pure"),
+    ],
+)
+def test_a_name_that_finds_no_peak_is_said_once(heading: str, reason: str) -> None:
+    text = markdown(["size", heading, "forward (ms)"], [["small", "fast", 10], ["xl", "fast", 20]])
+
+    published = read(text + "\n\n" + text.replace("10", "11"))
+
+    (problem,) = published.unread
+    assert problem.line == 3
+    assert problem.reason.startswith(reason)
 
 
 def test_a_row_with_too_few_entries_is_said() -> None:
@@ -315,3 +349,26 @@ def test_a_damaged_seed_never_ends_in_a_traceback(data: st.DataObject) -> None:
     damage = data.draw(st.text(max_size=5))
 
     findings_of(text[:start] + damage + text[start + data.draw(st.integers(0, 30)) :], Declared(unit="ms"))
+
+
+def test_two_values_of_one_axis_above_one_table_are_said() -> None:
+    published = read("Batch size: 4\nBatch size: 8\n\n" + LONG)
+
+    assert published.observed.times[0].config.batch_size == 8
+    said = (("line", "5"), ("name", "batch_size"), ("places", "4 (line 1), 8 (line 2)"), ("value", "8"))
+    assert ("said_twice", said) in published.tables[0].assumptions
+
+
+def test_each_table_takes_the_value_nearest_above_and_that_is_no_contradiction() -> None:
+    published = read("Batch size: 4\n" + LONG + "\nBatch size: 8\n" + LONG.replace("13.145", "14.145"))
+
+    assert {one.config.batch_size for one in published.observed.times} == {4, 8}
+    assert all(table.assumptions == (("shaped_by_name", ()),) for table in published.tables)
+
+
+def test_a_value_above_a_table_that_is_no_count_is_said_once() -> None:
+    published = read("Batch size: 4 and 8\n" + LONG + "\n" + LONG.replace("13.145", "14.145"))
+
+    assert [(one.line, one.reason) for one in published.unread] == [
+        (1, "Batch size is '4 and 8', which is no whole number above 0")
+    ]

@@ -85,7 +85,17 @@ def compiled(machine: Machine) -> str:
     return markdown(["Model", "Eager forward (ms)", "Compiled forward (ms)"], rows)
 
 
-KINDS = (by_size, by_context, by_warmup, attention, compiled)
+def wholes(machine: Machine) -> str:
+    """Each part and the whole are timed in steps of their own, so that their sum is off by the noise of all."""
+    rows: list[list[object]] = []
+    for size in SIZES:
+        forward = machine.forward(size)
+        parts = [forward, machine.noisy(2 * forward), machine.noisy(forward / 4)]
+        rows.append([size, *map(machine.entry, parts), machine.entry(machine.noisy(sum(parts)))])
+    return markdown(["Model", "Forward (ms)", "Backward (ms)", "Optimizer (ms)", "Step time (ms)"], rows)
+
+
+KINDS = (by_size, by_context, by_warmup, attention, compiled, wholes)
 
 
 @pytest.mark.parametrize("seed", range(20))

@@ -213,7 +213,7 @@ class TestSeed003:
     def test_the_pivot_averages_unlike_cells(self) -> None:
         averages = the(seed(3), "averages_unlike_cells")
 
-        assert (averages.numbers["entries"], averages.numbers["count"]) == (15, 4)
+        assert (averages.numbers["count"], averages.numbers["cells"]) == (15, 4)
 
     def test_the_summary_describes_60_unlike_cells(self) -> None:
         assert the(seed(3), "describes_unlike_cells").numbers["count"] == 60

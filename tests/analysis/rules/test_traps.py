@@ -46,6 +46,50 @@ def test_both_passes_cannot_take_less_than_forward() -> None:
     assert the(found, "part_over_whole").numbers["name"] == "small"
 
 
+@pytest.mark.parametrize(
+    ("headings", "times", "parts"),
+    [
+        (("forward", "backward", "total"), ("25.0 ± 0.2", "55.2 ± 0.1", "70.0"), ("forward", "backward")),
+        (("forward", "backward", "optimizer", "total"), (10, 20, 5, 20.5), ("forward", "backward", "optimizer")),
+        (("forward", "backward", "fwd+bwd"), (10, 20, 25), ("forward", "backward")),
+        (("forward", "optimizer", "step time"), (10, 20, 25), ("forward", "optimizer")),
+        (("fwd+bwd", "forward", "optimizer", "step time"), (30, 10, 5, 31), ("forward_backward", "optimizer")),
+    ],
+)
+def test_parts_together_cannot_take_longer_than_their_whole(
+    headings: tuple[str, ...], times: tuple[object, ...], parts: tuple[str, ...]
+) -> None:
+    found = findings_of(markdown(["size", *(f"{heading} (ms)" for heading in headings)], [["small", *times]]))
+
+    assert errors(found) == ["parts_over_whole"]
+    assert the(found, "parts_over_whole").numbers["parts"] == parts
+
+
+@pytest.mark.parametrize(
+    ("headings", "times"),
+    [
+        (("forward", "backward", "total"), (1.2, 2.4, 3.5)),
+        (("forward", "backward", "total"), ("10 ± 2", "20 ± 2", "27 ± 2")),
+        (("forward", "backward", "optimizer", "total"), (10, 20, 5, 30)),
+        (("forward", "backward", "optimizer", "total"), (2, 3, 9, 5)),
+        (("forward", "fwd+bwd", "optimizer", "step time"), (10, 30, 5, 36)),
+    ],
+)
+def test_a_whole_within_rounding_noise_or_of_both_passes_alone_raises_no_alarm(
+    headings: tuple[str, ...], times: tuple[object, ...]
+) -> None:
+    found = findings_of(markdown(["size", *(f"{heading} (ms)" for heading in headings)], [["small", *times]]))
+
+    assert errors(found) == []
+
+
+@pytest.mark.parametrize(("part", "whole"), [("optimizer", "total"), ("backward", "step time"), ("fwd+bwd", "total")])
+def test_no_part_alone_can_take_longer_than_its_whole(part: str, whole: str) -> None:
+    found = findings_of(markdown(["size", f"{part} (ms)", f"{whole} (ms)"], [["small", 20, 10]]))
+
+    assert errors(found) == ["part_over_whole"]
+
+
 @pytest.mark.parametrize(("n", "claim"), [(None, "outlier_suspected"), (100, "outlier_among_n")])
 def test_a_mean_of_one_outlier_is_none(n: int | None, claim: str) -> None:
     found = findings_of(markdown(["size", "forward (ms)"], [["small", "59.81 ± 320.62"]]), Declared(steps=n))
@@ -59,7 +103,7 @@ def test_a_mean_of_one_outlier_is_none(n: int | None, claim: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("n", "claim"), [(10, "spread_of_one"), (None, "spread_of_one_without_n")], ids=["with n", "without n"]
+    ("n", "claim"), [(10, "spread_narrow"), (None, "spread_narrow_without_n")], ids=["with n", "without n"]
 )
 def test_the_deviation_of_one_cell_is_no_range(n: int | None, claim: str) -> None:
     found = findings_of(markdown(["size", "forward (ms)"], [["small", "50.0 ± 1.0"]]), Declared(steps=n))
@@ -83,6 +127,50 @@ def test_float32_above_its_peak_is_an_error_and_half_precision_is_not() -> None:
 
     assert errors(single) == ["rate_over_peak"]
     assert errors(half) == []
+
+
+def test_each_gpu_of_a_table_is_judged_by_its_own_peak() -> None:
+    rows: list[list[object]] = [["medium", "A100", "bf16", 9.0], ["medium", "H100", "bf16", 3.6]]
+    text = markdown(["model", "GPU", "precision", "forward (ms)"], rows)
+
+    fits = findings_of(text, Declared(batch_size=4, context_length=512))
+    over = findings_of(text.replace("9.0", "4.5"), Declared(batch_size=4, context_length=512))
+
+    assert errors(fits) == []
+    worst = the(over, "rate_over_peak")
+    assert (worst.numbers["gpu"], worst.numbers["peak"], worst.numbers["count"]) == ("A100", 312e12, 1)
+
+
+@pytest.mark.parametrize(
+    "precision", ["bf16-mixed", "bf16 mixed", "16-mixed", "混合精度", "torch.bfloat16", "fp16 AMP"]
+)
+def test_a_peak_is_found_by_any_common_name_of_a_precision(precision: str) -> None:
+    text = markdown(["size", "precision", "forward (ms)"], [["medium", precision, 0.9]])
+
+    found = findings_of(text, Declared(gpu="h100", batch_size=4, context_length=512))
+
+    assert the(found, "rate_over_peak").numbers["peak"] == 989.4e12
+
+
+@pytest.mark.parametrize(
+    ("declared", "options"),
+    [
+        (Declared(), ("--batch", "--context", "--gpu", "--precision")),
+        (Declared(batch_size=4, gpu="h100"), ("--context", "--precision")),
+    ],
+)
+def test_only_options_for_what_is_missing_are_named(declared: Declared, options: tuple[str, ...]) -> None:
+    found = findings_of(markdown(["size", "forward (ms)"], [["small", 10]]), declared)
+
+    assert the(found, "rates_not_known").numbers["options"] == options
+
+
+def test_no_option_is_named_for_the_shape_of_a_model() -> None:
+    declared = Declared(batch_size=4, context_length=512, gpu="h100", precision="fp32")
+
+    found = findings_of(markdown(["size", "forward (ms)"], [["mine", 10]]), declared)
+
+    assert the(found, "rates_not_known_without_options").numbers["missing"] == ("shape",)
 
 
 def test_slower_after_warmup_and_slower_at_a_shorter_context_are_effects_of_order() -> None:

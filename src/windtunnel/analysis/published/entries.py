@@ -25,6 +25,8 @@ _YES, _NO = {"true", "yes", "1", "on", "是", "compiled", "✓"}, {"false", "no"
 
 UNNAMED = "time"
 """The phase of times whose table does not say which."""
+MEMORY = "memory"
+"""The phase of a cell of which only a column of memory says that it ran out."""
 
 
 _SHORTEST, _LONGEST = 1e-12, 1e9
@@ -139,19 +141,26 @@ def _configuration(
 
 
 def _measured(row: RawRow, columns: Mapping[int, str | Measure], place_of: _Place, read: ReadRow) -> None:
-    seen: set[tuple[str, Configuration]] = set()
+    seen: dict[tuple[str, Configuration], str] = {}
+    ended: dict[Configuration, str] = {}
     for place, measure in columns.items():
-        if not isinstance(measure, Measure) or measure.statistic == "std":
+        if not isinstance(measure, Measure) or not (measure.is_judged or measure.is_held):
             continue
         state, value = _entry(row, place, measure, read)
         config = _pivoted(place_of.config, measure)
         source = f"line {row.line}, {measure.name}"
         if measure.quantity == "memory" and value is not None:
             _add_memory(value, measure, config, source, place_of.series, read)
+        if measure.quantity == "memory" or state == "missing":
+            if state == "out of memory":
+                ended.setdefault(config, source)
+            continue
         phase = measure.phase or place_of.phase or UNNAMED
-        if measure.quantity != "time" or state == "missing" or (phase, config) in seen:
-            continue  # a median beside a mean: the first counts
-        seen.add((phase, config))
+        before = seen.setdefault((phase, config), measure.name)
+        if before != measure.name:
+            reason = say("{name} is not used: {before} is of the same phase and cell", name=measure.name, before=before)
+            read.problems.append(Unread(line=row.line, reason=reason))
+            continue
         seconds, deviation = _seconds(row, columns, measure, value, read)
         if state == "ok" and seconds is None:
             continue
@@ -167,19 +176,36 @@ def _measured(row: RawRow, columns: Mapping[int, str | Measure], place_of: _Plac
                 series=place_of.series,
             )
         )
+    said = {one.config for one in read.times if one.state == "out of memory"}
+    read.times += [
+        Observation(
+            config=config,
+            phase=MEMORY,
+            mean_seconds=None,
+            state="out of memory",
+            source=source,
+            series=place_of.series,
+        )
+        for config, source in ended.items()
+        if config not in said
+    ]
 
 
 def _add_memory(value: Value, measure: Measure, config: Configuration, source: str, series: int, read: ReadRow) -> None:
     unit = value.unit if value.unit in BYTES else measure.unit or "bytes"
     num_bytes = value.number * BYTES.get(unit, 1.0)
     if not 0 < num_bytes <= _MOST_BYTES:
-        line = int(source.removeprefix("line ").partition(",")[0])
         reason = say("{name} is {number:g} {unit}: no memory", name=measure.name, number=value.number, unit=unit)
-        read.problems.append(Unread(line=line, reason=reason))
+        read.problems.append(Unread(line=line_of(source), reason=reason))
         return
     read.memory.append(Held(config=config, name=measure.name, num_bytes=num_bytes, source=source, series=series))
     if unit in {"mb", "gb", "kb"}:
         read.assumptions.append(("binary_units", ()))
+
+
+def line_of(source: str) -> int:
+    """Return the line of where an observation stands."""
+    return int(source.removeprefix("line ").partition(",")[0])
 
 
 def _seconds(
@@ -214,15 +240,13 @@ def _refused(row: RawRow, measure: Measure, what: str, value: Value, read: ReadR
 def _beside(row: RawRow, columns: Mapping[int, str | Measure], measure: Measure, read: ReadRow) -> float | None:
     """Return the deviation in the column beside, in seconds."""
     for place, other in columns.items():
-        if isinstance(other, Measure) and other.statistic == "std" and _key(other) == _key(measure):
+        if not isinstance(other, Measure) or other.statistic != "std" or other.quantity != "time":
+            continue
+        if other.unused is None and other.key == measure.key:
             _, value = _entry(row, place, other, read)
             size = SECONDS.get((value and value.unit) or other.unit or measure.unit or "")
             return None if value is None or size is None else value.number * size
     return None
-
-
-def _key(measure: Measure) -> tuple[str | None, str | None, int | None, int | None]:
-    return measure.phase, measure.compile, measure.context_length, measure.warmup
 
 
 def _pivoted(config: Configuration, measure: Measure) -> Configuration:
@@ -232,11 +256,11 @@ def _pivoted(config: Configuration, measure: Measure) -> Configuration:
         config = replace(config, context_length=measure.context_length)
     if measure.warmup is not None:
         config = replace(config, warmup=measure.warmup)
-    if "=" in measure.name:
-        axis, _, number = measure.name.partition("=")
-        count = parse_count(number)
-        if axis in {"warmup", "context_length", "batch_size", "d_model"} and count is not None:
-            config = replace(config, **{axis: count})
+    if measure.pivot is not None:
+        axis, count = measure.pivot
+        config = replace(config, **{axis: count})
+    if measure.column is not None:
+        config = replace(config, others=(*config.others, ("column", measure.column)))
     return config
 
 

@@ -97,9 +97,9 @@ def _averages(table: tuple[Observation, ...], before: list[Observation]) -> list
             claim="averages_unlike_cells",
             subject=say("the table from line {line} on", line=table[0].source.partition(",")[0].removeprefix("line ")),
             numbers=(
-                ("entries", len(found)),
+                ("count", len(found)),
                 ("mean_seconds", first.mean),
-                ("count", len(members)),
+                ("cells", len(members)),
                 ("low_seconds", min(other.mean for other in members)),
                 ("high_seconds", max(other.mean for other in members)),
                 ("what", first.config.name),

@@ -24,13 +24,17 @@ class RawRow:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RawTable:
-    """A table as it stands; `captions` are the headings above it, the nearest first, `facts` lines like `Batch: 4`."""
+    """A table as it stands; `captions` are the headings above it, the nearest first, `facts` lines like `Batch: 4`.
+
+    `separator` is what stands between entries of CSV and TSV, None in other tables.
+    """
 
     line: int
     headings: tuple[str, ...]
     rows: tuple[RawRow, ...]
     captions: tuple[str, ...]
     facts: tuple[tuple[int, str, str], ...]
+    separator: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -163,7 +167,14 @@ def _separated(lines: list[str]) -> tuple[list[RawTable], list[Unread]]:
         unread.append(Unread(line=first + reader.line_num, reason=str(error)))
     if not rows or len(headings) > _MOST_COLUMNS:
         return [], unread
-    table = RawTable(line=first + 1, headings=headings, rows=tuple(rows), captions=tuple(captions), facts=tuple(facts))
+    table = RawTable(
+        line=first + 1,
+        headings=headings,
+        rows=tuple(rows),
+        captions=tuple(captions),
+        facts=tuple(facts),
+        separator=separator,
+    )
     return [table], unread
 
 

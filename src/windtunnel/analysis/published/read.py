@@ -1,22 +1,31 @@
 """A published document to observations: each table interpreted, with what was understood and what was not."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeAlias
 
 from windtunnel.analysis.observed import Defect, Held, Observation, Observed, shared_fields
-from windtunnel.analysis.published.entries import Assumption, Declared, read_row
-from windtunnel.analysis.published.headings import Measure, axis_of, measure_of, unit_of
+from windtunnel.analysis.published.columns import columns_of, labels_of, words_of
+from windtunnel.analysis.published.commas import with_points
+from windtunnel.analysis.published.entries import Assumption, Declared, line_of, read_row
+from windtunnel.analysis.published.headings import Measure, axis_of, measure_of
 from windtunnel.analysis.published.identity import find_defects
 from windtunnel.analysis.published.layout import RawTable, Unread, find_tables
-from windtunnel.analysis.published.values import BYTES, SECONDS, clean, parse_count, parse_value
+from windtunnel.analysis.published.precisions import precision_of
+from windtunnel.analysis.published.values import clean, parse_count, parse_value
 from windtunnel.cost.devices import ALIASES, peaks_of
 from windtunnel.errors import SpecError, unknown_name
-from windtunnel.language import listed, say
+from windtunnel.language import listed, passage, say, word
+from windtunnel.spec.tables import PRECISIONS
+
+_Fact: TypeAlias = tuple[int, str, str]
+"""A line, the axis that it names, and the value there."""
 
 _DESCRIBED = {"count", "mean", "std", "min", "max"}
 _MOST_BYTES = 20 * 2**20
+_MOST_REASONS = 5
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,11 +80,30 @@ def read_published(path: Path, declared: Declared) -> Published:
                 ]
             )
         )
+    has_numbers = any(table.observations or table.failures for table in published.tables)
+    if not has_numbers and not published.observed.defects:
+        raise SpecError(*_without_numbers(path, published))
     return published
+
+
+def _without_numbers(path: Path, published: Published) -> Iterator[str]:
+    """Yield why no number was read: what each table was taken for, and the first entries that are none."""
+    for table in published.tables:
+        columns = listed(f"{name!r}: {passage(map(word, meaning))}" for name, meaning in table.columns)
+        yield (
+            f"{path}, line {table.line}: no time and no memory was read from this table ({columns}); allowed: means or "
+            "medians as 12.3 or 12.3 ± 0.4, or memory, below a heading that says so; give such a column"
+        )
+    for one in published.unread[:_MOST_REASONS]:
+        yield f"{path}, line {one.line}: {one.reason}"
+    if more := published.unread[_MOST_REASONS:]:
+        yield f"{path}: {len(more)} more entries could not be read"
 
 
 def parse_published(text: str, declared: Declared) -> Published:
     """Read the tables of a text. What a table says itself goes before what a line above says, that before an option."""
+    if declared.gpu and peaks_of(declared.gpu) is None:
+        raise SpecError(unknown_name("GPU", declared.gpu, ALIASES))
     raw, unread = find_tables(text)
     problems = list(unread)
     times: list[Observation] = []
@@ -83,21 +111,30 @@ def parse_published(text: str, declared: Declared) -> Published:
     defects: list[Defect] = []
     tables: list[Understood] = []
     facts: dict[tuple[int, str, str], None] = {}
-    for series, table in enumerate(raw, start=1):
+    said_once: dict[str, Unread] = {}
+    ends = [0, *(table.rows[-1].line if table.rows else table.line for table in raw)]
+    for series, (end, written) in enumerate(zip(ends, raw, strict=False), start=1):
+        pointed = with_points(written)
+        table = pointed.table
+        problems += pointed.unread
         if described := _described(table):
             defects.append(described)
             continue
-        known = _facts(table)
+        known, unknown = _facts(table)
         facts.update(dict.fromkeys(known))
-        columns, reason = _columns(table, declared)
+        said_once = {one.reason: one for one in unknown} | said_once
+        columns, reason = columns_of(table, declared.unit)
         if reason:
             problems.append(Unread(line=table.line, reason=reason))
             continue
-        labels = _labels(table, columns)
+        labels = labels_of(table, columns)
         fixed = {name: value for _, name, value in known}
         before = len(times)
         held = len(memory)
-        assumptions: dict[Assumption, None] = {}
+        assumptions = dict.fromkeys(_said_twice(table.line, [one for one in known if one[0] > end]))
+        if pointed.meaning:
+            example = (("line", str(table.line)), ("text", pointed.example), ("number", pointed.number))
+            assumptions[pointed.meaning, example] = None
         for row in table.rows:
             read = read_row(row, columns, labels, fixed, declared, series)
             times += read.times
@@ -111,7 +148,7 @@ def parse_published(text: str, declared: Declared) -> Published:
                 line=table.line,
                 caption=table.captions[0] if table.captions else "",
                 columns=tuple(
-                    (clean(heading), ("label",) if place in labels else _said(columns.get(place)))
+                    (clean(heading), ("label",) if place in labels else words_of(columns.get(place)))
                     for place, heading in enumerate(table.headings)
                     if heading
                 ),
@@ -121,95 +158,57 @@ def parse_published(text: str, declared: Declared) -> Published:
             )
         )
         defects += _no_comparison(table, mine)
+        said_once = {one.reason: one for one in _without_peak(mine)} | said_once
     kept, more = find_defects(times)
     shared = shared_fields(one.config for one in (*kept, *memory))
     kept = tuple(replace(one, config=replace(one.config, shared=shared)) for one in kept)
     memory = [replace(one, config=replace(one.config, shared=shared)) for one in memory]
-    gpu = declared.gpu or next((one.config.gpu for one in kept if one.config.gpu), None)
-    name = ALIASES.get((gpu or "").casefold(), gpu)
-    if declared.gpu and peaks_of(name) is None:
-        raise SpecError(unknown_name("GPU", declared.gpu, ALIASES))
-    observed = Observed(
-        times=kept, memory=tuple(dict.fromkeys(memory)), defects=(*defects, *more), gpu=gpu, peaks=peaks_of(name)
-    )
-    return Published(observed=observed, tables=tuple(tables), facts=tuple(facts), unread=tuple(problems))
+    observed = Observed(times=kept, memory=tuple(dict.fromkeys(memory)), defects=(*defects, *more))
+    unread = tuple(sorted((*problems, *said_once.values()), key=lambda one: one.line))
+    return Published(observed=observed, tables=tuple(tables), facts=tuple(facts), unread=unread)
 
 
-def _facts(table: RawTable) -> tuple[tuple[int, str, str], ...]:
-    """Return the lines above a table that name an axis: `Batch size: 4`."""
-    found: list[tuple[int, str, str]] = []
+def _without_peak(mine: list[Observation]) -> Iterator[Unread]:
+    """Yield each GPU and each precision that is said and not known, where it is said first."""
+    for gpu, one in {one.config.gpu: one for one in reversed(mine)}.items():
+        if gpu and peaks_of(gpu) is None:
+            reason = say("the GPU is {text!r}, of which no peak is known: no rate is held against one", text=gpu)
+            yield Unread(line=line_of(one.source), reason=reason)
+    for precision, one in {one.config.precision: one for one in reversed(mine)}.items():
+        if precision and precision_of(precision) is None:
+            reason = say(
+                "the precision is {text!r}, which is none of {known}: no rate is held against a peak",
+                text=precision,
+                known=listed(PRECISIONS),
+            )
+            yield Unread(line=line_of(one.source), reason=reason)
+
+
+def _facts(table: RawTable) -> tuple[tuple[_Fact, ...], tuple[Unread, ...]]:
+    """Return the lines above a table that name an axis, as `Batch size: 4`, and those whose value is none."""
+    found: list[_Fact] = []
+    unread: list[Unread] = []
     for line, name, value in table.facts:
         axis = axis_of(name)
-        if axis in {"batch_size", "context_length", "warmup", "steps"} and parse_count(value) is not None:
-            found.append((line, axis, str(parse_count(value))))
-        elif axis in {"precision", "gpu"}:
+        if axis in {"precision", "gpu"}:
             found.append((line, axis, value))
-    return tuple(found)
+        elif axis in {"batch_size", "context_length", "warmup", "steps"}:
+            count = parse_count(value)
+            if count is None:
+                reason = say("{name} is {text!r}, which is no whole number above 0", name=clean(name), text=value)
+                unread.append(Unread(line=line, reason=reason))
+            else:
+                found.append((line, axis, str(count)))
+    return tuple(found), tuple(unread)
 
 
-def _columns(table: RawTable, declared: Declared) -> tuple[dict[int, str | Measure], str]:
-    """Return what each column is, or why the table cannot be read."""
-    columns: dict[int, str | Measure] = {}
-    for place, heading in enumerate(table.headings):
-        axis = axis_of(heading)
-        meaning = axis or measure_of(heading)
-        if meaning is not None:
-            columns[place] = meaning
-    if not any(isinstance(meaning, Measure) for meaning in columns.values()):
-        _add_pivot(table, columns)
-    measures = {place: meaning for place, meaning in columns.items() if isinstance(meaning, Measure)}
-    if not any(meaning.quantity in {"time", "memory"} for meaning in measures.values()):
-        if measures:
-            return columns, ""
-        names = listed(repr(clean(heading)) for heading in table.headings if heading)[:200]
-        if not names:
-            return {}, say("no column of times or memory among its headings")
-        return {}, say("no column of times or memory among {names}", names=names)
-    for place, measure in measures.items():
-        if measure.quantity not in {"time", "memory"}:
-            continue
-        unit = measure.unit or _unit_below(table, place) or (table.captions and unit_of(table.captions[0])) or None
-        if measure.quantity == "time" and unit not in SECONDS:
-            unit = declared.unit
-        if measure.quantity == "memory" and unit not in BYTES:
-            return {}, say(
-                "the memory in column {name!r} has no unit; write it into the heading, as (MiB)", name=measure.name
-            )
-        if unit is None:
-            return {}, say("the times in column {name!r} have no unit; give --unit s, ms or us", name=measure.name)
-        columns[place] = replace(measure, unit=unit)
-    return columns, ""
-
-
-def _labels(table: RawTable, columns: Mapping[int, str | Measure]) -> dict[int, str]:
-    """Return the columns that no word explains but whose values repeat, as those of an axis do."""
-    return {
-        place: clean(heading)
-        for place, heading in enumerate(table.headings)
-        if place not in columns and heading and len({row.entries[place] for row in table.rows}) <= len(table.rows) / 2
-    }
-
-
-def _unit_below(table: RawTable, place: int) -> str | None:
-    """Return the unit that the entries of a column carry themselves."""
-    values = (parse_value(row.entries[place]) for row in table.rows)
-    return next((value.unit for value in values if value and value.unit), None)
-
-
-def _add_pivot(table: RawTable, columns: dict[int, str | Measure]) -> None:
-    """Take columns headed by numbers for a pivot over the axis that the caption names: `by context length`."""
-    caption = table.captions[0] if table.captions else ""
-    by = re.search(r"\bby\s+(.+)$|按(.+?)(?:分组|统计)?$", caption, re.IGNORECASE)
-    axis = axis_of(by[1] or by[2]) if by else None
-    for place, heading in enumerate(table.headings):
-        if place not in columns and parse_count(heading) is not None:
-            columns[place] = Measure(
-                name=f"{axis}={clean(heading)}" if axis else clean(heading),
-                quantity="time",
-                statistic="mean",
-                phase=None,
-                unit=None,
-            )
+def _said_twice(line: int, known: list[_Fact]) -> Iterator[Assumption]:
+    """Yield each axis that lines between a table and the one before it give two values: the last is taken."""
+    for axis in dict.fromkeys(name for _, name, _ in known):
+        values = [(place, value) for place, name, value in known if name == axis]
+        if len({value for _, value in values}) > 1:
+            places = listed(say("{value} (line {line})", value=value, line=place) for place, value in values)
+            yield "said_twice", (("line", str(line)), ("name", axis), ("places", places), ("value", values[-1][1]))
 
 
 def _described(table: RawTable) -> Defect | None:
@@ -244,16 +243,3 @@ def _no_comparison(table: RawTable, mine: list[Observation]) -> list[Defect]:
             sources=(f"line {table.line}",),
         )
     ]
-
-
-def _said(meaning: str | Measure | None) -> tuple[str, ...]:
-    """Return the words of what a heading was taken for."""
-    if meaning is None:
-        return ("unused",)
-    if isinstance(meaning, str):
-        return (meaning,)
-    if meaning.quantity == "time":
-        said = ("a time", meaning.phase, meaning.statistic, meaning.unit)
-    else:
-        said = (meaning.quantity, meaning.phase, meaning.unit)
-    return tuple(word for word in said if word)

@@ -3,6 +3,7 @@
 import math
 import re
 from dataclasses import dataclass
+from decimal import Decimal
 
 SECONDS = {
     **dict.fromkeys(("s", "sec", "secs", "second", "seconds", "秒"), 1.0),
@@ -24,7 +25,7 @@ _UNIT = r"[A-Za-zµμ%×秒毫微纳]*"
 _VALUE = re.compile(
     rf"(?P<mean>{_NUMBER})\s*(?P<unit>{_UNIT})"
     rf"(?:\s*(?:±|\+/-|\+-|\\pm)\s*(?P<std>{_NUMBER})\s*(?P<std_unit>{_UNIT})"
-    rf"|\s*\(\s*±?\s*(?P<std2>{_NUMBER})\s*\))?"
+    rf"|(?<=[0-9])\((?P<places>[0-9]{{1,4}})\)|\s*\(\s*±?\s*(?P<std2>{_NUMBER})\s*\))?"
     r"\s*(?P<last>[A-Za-zµμ秒毫微纳]*)"
 )
 _LONGEST = 80
@@ -66,7 +67,7 @@ def parse_value(text: str) -> Value | None:
     number = parse_number(found["mean"])
     if number is None:
         return None
-    deviation = found["std"] or found["std2"]
+    deviation = found["std"] or found["std2"] or _last_places(found["mean"], found["places"])
     units = {name.casefold() for name in (found["unit"], found["std_unit"], found["last"]) if name}
     if len(units) > 1:  # as 1.2 s ± 30 ms: nobody writes that on purpose
         return None
@@ -76,14 +77,25 @@ def parse_value(text: str) -> Value | None:
     return Value(number=number, std=std, unit=next(iter(units), None))
 
 
+def _last_places(mean: str, digits: str | None) -> str | None:
+    """Return the deviation that digits right behind a number mean: (21) behind 12.345 is 0.021, behind 12 it is 21."""
+    if digits is None:
+        return None
+    exponent = Decimal(_without_separators(mean)).as_tuple().exponent
+    return str(Decimal(digits).scaleb(int(exponent)))
+
+
 def parse_number(text: str) -> float | None:
     """Return a finite number, thousands separated or not, or None."""
-    plain = re.sub("[,\u2009\u202f\u00a0]", "", text)
     try:
-        value = float(plain)
+        value = float(_without_separators(text))
     except ValueError:
         return None
     return value if math.isfinite(value) else None
+
+
+def _without_separators(text: str) -> str:
+    return re.sub("[,\u2009\u202f\u00a0]", "", text)
 
 
 def parse_count(text: str) -> int | None:

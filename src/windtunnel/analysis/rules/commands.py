@@ -1,8 +1,8 @@
 """The commands that test what a table cannot tell, for the configuration in question."""
 
 from windtunnel.analysis.observed import Configuration
+from windtunnel.analysis.published.precisions import precision_of
 from windtunnel.spec.model import NAMED_SIZES
-from windtunnel.spec.tables import PRECISIONS
 
 _WORKLOADS = {"forward": "forward", "backward": "forward_backward", "forward_backward": "forward_backward"}
 
@@ -54,8 +54,8 @@ def _shared(config: Configuration, *, length: str) -> list[str]:
         flags += [length, str(config.context_length)]
     if config.batch_size:
         flags += ["--batch", str(config.batch_size)]
-    if config.precision in PRECISIONS:
-        flags += ["--precision", config.precision]
+    if precision := precision_of(config.precision or ""):
+        flags += ["--precision", precision]
     return flags
 
 

@@ -44,7 +44,7 @@ def judge_labels(observed: Observed) -> Iterator[Finding]:
     missing = [
         name
         for name, is_missing in (
-            ("gpu", observed.gpu is None),
+            ("gpu", all(one.config.gpu is None for one in times)),
             ("precision", all(one.config.precision is None for one in times)),
             ("batch", all(one.config.batch_size is None for one in times)),
             ("context", all(one.config.context_length is None for one in times)),

@@ -40,17 +40,17 @@ def _spread(phase: str, members: list[Observation]) -> Iterator[Finding]:
         "high_seconds": most.std_seconds or 0.0,
         "wide": sum(value >= _WIDE for value in spread.values()),
     }
-    loosest = max((one for one in members if not has_outlier(one)), key=spread.__getitem__, default=None)
-    interval = None if loosest is None else _interval(loosest)
-    if loosest is not None and interval is not None:
-        numbers |= {"interval": interval, "interval_name": loosest.config.name, "n": loosest.n or 0}
+    steady = [one for one in members if not has_outlier(one)]
+    intervals = {one: interval for one in steady if (interval := _interval(one)) is not None}
+    if intervals:
+        loosest = max(intervals, key=spread.__getitem__)
+        numbers |= {"interval": intervals[loosest], "interval_name": loosest.config.name, "n": loosest.n or 0}
     unlike = is_wide and len(members) >= 3 and spread[most] >= _UNLIKE * spread[least]
-    is_one = len(members) == 1
-    claim = "spread_of_one" if is_one else "spread_wide" if is_wide else "spread_narrow"
-    if loosest is None:
-        claim = "spread_of_one_outlier" if is_one else "spread_of_outliers"
-    elif interval is None:
-        claim = f"{claim}_without_n"
+    claim = "spread_wide" if is_wide else "spread_narrow"
+    if not steady:
+        claim = "spread_of_outliers"
+    elif not intervals:
+        claim = f"{claim}_with_n_of_1" if any(one.n for one in steady) else f"{claim}_without_n"
     yield Finding(
         kind="spread",
         claim=claim,

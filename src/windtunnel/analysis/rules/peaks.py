@@ -5,18 +5,16 @@ from dataclasses import dataclass
 
 from windtunnel.analysis.finding import Finding, Severity, Strength
 from windtunnel.analysis.observed import Observation, Observed, by_size
+from windtunnel.analysis.published.precisions import precision_of
 from windtunnel.analysis.rules.commands import step_command
 from windtunnel.analysis.rules.screening import has_outlier, sources, trend
+from windtunnel.cost.devices import peaks_of
 from windtunnel.spec.tables import PRECISIONS
 
 _FORWARDS = {"forward": 1, "backward": 2, "forward_backward": 3, "step": 3, "total": 3}
 """How many times the FLOPs of forward a phase has at least."""
-_SPELLINGS = {
-    **dict.fromkeys(("float32", "fp32", "f32", "single", "32"), "fp32"),
-    **dict.fromkeys(("bfloat16", "bf16", "bf16 autocast"), "bf16"),
-    **dict.fromkeys(("float16", "fp16", "f16", "half", "16", "amp"), "fp16"),
-    "tf32": "tf32",
-}
+_OPTIONS = {"batch": "--batch", "context": "--context", "gpu": "--gpu", "precision": "--precision"}
+"""What may be missing, to the option that says it; none says the shape of a model."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,7 +28,7 @@ def judge_rates(observed: Observed) -> Iterator[Finding]:
     times = [one for one in observed.valid() if one.phase in _FORWARDS]
     rated = [_Rated(one=one, rate=flops / one.mean) for one in times if (flops := _flops(one))]
     if times and not rated:
-        yield _missing(times, observed)
+        yield _missing(times)
     for phase in dict.fromkeys(one.one.phase for one in rated):
         members = [one for one in rated if one.one.phase == phase]
         yield from _over_peak(phase, members, observed)
@@ -53,13 +51,15 @@ def _flops(one: Observation) -> float | None:
 
 
 def _over_peak(phase: str, members: list[_Rated], observed: Observed) -> Iterator[Finding]:
+    gpus = {member.one.config.gpu or observed.gpu for member in members}
+    peaks = {gpu: peaks_of(gpu) for gpu in gpus}
     over: list[tuple[_Rated, float, str]] = []
     for member in members:
-        precision = _SPELLINGS.get((member.one.config.precision or "").casefold())
-        precision = precision or (member.one.config.precision if member.one.config.precision in PRECISIONS else None)
-        if observed.peaks is None or precision is None:
+        device = peaks[member.one.config.gpu or observed.gpu]
+        precision = precision_of(member.one.config.precision or "")
+        if device is None or precision is None:
             continue
-        peak = observed.peaks.flops_per_second(PRECISIONS[precision].peak)
+        peak = device.flops_per_second(PRECISIONS[precision].peak)
         if peak is not None and member.rate > peak:
             over.append((member, peak, precision))
     if over:
@@ -74,7 +74,7 @@ def _over_peak(phase: str, members: list[_Rated], observed: Observed) -> Iterato
                 "rate": worst.rate,
                 "peak": peak,
                 "precision": precision,
-                "gpu": observed.gpu or "",
+                "gpu": worst.one.config.gpu or observed.gpu or "",
                 "count": len(over),
             },
             evidence=sources([member.one for member, _, _ in over]),
@@ -107,16 +107,17 @@ def _rates(phase: str, members: list[_Rated]) -> Finding:
     )
 
 
-def _missing(times: list[Observation], observed: Observed) -> Finding:
+def _missing(times: list[Observation]) -> Finding:
     first = times[0].config
     missing = ["batch"] * (first.batch_size is None) + ["context"] * (first.context_length is None)
     missing += ["shape"] * (not first.is_attention and first.model() is None)
-    missing += ["gpu"] * (observed.peaks is None) + ["precision"] * (first.precision is None)
+    missing += ["gpu"] * (first.gpu is None) + ["precision"] * (first.precision is None)
+    options = tuple(_OPTIONS[name] for name in missing if name in _OPTIONS)
     return Finding(
         kind="rate",
-        claim="rates_not_known",
+        claim="rates_not_known" if options else "rates_not_known_without_options",
         subject="all phases",
-        numbers={"missing": tuple(missing)},
+        numbers={"missing": tuple(missing), "options": options},
         evidence=sources(times),
         strength=Strength.NOT_MEASURED,
         command=step_command(first),

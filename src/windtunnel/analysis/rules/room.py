@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from windtunnel.analysis.finding import Finding, Severity, Strength
 from windtunnel.analysis.observed import Configuration, Held, Observed
+from windtunnel.analysis.published.precisions import precision_of
 from windtunnel.analysis.rules.commands import memory_command
 
 _FP32_BYTES = 4
@@ -72,7 +73,7 @@ def _inputs(config: Configuration) -> float:
 
 
 def _element_bytes(config: Configuration) -> int:
-    return _HALF_BYTES if config.precision in {"bf16", "fp16", "bf16-pure"} else _FP32_BYTES
+    return _HALF_BYTES if precision_of(config.precision or "") in {"bf16", "fp16", "bf16-pure"} else _FP32_BYTES
 
 
 def _falls(name: str, held: list[Held]) -> Iterator[Finding]:

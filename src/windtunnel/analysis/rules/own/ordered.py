@@ -13,7 +13,8 @@ from windtunnel.analysis.rules.own.commands import compare_of, step_of
 def judge_ordered(measured: Measured) -> Iterator[Finding]:
     """Yield parts that take longer than their whole, and less work that takes longer than more, intervals apart."""
     for finding in judge_times(measured.observed):
-        one, other = measured.rows_behind(finding)
+        one, *others = measured.rows_behind(finding)
+        other = others[-1]
         if finding.claim != "more_work_less_time":
             yield replace(finding, command=step_of(one.cell))
         elif _is_longer(one, other, str(finding.numbers["phase"])):
