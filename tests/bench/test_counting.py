@@ -14,6 +14,8 @@ from windtunnel.spec.model import ModelSpec
 from windtunnel.spec.own_model import OwnModel
 
 CODE = """
+import os
+
 import torch
 from torch import nn
 from torch.nn.functional import scaled_dot_product_attention
@@ -52,6 +54,35 @@ twice.register_fake(torch.empty_like)
 class Strange(Lines):
     def forward(self, tokens):
         return twice(super().forward(tokens))
+
+
+class Tuned(Lines):
+    def __init__(self, vocab_size):
+        super().__init__(vocab_size)
+        self.inner = nn.Linear(4, 4).requires_grad_(False)
+        self.unused = nn.Linear(30, 30)
+
+    def forward(self, tokens):
+        return self.head(self.inner(self.embedding(tokens)))
+
+
+class Raising(Lines):
+    def forward(self, tokens):
+        raise ValueError("first line\\nsecond line")
+
+
+def failing(vocab_size):
+    raise RuntimeError("first line\\nsecond line 文字")
+
+
+def looking(vocab_size):
+    model = Lines(vocab_size)
+    model.head.weight.sum().item()
+    return model
+
+
+def ending(vocab_size):
+    os._exit(7)
 
 
 def reference(vocab_size, context_length):
@@ -114,15 +145,48 @@ def test_the_memory_of_the_reference_model_is_that_of_the_closed_form_but_for_it
     assert counted.held["optimizer"] == pytest.approx(predicted.phases["optimizer"], rel=0.1)
 
 
+def test_optimizer_states_are_those_of_the_weights_that_have_a_gradient():
+    counted, plain = count_step(cell_of("Tuned", "train_step")), count_step(cell_of("Lines", "train_step"))
+
+    trained = plain.resident["parameters"]
+    assert counted.resident["parameters"] == trained + 4 * (4 * 4 + 4) + 4 * (30 * 30 + 30)
+    assert counted.resident["optimizer"] == plain.resident["optimizer"] == 2 * trained
+    assert counted.held["optimizer"] == plain.held["optimizer"] + counted.resident["parameters"] - trained
+
+
+def test_weights_that_are_frozen_have_no_products_of_their_gradient():
+    counted, plain = count_step(cell_of("Tuned", "train_step")), count_step(cell_of("Lines", "train_step"))
+
+    inner = 2 * (4 * 5) * (4 * 4)
+    assert counted.flops["forward"] == plain.flops["forward"] + inner
+    assert counted.flops["backward"] == plain.flops["backward"] + inner
+
+
+def test_a_factory_that_raises_is_a_fault_with_all_that_it_says():
+    counted = count_step(cell_of("failing", "forward"))
+
+    assert counted.fault == (
+        "model 'own_flops:failing' cannot be made: it must return a torch.nn.Module, and its code raised "
+        "RuntimeError: first line\nsecond line 文字"
+    )
+
+
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
-        ("Looking", "it does not run on torch's fake tensors, where they are counted: "),
+        ("Looking", "it does not run on torch's fake tensors, where they are counted: DataDependentOutputException: "),
+        ("looking", "it does not run on torch's fake tensors, where they are counted: DataDependentOutputException: "),
+        (
+            "Raising",
+            "it does not run on torch's fake tensors, where they are counted: ValueError: first line\nsecond line",
+        ),
         ("Strange", "nobody knows those of own_flops.twice.default"),
+        ("ending", "the process that counts them ended with exit code 7"),
     ],
 )
 def test_where_they_cannot_be_counted_a_warning_says_why(name: str, reason: str):
     counted = count_step(cell_of(name, "forward"))
 
     assert counted.flops == {}
+    assert counted.fault is None
     assert counted.warning.startswith(f"the FLOPs of model 'own_flops:{name}' are not known: {reason}")

@@ -1,5 +1,6 @@
 """`windtunnel fit` with real workers, on a CPU under a limit, and what it says to a wrong request."""
 
+import re
 import sys
 from pathlib import Path
 
@@ -60,7 +61,10 @@ def test_what_cannot_run_at_all_ends_with_1_and_the_reason(cli: CallCli, tmp_pat
     outcome = cli("fit", *SHAPE, *SEARCH, "--attention", "flash-triton", "--store", str(tmp_path))
 
     assert outcome.code == 1
-    assert "failed for another reason than memory" in " ".join(outcome.out.split())
+    said = " ".join(outcome.out.split())
+    assert "failed for another reason than memory" in said
+    assert re.search(r"what fits is not known: \d+ unsupported in build: attention 'flash-triton' does not run", said)
+    assert "none fits" not in said
 
 
 @pytest.mark.parametrize(

@@ -88,6 +88,15 @@ def test_dry_run_says_each_reason_for_what_is_left_out_once_and_as_it_was_writte
     assert outcome.out.count("left out: too [/long] here") == 1
 
 
+@pytest.mark.parametrize("command", ["run", "step --size small", "attention", "tune --size small"])
+def test_a_dry_run_makes_no_report_and_refuses_what_would_be_of_one(cli: CallCli, tmp_path: Path, command: str) -> None:
+    outcome = cli(*command.split(), "--dry-run", "--lang", "zh", "--report", str(tmp_path / "r"))
+
+    assert outcome.code == 2
+    assert "--report, --lang have no effect with --dry-run, which writes no report and prints its plan" in outcome.err
+    assert outcome.out == ""
+
+
 def test_list_and_show_find_what_was_measured(cli: CallCli, tmp_path: Path) -> None:
     cli("step", *SHAPE, "--mode", "forward_backward", "--steps", "3", "--store", str(tmp_path))
     (row,) = load_results(tmp_path)

@@ -54,7 +54,8 @@ def test_several_cells_make_a_ledger_each_and_a_failed_one_the_exit_code_1(cli: 
         (("--snapshot", "no/such/folder/a.pickle"), "its folder is not there; make it, or name another"),
         (("--mode", "attention"), "unknown mode 'attention'"),
         (("--timeout", "soon"), "timeout"),
-        (("--import", "a.json"), "--import shows what a file holds: give no flags of a cell"),
+        (("--snapshot", "."), "--snapshot '.' is a folder; name a file, as 'name'"),
+        (("--import", "a.json"), "have no effect with --import, which shows what a file holds: leave them"),
     ],
 )
 def test_a_wrong_request_is_refused_before_anything_runs(
@@ -65,6 +66,44 @@ def test_a_wrong_request_is_refused_before_anything_runs(
     assert outcome.code == 2
     assert message in outcome.err
     assert not (tmp_path / "s").exists()
+
+
+def test_a_file_that_must_not_be_written_is_refused_before_anything_runs(
+    cli: CallCli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    file = tmp_path / "step.pickle"
+    monkeypatch.setattr("os.access", lambda path, _mode: path != tmp_path)  # of root, every folder may be written
+
+    outcome = cli("memory", *SHAPE, "--store", str(tmp_path / "s"), "--snapshot", str(file))
+
+    assert outcome.code == 2
+    assert f"--snapshot '{file}': it must not be written; allow it, or name another" in outcome.err
+
+
+def test_a_snapshot_of_a_process_that_was_lost_is_not_said_to_be_there(cli: CallCli, tmp_path: Path):
+    file = tmp_path / "step.pickle"
+
+    outcome = cli("memory", *SHAPE, "--store", str(tmp_path / "s"), "--snapshot", str(file), "--timeout", "0.01s")
+
+    assert outcome.code == 1
+    assert not file.exists()
+    assert "snapshot:" not in outcome.out
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("--device", "cuda"), ("--timeout", "5s"), ("--budget", "3GiB"), ("--checkpoint-search", None)],
+)
+def test_what_is_measured_has_no_effect_on_what_a_file_holds(
+    cli: CallCli, tmp_path: Path, option: str, value: str | None
+):
+    path = tmp_path / "theirs.json"
+    path.write_text(json.dumps(planted_snapshot()))
+
+    outcome = cli("memory", "--import", str(path), option, *([value] if value else []))
+
+    assert outcome.code == 2
+    assert f"{option} has no effect with --import, which shows what a file holds: leave it out" in outcome.err
 
 
 def test_a_count_of_steps_is_no_flag_of_it(cli: CallCli):

@@ -152,6 +152,10 @@ class Lines(nn.Module):
 
     def forward(self, tokens):
         return self.head(self.embedding(tokens))
+
+
+def failing(vocab_size):
+    raise RuntimeError("the weights are elsewhere")
 """
 
 
@@ -180,6 +184,7 @@ def test_a_model_of_ones_own_is_counted_and_says_so(cli: CallCli) -> None:
     ("flags", "said"),
     [
         (("--model", "own_predicted:nothing"), "module 'own_predicted' has no attribute 'nothing'"),
+        (("--model", "own_predicted:failing"), "its code raised RuntimeError: the weights are elsewhere"),
         (("--model", "own_predicted:Lines", "--optimizer", "sgd"), "optimizer 'sgd' is not counted"),
         (("--model", "mine:make", "--parallel", "fsdp", "--world-size", "2"), "not known of one of your own"),
     ],

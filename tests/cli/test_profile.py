@@ -122,7 +122,8 @@ def test_a_trace_made_elsewhere_has_the_same_tables(cli: CallCli, tmp_path: Path
         (("--nsys", "--trace", "a.json"), "--trace is of torch's profiler"),
         (("--nsys",), "nsys is not on the PATH"),
         (("seed-002-nsys",), "give no flags of a cell beside it"),
-        (("--import", "a.json"), "--import shows what a file holds: give no cells"),
+        (("--trace", "."), "--trace '.' is a folder; name a file, as 'name'"),
+        (("--import", "a.json"), "have no effect with --import, which shows what a file holds: leave them out"),
         (("--timeout", "soon"), "timeout"),
     ],
 )

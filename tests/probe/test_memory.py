@@ -325,6 +325,16 @@ def test_the_snapshot_is_what_the_public_viewer_reads(tmp_path: Path):
     assert torch.cuda._memory_viz.trace(snapshot)
 
 
+def test_a_snapshot_that_cannot_be_written_is_a_warning_and_the_ledger_is_kept(tmp_path: Path):
+    cell = Cell(model=TINY, workload="forward", batch_size=1, context_length=8, device="cpu")
+
+    ledger = look_at_memory(cell, snapshot=tmp_path, on_stage=lambda _name: None)
+
+    assert ledger.phases
+    assert ledger.snapshot is None
+    assert ledger.warnings == ("the snapshot could not be written: Is a directory",)
+
+
 def test_marks_stand_between_the_events_around_them():
     log = HostAllocationLog()
     log.start()

@@ -92,6 +92,8 @@ def test_a_profile_of_a_cpu_has_the_same_structure(tmp_path: Path):
         ("[]", "is damaged, or not a memory snapshot"),
         ('{"segments": []}', "device_traces: Field required; write it anew with json.dump"),
         ('{"device_traces": [[{"size": 5}]]}', "device_traces.0.0.action: Field required"),
+        ('{"device_traces": [[{"action": "alloc", "size": -5}]]}', "size: Input should be greater than or equal to 0"),
+        ('{"device_traces": [[{"action": "oom", "device_free": -1}]]}', "device_free: Input should be greater than or"),
         (b"\xff\xfe", "is damaged, or not a memory snapshot"),
         (pickle.dumps(planted_snapshot()), "is a pickle, and reading one may run code"),
     ],

@@ -76,6 +76,24 @@ def test_a_line_that_broke_says_at_what_and_why(tmp_path: Path):
     assert any("1500 failed for another reason than memory" in text and "crashed in warmup" in text for text in said)
 
 
+def test_where_only_something_else_failed_what_fits_is_not_known(tmp_path: Path):
+    document = build_document(searched(tmp_path, asked(), broken=frozenset({14})))
+
+    said = texts(document, Callout)
+    table, heat = tables(document)
+    row = {column.name: cell for column, cell in zip(table.columns, table.rows[0], strict=True)}
+    assert (row["largest that fits"].text, row["largest that fits"].is_failure) == ("not known", True)
+    assert heat.rows[0][1].text == "not known"
+    assert any("what fits is not known, as 1500 failed for another reason than memory: crashed" in one for one in said)
+
+
+def test_a_search_that_was_stopped_before_anything_fitted_does_not_say_that_nothing_does(tmp_path: Path):
+    document = build_document(searched(tmp_path, asked(), dict.fromkeys(LAST, -1), ends=False))
+
+    column = [one.name for one in tables(document)[0].columns].index("largest that fits")
+    assert {row[column].text for row in tables(document)[0].rows} == {"not known"}
+
+
 def test_memory_that_is_missing_afterwards_is_said(tmp_path: Path):
     said = texts(build_document(searched(tmp_path, asked(), missing=3 * GIB)), Callout)
 

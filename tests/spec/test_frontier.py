@@ -50,6 +50,11 @@ def test_a_flag_for_the_axis_that_is_searched_is_refused():
         make_frontier(STEPS, given=("size", "context"))
 
 
+def test_a_flag_that_is_no_axis_to_search_along_is_said_to_be_none():
+    with pytest.raises(SpecError, match="unknown axis to search along 'heads'; known: batch, context, size"):
+        make_frontier(STEPS, given=("heads",), along="heads")
+
+
 def test_sizes_that_are_given_are_the_range_and_all_named_ones_are_without():
     assert with_every_size({"mode": "forward"}, "size")["size"] == list(NAMED_SIZES)
     assert with_every_size({"size": ["xl"]}, "size") == {"size": ["xl"]}

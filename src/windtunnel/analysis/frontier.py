@@ -67,6 +67,12 @@ class FrontierLine:
         return value.name if isinstance(value, ModelSpec) else value
 
     @property
+    def fits_nowhere(self) -> bool:
+        """Whether the search showed that not even the smallest fits; without a largest it may have ended before."""
+        course = self.course
+        return self.largest is None and course is not None and course.is_settled and course.broken is None
+
+    @property
     def prediction_error(self) -> float | None:
         """The prediction over what was found, less 1; None where either is no number, or no end was found."""
         if self.course is None or self.largest is None or self.smallest is None:

@@ -6,6 +6,7 @@ from windtunnel.errors import SpecError
 from windtunnel.records.memory_ledger import ALIVE, Allocations, Category, DeviceLevels, Label, MemoryLedger, Span
 from windtunnel.records.record import Failure, Status
 from windtunnel.records.snapshot import TraceEntry
+from windtunnel.units import memory
 
 _CATEGORIES: Mapping[str, Category] = {
     "parameter": Category.PARAMETERS,
@@ -18,18 +19,21 @@ _CATEGORIES: Mapping[str, Category] = {
 }
 """What the memory profiler of PyTorch calls a category."""
 
+MOST_BYTES = 2**50
+"""More no device holds; levels are exact up to 2**53."""
+
 
 def ledger_of_traces(traces: Sequence[Sequence[TraceEntry]], *, started_at: str) -> MemoryLedger:
-    """Return the busiest device of a snapshot as a ledger.
+    """Return the device of a snapshot with the most allocations as a ledger.
 
     Categories are those that the snapshot names, as one of a CPU profile does, and otherwise not attributed. Memory
     that was there before the trace is not in it.
 
     Raises:
-        SpecError: No device of the snapshot allocated anything.
+        SpecError: No device of the snapshot allocated anything, or it allocated more than there can be.
     """
-    trace = max(traces, key=len, default=())
-    if not any(entry.action == "alloc" for entry in trace):
+    trace = max(traces, key=_num_allocations, default=())
+    if not _num_allocations(trace):
         raise SpecError(
             "the snapshot holds no allocation; record some with torch.cuda.memory._record_memory_history() first"
         )
@@ -52,6 +56,11 @@ def ledger_of_traces(traces: Sequence[Sequence[TraceEntry]], *, started_at: str)
             died[place] = number
             total -= sizes[place]
             number += 1
+    if peak > MOST_BYTES:
+        raise SpecError(
+            f"the snapshot is damaged: it holds {memory(peak)} at once, allowed: {memory(MOST_BYTES)}; write it anew "
+            "with json.dump(torch.cuda.memory._snapshot(), file)"
+        )
     failed = next((entry for entry in trace if entry.action == "oom"), None)
     return MemoryLedger(
         cell=None,
@@ -66,6 +75,10 @@ def ledger_of_traces(traces: Sequence[Sequence[TraceEntry]], *, started_at: str)
         labels=tuple(labels),
         device=DeviceLevels(source="the trace of a snapshot, in bytes asked for", peak_allocated_bytes=peak),
     )
+
+
+def _num_allocations(trace: Sequence[TraceEntry]) -> int:
+    return sum(entry.action == "alloc" and entry.size > 0 for entry in trace)
 
 
 def _label_of(entry: TraceEntry) -> Label:

@@ -31,17 +31,10 @@ def count_step(cell: Cell) -> Counted:
         )
     except subprocess.TimeoutExpired:
         return Counted(warning=f"{unknown}counting them took more than {COUNT_SECONDS:g} s")
-    if child.returncode:
+    if child.returncode or not child.stdout:
         said = child.stderr.decode(errors="backslashreplace").strip().splitlines()
-        return Counted(
-            warning=f"{unknown}it does not run on torch's fake tensors, where they are counted: "
-            f"{said[-1] if said else f'exit code {child.returncode}'}"
-        )
-    answer = json.loads(child.stdout)
-    if answer["fault"]:
-        return Counted(warning=f"{unknown}{answer['fault']}", fault=answer["fault"])
-    strangers = answer.pop("strangers")
-    counted = Counted(**answer)
-    if strangers:
-        return replace(counted, flops={}, warning=f"{unknown}nobody knows those of {', '.join(strangers)}")
-    return counted
+        last = f"; its last words: {said[-1]}" if said else ""
+        return Counted(warning=f"{unknown}the process that counts them ended with exit code {child.returncode}{last}")
+    counted = Counted(**json.loads(child.stdout))
+    reason = counted.fault or counted.warning
+    return replace(counted, warning=f"{unknown}{reason}") if reason else counted

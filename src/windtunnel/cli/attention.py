@@ -12,6 +12,7 @@ from windtunnel.cli.measuring import (
     ProbesOption,
     StoreOption,
     TimeoutOption,
+    check_dry_run,
     parse_timeout,
     print_plan,
     run_and_report,
@@ -64,6 +65,7 @@ def command(
     chosen = _chosen(sweep, fields)
     device = device or (chosen.device if isinstance(chosen, AnySweep) else "auto")
     if dry_run:
+        check_dry_run(report, language)
         print_plan(chosen, device, store=store)
     else:
         run_and_report(

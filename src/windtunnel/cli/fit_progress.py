@@ -23,7 +23,7 @@ class FitDisplay:
         self._console = console
         self._spinner = Spinner("starting a worker", console=console, refresh_per_second=1)
         self._count = self._lines = self._probes = 0
-        self._label = ""
+        self._label = self._outcome = ""
         self._began = time.monotonic()
 
     def __enter__(self) -> "FitDisplay":
@@ -67,17 +67,25 @@ class FitDisplay:
     def ended(self, record: Record, *, was_stored: bool) -> None:
         """Print what came of a probe."""
         self._probes += 1
+        self._outcome = _outcome(record)
         took = "stored before" if was_stored else units.duration(time.monotonic() - self._began, digits=2)
         cell = record.task.cell
         what = f"{cell.model.name} · {'seq' if cell.is_attention else 'context'} {cell.context_length}"
         self._console.print(
-            f"    {self._probes}. {escape(what)} · batch {cell.batch_size}  {_outcome(record)} [dim]({took})[/]",
+            f"    {self._probes}. {escape(what)} · batch {cell.batch_size}  {self._outcome} [dim]({took})[/]",
             soft_wrap=True,
             highlight=False,
         )
 
     def ended_line(self, line: Line, found: Bracket) -> None:
         """Say where the line ends."""
+        if found.largest is None and found.broken is not None:
+            self._console.print(
+                f"    [bold]what fits is not known[/]: {_value(line, found.broken)} {self._outcome}",
+                soft_wrap=True,
+                highlight=False,
+            )
+            return
         largest = "none fits" if found.largest is None else f"{_value(line, found.largest)} fits"
         smallest = "" if found.smallest is None else f", {_value(line, found.smallest)} does not"
         self._console.print(f"    [bold]{largest}[/]{smallest}", soft_wrap=True, highlight=False)

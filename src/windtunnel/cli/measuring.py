@@ -17,12 +17,13 @@ from windtunnel.cli.comparing import PLAN, compare_backends
 from windtunnel.cli.console import make_console
 from windtunnel.cli.predicting import rows_table, unknown_texts
 from windtunnel.cli.progress import Display, is_repeated, tasks_text
+from windtunnel.cli.refusing import refuse_idle
 from windtunnel.cli.reporting import write_files
 from windtunnel.cost.ceilings import Ceilings
 from windtunnel.cost.devices import peaks_of
 from windtunnel.cost.prediction import Prediction, Target, predict, target_named
 from windtunnel.errors import SpecError
-from windtunnel.language import counted
+from windtunnel.language import ENGLISH, counted
 from windtunnel.records.ceilings import calibrated_ceilings
 from windtunnel.records.environment import Environment
 from windtunnel.records.record import Status
@@ -155,6 +156,16 @@ def _print_times(summary: RunSummary, comparing: float, console: Console) -> Non
         f"{summary.processes} {'process' if summary.processes == 1 else 'processes'}, "
         f"{summary.already_stored} were stored before, {summary.failed} of the new ones failed"
     )
+
+
+def check_dry_run(report: Path | None, language: str) -> None:
+    """Refuse the options of a report, as a dry run makes none.
+
+    Raises:
+        SpecError: One of them was given.
+    """
+    beside = {"--report": report, "--lang": language != ENGLISH}
+    refuse_idle(beside, "--dry-run, which writes no report and prints its plan in English")
 
 
 def print_plan(sweep: AnySweep | ChooseSweep, device: str, *, store: Path) -> None:

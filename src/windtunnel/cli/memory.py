@@ -18,6 +18,7 @@ from windtunnel.cli.checkpoints import search_and_report
 from windtunnel.cli.console import make_console
 from windtunnel.cli.flags import COUNT_FLAGS, TRAINING_FLAGS, DeviceOption, takes_flags
 from windtunnel.cli.measuring import DEFAULT_TIMEOUT, StoreOption, TimeoutOption, parse_timeout
+from windtunnel.cli.refusing import check_file, refuse_idle
 from windtunnel.cli.reporting import Language, ReportOption, name_files, report_store
 from windtunnel.errors import SpecError
 from windtunnel.language import ENGLISH, counted, say, writing_in
@@ -94,8 +95,15 @@ def command(
     """
     console = make_console()
     if imported is not None:
-        if fields or snapshot:
-            raise SpecError("--import shows what a file holds: give no flags of a cell and no --snapshot beside it")
+        beside = {
+            **{f"--{name.replace('_', '-')}": True for name in fields},
+            "--device": device,
+            "--timeout": timeout != DEFAULT_TIMEOUT,
+            "--snapshot": snapshot,
+            "--checkpoint-search": checkpoint_search,
+            "--budget": budget,
+        }
+        refuse_idle(beside, "--import, which shows what a file holds")
         _show_import(imported, report or store / "report", console, language=language)
         return
     fields = {"mode": "train_step", **fields, **({"device": device} if device else {})}
@@ -115,8 +123,8 @@ def command(
     made = _look(sweep, store, snapshot, seconds, console)
     console.print(render_terminal(build_document(Results(rows=(), runs=(), ledgers=made), language=language)))
     report_store(store, report, console, language=language)
-    if snapshot is not None:
-        console.print(f"snapshot: [bold]{snapshot}[/]; open it at pytorch.org/memory_viz", soft_wrap=True)
+    if snapshot is not None and made[0].look.snapshot:
+        console.print(f"snapshot: [bold]{escape(str(snapshot))}[/]; open it at pytorch.org/memory_viz", soft_wrap=True)
     if any(one.look.status is not Status.OK for one in made):
         raise typer.Exit(EXIT_NO)
 
@@ -152,12 +160,11 @@ def _check_snapshot(path: Path, cells: Sequence[Cell]) -> None:
     """Refuse before anything runs what could not be written at the end.
 
     Raises:
-        SpecError: There are several cells, or the folder of the file is not there.
+        SpecError: There are several cells, or the file cannot be written.
     """
     if len(cells) > 1:
         raise SpecError(f"--snapshot is of one cell, and these flags make {len(cells)}: leave one value for each axis")
-    if not path.absolute().parent.is_dir():
-        raise SpecError(f"--snapshot {str(path)!r}: its folder is not there; make it, or name another")
+    check_file("--snapshot", path)
 
 
 def _show_import(path: Path, folder: Path, console: Console, *, language: str) -> None:

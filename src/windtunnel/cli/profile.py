@@ -17,6 +17,7 @@ from windtunnel.cli import EXIT_INTERRUPTED, EXIT_NO
 from windtunnel.cli.console import make_console
 from windtunnel.cli.flags import CELL_FLAGS, COUNT_FLAGS, DeviceOption, takes_flags
 from windtunnel.cli.measuring import DEFAULT_TIMEOUT, StoreOption, TimeoutOption, parse_timeout
+from windtunnel.cli.refusing import check_file, refuse_idle
 from windtunnel.cli.reporting import Language, ReportOption, name_files, report_store
 from windtunnel.errors import SpecError
 from windtunnel.language import ENGLISH, counted, say, writing_in
@@ -93,8 +94,16 @@ def command(
     """
     console = make_console()
     if imported is not None:
-        if fields or trace or nsys or sweep:
-            raise SpecError("--import shows what a file holds: give no cells, no --trace and no --nsys beside it")
+        beside = {
+            **({sweep: True} if sweep else {}),
+            **{f"--{name.replace('_', '-')}": True for name in fields},
+            "--device": device,
+            "--timeout": timeout != DEFAULT_TIMEOUT,
+            "--profiled-steps": steps != DEFAULT_STEPS,
+            "--trace": trace,
+            "--nsys": nsys,
+        }
+        refuse_idle(beside, "--import, which shows what a file holds")
         _show_import(imported, report or store / "report", console, language=language)
         return
     seconds = parse_timeout(timeout)
@@ -116,7 +125,7 @@ def command(
     console.print(render_terminal(build_document(Results(rows=(), runs=(), profiles=made), language=language)))
     report_store(store, report, console, language=language)
     if trace is not None and made[0].look.trace:
-        console.print(f"trace: [bold]{trace}[/]; open it at ui.perfetto.dev", soft_wrap=True)
+        console.print(f"trace: [bold]{escape(str(trace))}[/]; open it at ui.perfetto.dev", soft_wrap=True)
     if any(one.look.status is not Status.OK for one in made):
         raise typer.Exit(EXIT_NO)
 
@@ -169,14 +178,13 @@ def _check_trace(path: Path, cells: Sequence[Cell], *, nsys: bool) -> None:
     """Refuse before anything runs what could not be written at the end.
 
     Raises:
-        SpecError: nsys writes its own file, there are several cells, or the folder of the file is not there.
+        SpecError: nsys writes its own file, there are several cells, or the file cannot be written.
     """
     if nsys:
         raise SpecError("--trace is of torch's profiler, and nsys writes a file of its own: leave one out")
     if len(cells) > 1:
         raise SpecError(f"--trace is of one cell, and these flags make {len(cells)}: leave one value for each axis")
-    if not path.absolute().parent.is_dir():
-        raise SpecError(f"--trace {str(path)!r}: its folder is not there; make it, or name another")
+    check_file("--trace", path)
 
 
 def _show_import(path: Path, folder: Path, console: Console, *, language: str) -> None:

@@ -10,6 +10,7 @@ from windtunnel.cli.measuring import (
     ProbesOption,
     StoreOption,
     TimeoutOption,
+    check_dry_run,
     parse_timeout,
     print_plan,
     run_and_report,
@@ -45,6 +46,7 @@ def command(
     seconds = parse_timeout(timeout)
     sweep = make_sweep(fields | ({"device": device} if device else {}))
     if dry_run:
+        check_dry_run(report, language)
         print_plan(sweep, sweep.device, store=store)
     else:
         run_and_report(

@@ -19,6 +19,7 @@ from windtunnel.cli.measuring import (
     FreshOption,
     StoreOption,
     TimeoutOption,
+    check_dry_run,
     parse_timeout,
 )
 from windtunnel.cli.predicting import rows_table, unknown_texts
@@ -113,6 +114,7 @@ def command(
     make("cpu")  # what is wrong with the request is said before a worker starts
     console = make_console()
     if dry_run:
+        check_dry_run(report, language)
         _print_plan(make, device or "auto", store, console)
         return
     with TuneDisplay(console) as display:

@@ -2,7 +2,6 @@
 
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -32,6 +31,7 @@ class CudaAllocationLog:
         trace: The history without marks, once stopped; it begins with what was there before.
         is_matched: Whether all that the profiler saw is in the history, once stopped; else blocks are those of the
             history, rounded up as the allocator does it at least.
+        snapshot: What torch says of the device, for the public viewer, once stopped.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -46,6 +46,7 @@ class CudaAllocationLog:
         self._first_seat = 0
         self.trace: tuple[TraceEntry, ...] = ()
         self.is_matched: bool = True
+        self.snapshot: Mapping[str, Any] = {}
 
     def start(self) -> None:
         """Begin, with nothing remembered of before but what is held."""
@@ -67,17 +68,15 @@ class CudaAllocationLog:
         self._marks += 1
         return self._marks - 1
 
-    def stop(self, snapshot: Path | None = None) -> tuple[Event, ...]:
-        """Stop, write the snapshot for the public viewer where a file is named, and return the events.
+    def stop(self) -> tuple[Event, ...]:
+        """Stop, keep torch's snapshot, and return the events.
 
         Raises:
             RunError: Not all marks are in the history, so that nothing can be said to lie between two of them.
         """
         memory = torch.cuda.memory
         self._profile.__exit__(None, None, None)
-        remembered = memory._snapshot(self._device)  # pyright: ignore[reportPrivateUsage]
-        if snapshot is not None:
-            memory._dump_snapshot(str(snapshot))  # pyright: ignore[reportPrivateUsage]
+        remembered = self.snapshot = memory._snapshot(self._device)  # pyright: ignore[reportPrivateUsage]
         memory._record_memory_history(None, device=self._device)  # pyright: ignore[reportPrivateUsage]
         history = trace_of(remembered, self._index, shorten=short_path)
         given = [event for event in profiled_events(self._profile, str(self._device)) if event.size > 0]

@@ -30,13 +30,17 @@ SIZES_ROUNDED = (
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Found:
-    """What a look found: the columns of the ledger, and the device's own numbers."""
+    """What a look found: the columns of the ledger, and the device's own numbers.
+
+    `snapshot` is the name of the file that was written for the public viewer; None where there is none.
+    """
 
     attributed: Attributed
     device: DeviceLevels
     num_events: int
     is_watched: bool
     warnings: tuple[str, ...]
+    snapshot: str | None
 
 
 class MemoryLook:
@@ -118,12 +122,14 @@ class MemoryLook:
     def finish(self, snapshot: Path | None = None) -> Found:
         """Stop and say what was found; write torch's snapshot where a file is named.
 
+        A file that cannot be written is a warning.
+
         Raises:
             RunError: What was allocated when is not known.
         """
         self._watching.close()
         own = read_own_numbers(self._device)
-        events = self._cuda.stop(snapshot) if self._cuda else self._log.stop()
+        events = self._log.stop()
         trace = self._cuda.trace if self._cuda else ()
         attributed = attribute(
             Seen(
@@ -139,14 +145,21 @@ class MemoryLook:
                 sites=sites_of(trace),
             )
         )
-        if snapshot is not None and not self._cuda:
-            snapshot.write_bytes(pickle.dumps(viewer_snapshot(events, attributed)))
+        warnings = [SIZES_ROUNDED] if self._cuda and not self._cuda.is_matched else []
+        if snapshot is not None:
+            seen = self._cuda.snapshot if self._cuda else viewer_snapshot(events, attributed)
+            try:
+                snapshot.write_bytes(pickle.dumps(seen))
+            except OSError as error:  # the ledger is worth more than the file
+                warnings.append(f"the snapshot could not be written: {error.strerror}")
+                snapshot = None
         return Found(
             attributed=attributed,
             device=device_levels(events, attributed.phases, trace, own, before=self._before),
             num_events=len(events),
             is_watched=self._is_watched,
-            warnings=(SIZES_ROUNDED,) if self._cuda and not self._cuda.is_matched else (),
+            warnings=tuple(warnings),
+            snapshot=snapshot.name if snapshot else None,
         )
 
     def _note_owned(self) -> None:

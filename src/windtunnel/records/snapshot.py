@@ -7,9 +7,9 @@ from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from windtunnel.errors import SpecError
 
@@ -45,6 +45,9 @@ class _Read(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
+_Bytes = Annotated[int, Field(ge=0)]
+
+
 class _Frame(_Read):
     filename: str = ""
     line: int = 0
@@ -53,11 +56,11 @@ class _Frame(_Read):
 
 class _Entry(_Read):
     action: str
-    size: int = 0
+    size: _Bytes = 0
     addr: int = 0
     frames: tuple[_Frame, ...] = ()
     category: str = ""
-    device_free: int | None = None
+    device_free: _Bytes | None = None
 
 
 class _Snapshot(_Read):

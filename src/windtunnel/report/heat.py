@@ -66,7 +66,7 @@ def _text(line: FrontierLine | None) -> str:
     if line is None:
         return ""
     if line.largest is None:
-        return say("none")
+        return say("none") if line.fits_nowhere else say("not known")
     sign = "≥ " if line.smallest is None else ""
     return f"{sign}{line.value(line.largest)}"
 

@@ -110,12 +110,13 @@ def make_frontier(sweep: AnySweep, *, given: Collection[str] = (), along: str | 
         SpecError: One message for each fault.
     """
     along = along or next(iter(ALONG_ATTENTION if isinstance(sweep, AttentionSweep) else ALONG_STEPS))
-    if along in given and along != "size":
-        raise SpecError(f"--{along} and --along {along} contradict: the search finds it; bound it with --most")
     try:
-        return Frontier(along=along, sweep=sweep, **fields)
+        frontier = Frontier(along=along, sweep=sweep, **fields)
     except ValidationError as error:
         raise SpecError(*faults_of(error, Frontier)) from None
+    if along in given and along != "size":
+        raise SpecError(f"--{along} and --along {along} contradict: the search finds it; bound it with --most")
+    return frontier
 
 
 def with_every_size(fields: Mapping[str, Any], along: str | None) -> Mapping[str, Any]:

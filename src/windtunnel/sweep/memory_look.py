@@ -42,7 +42,7 @@ def look_at_memory(cell: Cell, *, snapshot: Path | None, on_stage: OnStage) -> M
         status, failure = attempt.run(look)
         with attempt.stage("attribute"):
             found = look.finish(snapshot)
-    return _ledger(cell, found, attempt, status, failure, started_at, snapshot)
+    return _ledger(cell, found, attempt, status, failure, started_at)
 
 
 @dataclass
@@ -109,7 +109,6 @@ def _ledger(
     status: Status,
     failure: Failure | None,
     started_at: str,
-    snapshot: Path | None,
 ) -> MemoryLedger:
     attributed = found.attributed
     return MemoryLedger(
@@ -126,5 +125,5 @@ def _ledger(
         device=found.device,
         warnings=found.warnings,
         stages=attempt.stages,
-        snapshot=snapshot.name if snapshot else None,
+        snapshot=found.snapshot,
     )

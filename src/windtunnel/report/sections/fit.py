@@ -145,7 +145,8 @@ def _table(scope: Scope, lines: Sequence[FrontierLine], axis: Axis, noun: str) -
 
 
 def _ends(line: FrontierLine) -> tuple[Cell, Cell]:
-    largest = str(line.value(line.largest)) if line.largest else say("none")
+    nothing = say("none") if line.fits_nowhere else say("not known")
+    largest = str(line.value(line.largest)) if line.largest else nothing
     is_exhausted = line.course is not None and line.course.is_exhausted
     smallest = str(line.value(line.smallest)) if line.smallest else say("all fit") if is_exhausted else NOT_KNOWN
     return Cell(text=largest, is_failure=line.largest is None), Cell(text=smallest)
@@ -193,7 +194,16 @@ def _remarks(scope: Scope, line: FrontierLine, axis: Axis) -> list[str]:
                 values=listed(str(value) for value in course.contradictions),
             )
         )
-    if course.broken is not None:
+    if course.broken is not None and line.largest is None:
+        said.append(
+            say(
+                "{name}: what fits is not known, as {value} failed for another reason than memory: {why}.",
+                name=name,
+                value=course.broken,
+                why=_why(line, course.broken),
+            )
+        )
+    elif course.broken is not None:
         said.append(
             say(
                 "{name}: {value} failed for another reason than memory, and nothing larger was tried: {why}.",
@@ -202,7 +212,7 @@ def _remarks(scope: Scope, line: FrontierLine, axis: Axis) -> list[str]:
                 why=_why(line, course.broken),
             )
         )
-    if line.largest is None and course.broken is None:
+    if line.fits_nowhere:
         said.append(
             say(
                 "{name}: already the smallest that was tried, {value}, does not fit.",
