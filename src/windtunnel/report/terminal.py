@@ -61,10 +61,10 @@ def _block(block: Paragraph | Callout | Table, max_rows: int) -> RenderableType:
             text = f"{_SIGNS[block.kind]} {printable(' '.join(filter(None, (block.text, block.command))))}"
             return Text(text, style=_STYLES[block.kind])
         case Table():
-            return _table(block, max_rows)
+            return render_table(block, max_rows=max_rows)
 
 
-def _table(table: Table, max_rows: int) -> RenderableType:
+def render_table(table: Table, *, max_rows: int = MAX_ROWS) -> RenderableType:
     """Return a table for each group of columns: all groups side by side are wider than a terminal."""
     parts: list[RenderableType] = []
     for group in dict.fromkeys(column.group for column in table.columns if column.group) or ("",):
