@@ -104,7 +104,7 @@ class _Grid:
         drawn = RichTable(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, gap, 0, 0))
         for place, width in zip(shown, widths, strict=True):
             justify = "right" if self._columns[place].kind is ColumnKind.NUMBER else "left"
-            drawn.add_column(Text(headers[place]), justify=justify, width=width)
+            drawn.add_column(Text(headers[place], overflow="fold"), justify=justify, width=width)
         for row, entries in zip(self._rows, texts, strict=True):
             styles = ["red" if cell.is_failure else "" for cell in row]
             drawn.add_row(*(Text(entries[place], styles[place], overflow="fold") for place in shown))
