@@ -7,9 +7,10 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from windtunnel.attention.backend import Attend, Backend
+from windtunnel.attention.backend import Attend, Backend, place_of
 from windtunnel.attention.reference import Gradients, reference
 from windtunnel.errors import UnsupportedError
+from windtunnel.spec.abilities import Call
 
 PARTS = ("o", "dq", "dk", "dv")
 
@@ -33,16 +34,15 @@ class Case:
 
     def check(self, backend: Backend, name: str, device: torch.device, dtype: torch.dtype) -> None:
         """Let `backend` say that it cannot do this, gradients apart."""
-        backend.check(
-            name,
-            device=device,
-            dtype=dtype,
+        call = Call(
+            dtype=str(dtype).removeprefix("torch."),
             d_head=self.d_head,
             is_causal=self.is_causal,
             window=self.window,
             is_square=self.queries == self.keys,
             is_grouped=self.heads != self.kv_heads,
         )
+        backend.abilities.check(name, call, place_of(device))
 
     def is_taken_by(self, backend: Backend, device: torch.device, dtype: torch.dtype) -> bool:
         """Whether `backend` says that it can do this."""

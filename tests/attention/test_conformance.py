@@ -22,9 +22,9 @@ from windtunnel.spec.tables import ATTENTION_BACKENDS
 
 CPU = torch.device("cpu")
 BACKENDS = {name: load_backend(name) for name in ATTENTION_BACKENDS}
-ON_CPU = [name for name, backend in BACKENDS.items() if "cpu" in backend.dtypes]
-PLAIN = [name for name in ON_CPU if not BACKENDS[name].is_compiled]
-COMPILED = [name for name in ON_CPU if BACKENDS[name].is_compiled]
+ON_CPU = [name for name, backend in BACKENDS.items() if "cpu" in backend.abilities.dtypes]
+PLAIN = [name for name in ON_CPU if not BACKENDS[name].abilities.is_compiled]
+COMPILED = [name for name in ON_CPU if BACKENDS[name].abilities.is_compiled]
 
 SMALL = with_masks(
     Case(queries=1, keys=1, d_head=2),
@@ -52,10 +52,10 @@ COMPILED_CASES = (
 )
 
 ROUNDED = [
-    pytest.param(name, dtype, id=f"{name}-{str(dtype).removeprefix('torch.')}")
+    pytest.param(name, getattr(torch, dtype), id=f"{name}-{dtype}")
     for name in PLAIN
-    for dtype in BACKENDS[name].dtypes["cpu"]
-    if dtype != torch.float64
+    for dtype in BACKENDS[name].abilities.dtypes["cpu"]
+    if dtype != "float64"
 ]
 
 
@@ -109,7 +109,9 @@ def test_float64_is_exact_up_to_the_order_of_sums(name: str, dtype: torch.dtype,
 def test_compiled_backends_keep_the_same_budget(name: str, case: Case, dtype: torch.dtype):
     backend = load_backend(name)
 
-    found = attend_with_gradients(backend.run, case, draw(case, dtype), has_backward=backend.has_backward("cpu"))
+    found = attend_with_gradients(
+        backend.run, case, draw(case, dtype), has_backward=backend.abilities.has_backward("cpu")
+    )
 
     assert faults(found, case, dtype, budget_of(dtype)) == {}
 

@@ -9,7 +9,6 @@ from torch import Tensor
 
 from attending import formula
 from windtunnel.attention.backend import load_backend
-from windtunnel.errors import UnsupportedError
 
 MODULES = {"flash-attn": "flash_attn", "flash-attn-3": "flash_attn_interface", "flash-attn-4": "flash_attn.cute"}
 
@@ -55,14 +54,3 @@ def test_a_window_of_n_keys_is_n_minus_1_before_the_query(name: str):
     load_backend(name).run(q, q, q, is_causal=True)
 
     assert sys.modules[MODULES[name]].calls == [{"causal": True, "window_size": (3, 0)}, {"causal": True}]
-
-
-def test_a_causal_mask_over_unequal_lengths_is_refused(name: str, monkeypatch: pytest.MonkeyPatch):
-    """They would align it at the last key."""
-    monkeypatch.setattr("windtunnel.attention.backend.find_spec", lambda package: package)
-    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
-
-    with pytest.raises(UnsupportedError, match="aligns its causal mask at the last key"):
-        load_backend(name).check(
-            name, device=torch.device("cuda", 0), dtype=torch.float16, d_head=64, is_causal=True, is_square=False
-        )

@@ -11,7 +11,7 @@ from windtunnel.errors import UnsupportedError
 
 
 def test_it_declares_cuda_alone():
-    assert flash_triton.BACKEND.dtypes == {"cuda": (torch.float32, torch.float16, torch.bfloat16)}
+    assert flash_triton.BACKEND.abilities.dtypes == {"cuda": ("float32", "float16", "bfloat16")}
 
 
 def test_any_other_device_is_refused():

@@ -59,7 +59,9 @@ def test_every_precision_is_measured_at_every_shape(calibration: Calibration):
 
 def test_a_cpu_has_no_tf32_and_says_so(calibration: Calibration):
     assert len(calibration.left_out) == 5
-    assert set(calibration.left_out.values()) == {"TF32 is a mode of NVIDIA tensor cores"}
+    assert set(calibration.left_out.values()) == {
+        "precision 'tf32' is a mode of NVIDIA tensor cores; cpu has none: use fp32"
+    }
 
 
 def test_the_work_of_a_sample_is_that_of_whole_products(calibration: Calibration):

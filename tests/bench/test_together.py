@@ -212,7 +212,7 @@ def test_the_garbage_collector_is_off_between_the_first_and_the_last_step(own):
 
 
 def test_each_side_runs_with_its_own_switch_for_tf32(own, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("windtunnel.bench.step_parts.check_precision", lambda cell, device: None)
+    monkeypatch.setattr("windtunnel.bench.step_parts.check_precision", lambda name, place: None)
     seen: list[str] = []
     attention = own(lambda: seen.append(torch.get_float32_matmul_precision()))
 

@@ -12,10 +12,11 @@ from torch.nn.functional import cross_entropy
 
 from factory import TINY, make_task
 from windtunnel.attention import eager
-from windtunnel.attention.backend import Backend, HeadSizes
+from windtunnel.attention.backend import Backend
 from windtunnel.bench.build import build_workload
 from windtunnel.bench.workload import Workload
 from windtunnel.errors import SpecError, UnsupportedError
+from windtunnel.spec.abilities import Abilities, HeadSizes
 from windtunnel.spec.tables import ATTENTION_BACKENDS, PRECISIONS, STEP_WORKLOADS
 
 GROUPED = TINY.model_copy(update={"num_kv_heads": 2})
@@ -251,7 +252,7 @@ def test_tf32_is_refused_where_there_are_no_tensor_cores():
 
 
 def test_each_step_has_its_own_precision_where_two_take_turns(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("windtunnel.bench.step_parts.check_precision", lambda cell, device: None)
+    monkeypatch.setattr("windtunnel.bench.step_parts.check_precision", lambda name, place: None)
     sides = [build(precision="tf32"), build(precision="fp32")]
     seen: list[str] = []
 
@@ -286,7 +287,7 @@ def test_a_backend_that_the_device_lacks_is_refused_before_anything_is_built(bui
 def test_what_the_model_needs_and_the_backend_does_not_declare_is_refused_before_anything_is_built(
     built, own_attention, capabilities: dict[str, Any], asked: dict[str, Any], what: str
 ):
-    backend = Backend(attend=eager.attend, dtypes={"cpu": (torch.float32,)}, **capabilities)
+    backend = Backend(attend=eager.attend, abilities=Abilities(dtypes={"cpu": ("float32",)}, **capabilities))
 
     with pytest.raises(UnsupportedError, match=what):
         build(attention=own_attention(backend), **asked)
@@ -295,7 +296,7 @@ def test_what_the_model_needs_and_the_backend_does_not_declare_is_refused_before
 
 
 def test_a_backend_without_backward_will_do_for_inference(own_attention):
-    backend = Backend(attend=eager.attend, dtypes={"cpu": (torch.float32,)}, forward_only=("cpu",))
+    backend = Backend(attend=eager.attend, abilities=Abilities(dtypes={"cpu": ("float32",)}, forward_only=("cpu",)))
 
     run_step(build(attention=own_attention(backend), workload="forward"))
 

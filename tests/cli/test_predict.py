@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from calling import CallCli
-from factory import GPU
+from factory import CPU, GPU
 from windtunnel.records.calibration import Calibration, Ceiling
 from windtunnel.records.store import open_store
 
@@ -46,7 +46,7 @@ def test_one_cell_has_its_work_time_memory_and_verdict(cli: CallCli) -> None:
     for word in (
         "129 M parameters",
         "772 GFLOP",
-        "bytes moved",
+        "launches",
         "bound by",
         "gradients",
         "fits in 80.0 GiB",
@@ -234,6 +234,136 @@ def test_the_plan_of_a_sweep_predicts_each_cell_and_the_whole(
     assert "All steps together: about" in by_datasheet.out
     assert "by the datasheet" in by_datasheet.out
     assert "by the calibration of 2026-01-01" in by_calibration.out
-    assert "peak memory" in by_datasheet.out
+    assert re.search(r" memory +in +fits ", by_datasheet.out)
     assert re.search(r"^ *10B .* no +\d", by_datasheet.out, re.MULTILINE)
     assert re.search(r"^ *small .* yes +\d", by_datasheet.out, re.MULTILINE)
+
+
+SMALLEST = ("--d-model", "64", "--layers", "2", "--heads", "2", "--vocab", "200", "--context", "32")
+
+
+@pytest.mark.parametrize("columns", [80, 100])
+@pytest.mark.parametrize(
+    "flags", [("--size", "small,medium", "--context", "256,512"), ("--size", "small", "--context", "256")]
+)
+def test_on_a_narrow_terminal_labels_break_and_nothing_is_cut(
+    cli: CallCli, monkeypatch: pytest.MonkeyPatch, columns: int, flags: tuple[str, ...]
+) -> None:
+    wide = cli("predict", *flags).out
+    monkeypatch.setenv("COLUMNS", str(columns))
+
+    narrow = cli("predict", *flags).out
+
+    tables = [line for line in narrow.splitlines() if line.endswith(" ") or "  " in line]
+    assert max(map(len, tables)) <= columns
+    assert "…" not in narrow
+    assert sorted(narrow.replace("─", "").split()) == sorted(wide.replace("─", "").split())
+
+
+def test_the_plan_of_a_sweep_says_once_what_its_cells_share_and_fits_a_narrow_terminal(
+    cli: CallCli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("windtunnel.cli.measuring.describe_device", lambda _device: GPU)
+    monkeypatch.setenv("COLUMNS", "80")
+
+    out = cli("step", "--size", "small", "--attention", "eager,flash-triton", "--mode", "train_step", "--dry-run").out
+
+    assert "…" not in out
+    assert "flash-triton" in out
+    assert "The same in all: small · train_step · context 256 · batch 4 · fp32 · warm-up 5." in out
+
+
+@pytest.mark.parametrize(
+    ("flags", "reason"),
+    [
+        (
+            ("--precision", "bf16", "--device-name", "t4"),
+            "precision 'bf16' needs compute capability 8.0; Tesla T4 has 7.5",
+        ),
+        (("--precision", "tf32", "--device-name", "v100"), "precision 'tf32' needs compute capability 8.0"),
+        (
+            ("--attention", "flash-attn"),
+            "attention 'flash-attn' on cuda does not take float32; it takes float16, bfloat16",
+        ),
+    ],
+)
+def test_what_a_run_would_refuse_is_refused_with_the_reason(cli: CallCli, flags: tuple[str, ...], reason: str) -> None:
+    one, many = cli("predict", *SMALLEST, *flags), cli("predict", *SMALLEST, *flags, "--batch", "1,2")
+    (found,) = json.loads(cli("predict", *SMALLEST, *flags, "--json").out)
+
+    assert f"refused: {reason}" in one.out
+    assert "fits in" not in one.out
+    assert f"refused: {reason}" in many.out
+    assert many.out.count(" refused ") == 2
+    assert (found["is_refused"], found["fits"], found["memory"], found["seconds"]) == (True, None, None, None)
+    assert found["unknown"].startswith(reason)
+
+
+def test_the_plan_of_a_sweep_on_a_cpu_refuses_attention_for_gpus(cli: CallCli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("windtunnel.cli.measuring.describe_device", lambda _device: CPU)
+    names = ("flash-attn", "sdpa-cudnn", "flash-triton")
+
+    out = cli("step", *SMALLEST, "--mode", "train_step", "--attention", ",".join((*names, "sdpa")), "--dry-run").out
+
+    assert out.count(" refused ") == len(names)
+    assert out.count(" yes ") == 1
+    for name in names:
+        assert f"refused: attention '{name}' does not run on cpu; it runs on cuda" in out
+
+
+def test_the_plan_of_a_sweep_refuses_what_is_not_installed_here(cli: CallCli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("windtunnel.cli.measuring.describe_device", lambda _device: GPU)
+    monkeypatch.setattr("windtunnel.spec.abilities.find_spec", lambda _package: None)
+    asked = (*SMALLEST, "--mode", "train_step", "--precision", "bf16", "--attention", "flash-attn")
+
+    here, elsewhere = cli("step", *asked, "--dry-run").out, cli("predict", *asked).out
+
+    assert "refused: attention 'flash-attn' needs the package flash_attn, which is not installed" in here
+    assert "fits in" in elsewhere
+
+
+def test_a_time_that_is_missing_says_which_rate_is_not_known(cli: CallCli, calibrated: Path) -> None:
+    outcome = cli("predict", *CELL, "--precision", "bf16", "--calibration", str(calibrated))
+
+    assert "no time is predicted: the calibration of 2026-01-01 has no rate of bf16" in outcome.out
+
+
+def test_what_does_not_help_is_named_with_what_was_tried(cli: CallCli) -> None:
+    flags = ("--size", "small", "--context", "4096", "--memory", "2GiB")
+
+    all_three = cli("predict", *flags).out
+    one = cli("predict", *flags, "--compile", "default", "--batch", "1").out
+
+    assert (
+        "Neither fused attention nor checkpointing nor a smaller batch, nor all of them, is predicted to make it fit. "
+        "Try a smaller model or --context" in all_three
+    )
+    assert "Fused attention is not predicted to make it fit. What checkpointing would do is not predicted:" in one
+
+
+@pytest.mark.parametrize(
+    ("flags", "advice"),
+    [((), "--parallel fsdp --world-size N."), (("--parallel", "fsdp", "--world-size", "2"), "a larger --world-size.")],
+)
+def test_spreading_is_advised_as_far_as_it_is_not_done_yet(cli: CallCli, flags: tuple[str, ...], advice: str) -> None:
+    out = cli("predict", "--size", "10B", "--context", "128", "--batch", "1", "--memory", "20GiB", *flags).out
+
+    assert f"or spread it with {advice}" in out
+
+
+@pytest.mark.usefixtures("own_code")
+def test_a_model_of_ones_own_that_does_not_fit_gets_no_advice_that_was_not_tried(cli: CallCli) -> None:
+    out = cli("predict", "--model", "own_predicted:Lines", "--vocab", "7", "--context", "5", "--memory", "512MiB").out
+
+    assert "does not fit" in out or "may fit or not" in out
+    assert "predicted to make it fit" not in out
+    assert "--parallel" not in out
+
+
+@pytest.mark.usefixtures("own_code")
+def test_a_model_of_ones_own_is_refused_for_its_precision_before_it_is_counted(cli: CallCli) -> None:
+    flags = ("--model", "own_predicted:Lines", "--vocab", "7", "--context", "5", "--precision", "bf16")
+
+    out = cli("predict", *flags, "--device-name", "t4").out
+
+    assert "refused: precision 'bf16' needs compute capability 8.0; Tesla T4 has 7.5" in out

@@ -1,6 +1,6 @@
 import pytest
 
-from windtunnel.cost.devices import peaks_of
+from windtunnel.cost.devices import ALIASES, peaks_of
 from windtunnel.spec.tables import PRECISIONS
 
 
@@ -84,3 +84,33 @@ def test_every_precision_finds_its_column(precision: str):
     rate = peaks.flops_per_second(PRECISIONS[precision].peak)
     expected = {"fp32": 19.5e12, "tf32": 156e12}.get(precision, 312e12)
     assert rate == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "capability"),
+    [
+        ("b200", (10, 0)),
+        ("h200", (9, 0)),
+        ("a100-80", (8, 0)),
+        ("l4", (8, 9)),
+        ("a10", (8, 6)),
+        ("v100", (7, 0)),
+        ("t4", (7, 5)),
+    ],
+)
+def test_the_compute_capability_of_a_device_is_known(name: str, capability: tuple[int, int]):
+    peaks = peaks_of(name)
+
+    assert peaks is not None
+    assert peaks.capability == capability
+
+
+@pytest.mark.parametrize("name", ALIASES)
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_a_device_has_a_rate_for_each_precision_that_it_is_new_enough_for(name: str, precision: str):
+    peaks, least = peaks_of(name), PRECISIONS[precision].least_capability
+
+    assert peaks is not None
+    assert (peaks.flops_per_second(PRECISIONS[precision].peak) is None) == (
+        least is not None and peaks.capability < least
+    )

@@ -55,3 +55,41 @@ def test_a_cell_without_a_closed_form_keeps_its_cost_and_says_why_there_is_no_mo
     assert (found.memory, found.time, found.fit) == (None, None, None)
     assert "no closed form" in found.unknown
     assert found.cost.parameters == 128_625_408
+
+
+@pytest.mark.parametrize(
+    ("fields", "device_name", "reason"),
+    [
+        ({"precision": "bf16"}, "Tesla T4", "needs compute capability 8.0; Tesla T4 has 7.5"),
+        ({"attention": "flash-triton"}, "Tesla V100-SXM2-16GB", "needs compute capability 8.0"),
+        ({"attention": "sdpa-flash"}, "NVIDIA H200", "does not take float32"),
+        ({"attention": "sdpa-cudnn", "device": "cpu"}, "AMD EPYC", "does not run on cpu"),
+    ],
+)
+def test_what_the_device_refuses_has_a_reason_and_neither_memory_nor_fit(
+    fields: dict[str, str], device_name: str, reason: str
+):
+    found = predict(CELL.model_copy(update=fields), target_named(device_name))
+
+    assert found.is_refused
+    assert reason in found.unknown
+    assert (found.memory, found.time, found.fit) == (None, None, None)
+    assert found.cost is not None
+
+
+def test_what_has_no_closed_form_is_not_refused():
+    assert not predict(CELL.model_copy(update={"attention": "sdpa-math"}), target_named("NVIDIA H200")).is_refused
+
+
+@pytest.mark.parametrize(
+    ("rate", "bandwidth", "reason"),
+    [(None, 1e12, "has no rate of fp32"), (1e12, None, "has no bandwidth")],
+)
+def test_a_time_without_a_rate_says_which_one_is_missing(rate: float | None, bandwidth: float | None, reason: str):
+    ceilings = Ceilings(flops_per_second={"fp32": rate}, memory_bytes_per_second=bandwidth, source="calibration")
+
+    found = predict(CELL, target_named("NVIDIA H200", ceilings=ceilings))
+
+    assert found.time is not None
+    assert found.time.seconds is None
+    assert found.unknown == f"no time is predicted: the calibration {reason}"

@@ -32,6 +32,15 @@ def test_a_number_is_never_cut_off():
     assert "".join(character for character in text if character.isdigit()).count("9") == 4
 
 
+def test_a_header_is_never_cut_off():
+    columns = tuple(Column(name=name, kind=ColumnKind.NUMBER) for name in ("parameters", "launches", "predicted"))
+    table = Table(caption="C", columns=columns, rows=(tuple(Cell(text="1") for _ in columns),))
+
+    text = printed(Document(title="T", sections=(Section(heading="H", blocks=(table,)),)), width=20)
+
+    assert "…" not in text
+
+
 def test_a_hostile_record_cannot_steer_the_terminal(hostile: Document):
     text = printed(hostile)
 

@@ -3,8 +3,9 @@
 import torch
 
 from windtunnel.attention import eager
-from windtunnel.attention.backend import ANY_FLOAT, Backend
+from windtunnel.attention.backend import Backend
 from windtunnel.attention.own_code import with_own_code
+from windtunnel.spec.abilities import ABILITIES
 
 
 def make_backend() -> Backend:
@@ -15,4 +16,4 @@ def make_backend() -> Backend:
     attend = torch.compile(
         with_own_code(eager.attend), dynamic=False, fullgraph=True, options={"pattern_matcher": False}
     )
-    return Backend(attend=attend, dtypes={"cpu": ANY_FLOAT, "cuda": ANY_FLOAT}, is_compiled=True)
+    return Backend(attend=attend, abilities=ABILITIES["compiled"])

@@ -4,7 +4,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from windtunnel.attention.backend import ANY_FLOAT, Backend
+from windtunnel.attention.backend import Backend
+from windtunnel.spec.abilities import ABILITIES
 
 
 def attend(
@@ -39,4 +40,4 @@ def hidden_keys(queries: int, keys: int, *, window: int | None, device: torch.de
     return future if window is None else future.logical_or_(torch.ones_like(future).tril_(-window))
 
 
-BACKEND = Backend(attend=attend, dtypes={"cpu": ANY_FLOAT, "cuda": ANY_FLOAT})
+BACKEND = Backend(attend=attend, abilities=ABILITIES["eager"])

@@ -9,9 +9,9 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from windtunnel.attention.autocast import as_autocast
-from windtunnel.attention.backend import ANY_FLOAT, Backend, HeadSizes
+from windtunnel.attention.backend import Backend
 from windtunnel.attention.checks import check_inputs
-from windtunnel.spec.attention import MAX_D_HEAD
+from windtunnel.spec.abilities import ABILITIES
 
 Q_TILE = 256
 K_TILE = 256
@@ -218,8 +218,4 @@ def attend(
     return FlashAttention2Eager.apply(q, k, v, is_causal, window)
 
 
-BACKEND = Backend(
-    attend=attend,
-    dtypes={"cpu": ANY_FLOAT, "cuda": ANY_FLOAT},
-    d_heads=dict.fromkeys(("cpu", "cuda"), HeadSizes(most=MAX_D_HEAD)),
-)
+BACKEND = Backend(attend=attend, abilities=ABILITIES["flash-eager"])

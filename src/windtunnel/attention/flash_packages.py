@@ -9,7 +9,8 @@ import importlib
 from jaxtyping import Float
 from torch import Tensor
 
-from windtunnel.attention.backend import HALF, Attend, Backend, HeadSizes
+from windtunnel.attention.backend import Attend, Backend
+from windtunnel.spec.abilities import ABILITIES
 
 
 def _adapter(module: str) -> Attend:
@@ -31,27 +32,6 @@ def _adapter(module: str) -> Attend:
     return attend
 
 
-FLASH_ATTN = Backend(
-    attend=_adapter("flash_attn"),
-    dtypes={"cuda": HALF},
-    d_heads={"cuda": HeadSizes(most=256)},
-    needs_square_masks=True,
-    least_capability=(8, 0),
-    package="flash_attn",
-)
-FLASH_ATTN_3 = Backend(
-    attend=_adapter("flash_attn_interface"),
-    dtypes={"cuda": HALF},
-    d_heads={"cuda": HeadSizes(most=256)},
-    needs_square_masks=True,
-    least_capability=(9, 0),
-    package="flash_attn_interface",
-)
-FLASH_ATTN_4 = Backend(
-    attend=_adapter("flash_attn.cute"),
-    dtypes={"cuda": HALF},
-    d_heads={"cuda": HeadSizes(most=256, multiple_bytes=16)},
-    needs_square_masks=True,
-    least_capability=(9, 0),
-    package="flash_attn.cute",
-)
+FLASH_ATTN = Backend(attend=_adapter("flash_attn"), abilities=ABILITIES["flash-attn"])
+FLASH_ATTN_3 = Backend(attend=_adapter("flash_attn_interface"), abilities=ABILITIES["flash-attn-3"])
+FLASH_ATTN_4 = Backend(attend=_adapter("flash_attn.cute"), abilities=ABILITIES["flash-attn-4"])

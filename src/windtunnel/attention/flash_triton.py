@@ -11,12 +11,12 @@ from torch.autograd.function import once_differentiable
 from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
 from windtunnel.attention.autocast import as_autocast
-from windtunnel.attention.backend import HALF, Backend, HeadSizes
+from windtunnel.attention.backend import Backend
 from windtunnel.attention.checks import check_inputs
 from windtunnel.errors import UnsupportedError
-from windtunnel.spec.attention import MAX_D_HEAD
+from windtunnel.spec.abilities import ABILITIES
 
-DTYPES = (torch.float32, *HALF)
+_ABILITIES = ABILITIES["flash-triton"]
 
 
 class FlashAttention2Triton(torch.autograd.Function):
@@ -101,13 +101,7 @@ def attend(
     return FlashAttention2Triton.apply(q, k, v, is_causal, window)
 
 
-BACKEND = Backend(
-    attend=attend,
-    dtypes={"cuda": DTYPES},
-    d_heads={"cuda": HeadSizes(most=MAX_D_HEAD)},
-    least_capability=(8, 0),
-    package="triton",
-)
+BACKEND = Backend(attend=attend, abilities=_ABILITIES)
 
 
 def _is_watched() -> bool:
@@ -128,8 +122,9 @@ def _as_heads(tensor: Tensor) -> Tensor:
 
 
 def _check_supported(q: Tensor) -> None:
-    if q.dtype not in DTYPES:
-        raise UnsupportedError(f"attention 'flash-triton' does not take {q.dtype}; it takes float32, float16, bfloat16")
+    allowed = _ABILITIES.dtypes["cuda"]  # in Triton's interpreter, too
+    if str(q.dtype).removeprefix("torch.") not in allowed:
+        raise UnsupportedError(f"attention 'flash-triton' does not take {q.dtype}; it takes {', '.join(allowed)}")
 
 
 @cache

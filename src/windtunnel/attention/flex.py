@@ -8,26 +8,17 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn.attention.flex_attention import BlockMask, flex_attention
 
-from windtunnel.attention.backend import HALF, Attend, Backend, HeadSizes
+from windtunnel.attention.backend import Attend, Backend
 from windtunnel.attention.own_code import with_own_code
+from windtunnel.spec.abilities import ABILITIES
 
 BLOCK = 128
 """Queries and keys of a block: torch's own default for masks."""
 
 
 def make_backend() -> Backend:
-    """Return FlexAttention with compiled code of its own, compiled for each shape when it is called.
-
-    It needs heads of 16 numbers on CUDA for its products; with more than 256 its tiles overflow shared memory.
-    """
-    return Backend(
-        attend=_make_attend(),
-        dtypes={"cpu": (torch.float32, *HALF), "cuda": (torch.float32, *HALF)},
-        d_heads={"cuda": HeadSizes(least=16, most=256)},
-        forward_only=("cpu",),
-        is_compiled=True,
-        least_capability=(8, 0),
-    )
+    """Return FlexAttention with compiled code of its own, compiled for each shape when it is called."""
+    return Backend(attend=_make_attend(), abilities=ABILITIES["flex"])
 
 
 def _make_attend() -> Attend:

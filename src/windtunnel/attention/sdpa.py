@@ -4,15 +4,15 @@ All of them align causal masks at the top left. A window is a mask of queries * 
 the backends that take such a mask have it.
 """
 
-import torch
 import torch.nn.functional as F  # noqa: N812  # the name that every PyTorch text uses
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from windtunnel.attention.backend import ANY_FLOAT, HALF, WITHOUT_WINDOW, Attend, Backend, HeadSizes
+from windtunnel.attention.backend import Attend, Backend
 from windtunnel.attention.eager import hidden_keys
 from windtunnel.errors import UnsupportedError
+from windtunnel.spec.abilities import ABILITIES
 
 _NO_KERNEL = ("No available kernel", "No viable backend")
 """How torch begins to say that the pinned backend cannot take this call."""
@@ -57,27 +57,8 @@ def _pinned(backend: SDPBackend) -> Attend:
     return attend_pinned
 
 
-SDPA = Backend(attend=attend, dtypes={"cpu": ANY_FLOAT, "cuda": ANY_FLOAT})
-# What the kernels take on CUDA: aten/src/ATen/native/transformers/cuda/sdp_utils.cpp, torch 2.11 to 2.13. Flash there
-# takes no mask, and neither it nor any other kernel asks for d_head % 8 that torch pads for it.
-SDPA_FLASH = Backend(
-    attend=_pinned(SDPBackend.FLASH_ATTENTION),
-    dtypes={"cpu": ANY_FLOAT, "cuda": HALF},
-    d_heads={"cuda": HeadSizes(most=256)},
-    masks=WITHOUT_WINDOW,
-    least_capability=(8, 0),
-)
-SDPA_EFFICIENT = Backend(
-    attend=_pinned(SDPBackend.EFFICIENT_ATTENTION),
-    dtypes={"cuda": (torch.float32, *HALF)},
-    d_heads={"cuda": HeadSizes(multiple_bytes=16)},
-    has_grouped=False,
-)
-SDPA_CUDNN = Backend(
-    attend=_pinned(SDPBackend.CUDNN_ATTENTION),
-    dtypes={"cuda": HALF},
-    d_heads={"cuda": HeadSizes(most=256, multiple_bytes=16)},
-    masks=WITHOUT_WINDOW,
-    least_capability=(8, 0),
-)
-SDPA_MATH = Backend(attend=_pinned(SDPBackend.MATH), dtypes={"cpu": ANY_FLOAT, "cuda": ANY_FLOAT})
+SDPA = Backend(attend=attend, abilities=ABILITIES["sdpa"])
+SDPA_FLASH = Backend(attend=_pinned(SDPBackend.FLASH_ATTENTION), abilities=ABILITIES["sdpa-flash"])
+SDPA_EFFICIENT = Backend(attend=_pinned(SDPBackend.EFFICIENT_ATTENTION), abilities=ABILITIES["sdpa-efficient"])
+SDPA_CUDNN = Backend(attend=_pinned(SDPBackend.CUDNN_ATTENTION), abilities=ABILITIES["sdpa-cudnn"])
+SDPA_MATH = Backend(attend=_pinned(SDPBackend.MATH), abilities=ABILITIES["sdpa-math"])

@@ -7,14 +7,15 @@ from zlib import crc32
 import torch
 from torch import Tensor
 
-from windtunnel.attention.backend import Backend, load_backend
+from windtunnel.attention.backend import Backend, load_backend, place_of
 from windtunnel.attention.checks import check_output
 from windtunnel.attention.own_code import with_own_code
-from windtunnel.bench.precision import begin_step, check_precision, dtype_of
+from windtunnel.bench.precision import begin_step, dtype_of
 from windtunnel.bench.workload import Phase, Workload
 from windtunnel.errors import RunError, UnsupportedError
 from windtunnel.spec.attention import AttentionSpec, parse_mask
 from windtunnel.spec.cell import Cell
+from windtunnel.spec.limits import check_attention, check_precision
 from windtunnel.spec.tables import PRECISIONS, WORKLOADS
 
 _Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -41,13 +42,15 @@ def build_attention(cell: Cell) -> Workload:
     precision = PRECISIONS[cell.precision]
     dtype = dtype_of(precision.product_dtype)
     trains = cell.workload == "attention_forward_backward"
-    check_precision(cell, device)
+    place = place_of(device)
+    check_precision(cell.precision, place)
     if precision.autocast is None and dtype != torch.float32:
         raise UnsupportedError(
             f"precision {cell.precision!r} is about weights, which attention alone does not have: use bf16"
         )
     backend = load_backend(cell.attention)
-    attend = _attend(cell, backend, shape, device=device, dtype=dtype, trains=trains)
+    check_attention(cell, backend.abilities, place)
+    attend = _attend(cell, backend, shape)
     generator = torch.Generator(device).manual_seed(cell.seed)
     draw = partial(torch.randn, generator=generator, device=device, dtype=dtype)
     of_queries = (cell.batch_size, shape.num_heads, cell.context_length, shape.d_head)
@@ -68,38 +71,21 @@ def build_attention(cell: Cell) -> Workload:
         total=WORKLOADS[cell.workload].total,
         reset=step.reset,
         fault=step.fault,
-        is_compiled=backend.is_compiled or cell.compile != "off",
+        is_compiled=backend.abilities.is_compiled or cell.compile != "off",
         repeat=None if cell.compile in _WITH_CUDA_GRAPHS else step.repeat,
         tensors=step.tensors,
     )
 
 
-def _attend(
-    cell: Cell, backend: Backend, shape: AttentionSpec, *, device: torch.device, dtype: torch.dtype, trains: bool
-) -> _Attend:
+def _attend(cell: Cell, backend: Backend, shape: AttentionSpec) -> _Attend:
     """Return the backend with the mask of `cell`, compiled if that is asked for."""
     mask = parse_mask(shape.mask)
-    backend.check(
-        cell.attention,
-        device=device,
-        dtype=dtype,
-        d_head=shape.d_head,
-        is_causal=mask.is_causal,
-        window=mask.window,
-        is_grouped=shape.kv_heads != shape.num_heads,
-        needs_backward=trains,
-    )
 
     def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         return backend.run(q, k, v, is_causal=mask.is_causal, window=mask.window)
 
     if cell.compile == "off":
         return attend
-    if backend.is_compiled:
-        raise UnsupportedError(
-            f"attention {cell.attention!r} compiles itself, and cannot be compiled again with compile "
-            f"{cell.compile!r}: use compile 'off', or another attention"
-        )
     name = f"attend_{crc32(cell.model_dump_json().encode()):08x}"
     # fullgraph: a graph break is an error instead of a silently slower mixture.
     return torch.compile(with_own_code(attend, name=name), mode=cell.compile, fullgraph=True)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from windtunnel import units
+from windtunnel.attention.backend import place_of
 from windtunnel.bench.clock import StepTimes, make_clock
 from windtunnel.bench.failing import is_out_of_memory
 from windtunnel.bench.loop import StepError, run_steps
@@ -20,6 +21,7 @@ from windtunnel.bench.workload import Phase, Workload
 from windtunnel.errors import UnsupportedError
 from windtunnel.records.calibration import MATMUL, Calibration, Ceiling
 from windtunnel.records.record import ClockName
+from windtunnel.spec.limits import check_precision
 from windtunnel.spec.model import NAMED_SIZES, ModelSpec
 
 OnStage = Callable[[str], None]
@@ -178,7 +180,7 @@ def _product(
     device: torch.device, precision: str, label: str, shape: Product | None
 ) -> Callable[[float], tuple[Ceiling, ...]]:
     def measure(seconds: float) -> tuple[Ceiling, ...]:
-        _check_precision(precision, device)
+        check_precision(precision, place_of(device))
         with _tf32(precision == "tf32"):
             rows, inner, columns = shape or _cube_for(device, precision)
             times, repeats = _sample(device, _multiply(device, precision, (rows, inner, columns)), seconds)
@@ -307,16 +309,6 @@ def _clock(device: torch.device) -> ClockName:
 def _random(device: torch.device, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
     generator = torch.Generator(device).manual_seed(0)
     return torch.randn(shape, generator=generator, device=device).to(dtype)
-
-
-def _check_precision(precision: str, device: torch.device) -> None:
-    if device.type != "cuda":
-        if precision == "tf32":
-            raise UnsupportedError("TF32 is a mode of NVIDIA tensor cores")
-        return
-    major, minor = torch.cuda.get_device_capability(device)
-    if precision in {"tf32", "bf16"} and major < 8:
-        raise UnsupportedError(f"needs compute capability 8.0; {device} has {major}.{minor}")
 
 
 @contextmanager

@@ -9,15 +9,15 @@ from zlib import crc32
 import torch
 from torch import Tensor, nn
 
-from windtunnel.attention.backend import load_backend
+from windtunnel.attention.backend import load_backend, place_of
 from windtunnel.attention.own_code import with_own_code
-from windtunnel.bench.precision import begin_step, check_precision, dtype_of
-from windtunnel.errors import UnsupportedError
+from windtunnel.bench.precision import begin_step, dtype_of
 from windtunnel.models.own import CheckedOnce, OwnTransformer, build_own_model
 from windtunnel.models.transformer import Transformer, build_model
 from windtunnel.spec.attention import AttentionSpec
 from windtunnel.spec.cell import Cell
 from windtunnel.spec.checkpoint import parse_checkpoint
+from windtunnel.spec.limits import check_attention, check_precision
 from windtunnel.spec.model import ModelSpec
 from windtunnel.spec.own_model import OwnModel
 from windtunnel.spec.tables import PRECISIONS
@@ -50,7 +50,7 @@ def build_parts(cell: Cell, *, data_seed: int | None = None) -> StepParts:
     """
     device = torch.device(cell.device)
     assert not isinstance(cell.model, AttentionSpec)
-    check_precision(cell, device)
+    check_precision(cell.precision, place_of(device))
     precision = PRECISIONS[cell.precision]
     product_dtype = dtype_of(precision.product_dtype)
     if isinstance(cell.model, OwnModel):
@@ -91,32 +91,18 @@ def _own_model(cell: Cell, spec: OwnModel, device: torch.device) -> OwnTransform
 
 def _reference_model(cell: Cell, spec: ModelSpec, device: torch.device) -> tuple[Transformer, bool]:
     """Return the reference model with its attention, and whether that compiles itself."""
-    precision = PRECISIONS[cell.precision]
     backend = load_backend(cell.attention)
-    backend.check(
-        cell.attention,
-        device=device,
-        dtype=dtype_of(precision.product_dtype),
-        d_head=spec.d_head,
-        is_causal=True,
-        is_grouped=spec.kv_heads != spec.num_heads,
-        needs_backward=cell.workload != "forward",
-    )
-    if backend.is_compiled and cell.compile != "off":
-        raise UnsupportedError(
-            f"attention {cell.attention!r} compiles itself, and cannot be part of a model under compile "
-            f"{cell.compile!r}: use compile 'off', or another attention"
-        )
+    check_attention(cell, backend.abilities, place_of(device))
     model = build_model(
         spec,
         backend.attend,
         context_length=cell.context_length,
         device=device,
-        dtype=dtype_of(precision.weights),
+        dtype=dtype_of(PRECISIONS[cell.precision].weights),
         seed=cell.seed,
         checkpoint=parse_checkpoint(cell.checkpoint),
     )
-    return model, backend.is_compiled
+    return model, backend.abilities.is_compiled
 
 
 def _with_own_code(model: torch.nn.Module, cell: Cell) -> torch.nn.Module:

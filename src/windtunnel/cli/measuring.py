@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -15,7 +16,7 @@ from windtunnel.analysis.results import Results, load_results
 from windtunnel.cli import EXIT_INTERRUPTED, EXIT_NO
 from windtunnel.cli.comparing import PLAN, compare_backends
 from windtunnel.cli.console import make_console
-from windtunnel.cli.predicting import rows_table, unknown_texts
+from windtunnel.cli.predicting import print_rows, print_unknown
 from windtunnel.cli.progress import Display, is_repeated, tasks_text
 from windtunnel.cli.refusing import refuse_idle
 from windtunnel.cli.reporting import write_files
@@ -179,11 +180,10 @@ def print_plan(sweep: AnySweep | ChooseSweep, device: str, *, store: Path) -> No
     tasks = sweep.expand(environment.device)
     target = _target_of(environment, store)
     predictions = {task.cell: predict(task.cell, target) for task in tasks}
-    console.print(
-        rows_table(
-            f"{sweep.name}: {tasks_text(tasks)} on {environment.device_name}",
-            ((task.cell_label(), predictions[task.cell]) for task in tasks if task.replica == 0),
-        )
+    print_rows(
+        f"{sweep.name}: {tasks_text(tasks)} on {environment.device_name}",
+        ((task.cell_label(), predictions[task.cell]) for task in tasks if task.replica == 0),
+        console,
     )
     for reason in dict.fromkeys(exclusion.reason for exclusion in sweep.exclude):
         console.print(f"left out: {escape(reason)}", style="dim")
@@ -193,8 +193,7 @@ def print_plan(sweep: AnySweep | ChooseSweep, device: str, *, store: Path) -> No
             f"Then {', '.join(f'{a} against {b}' for a, b in sweep.comparisons())}: {pairs} in pairs, each for at most "
             f"{units.duration(PLAN.max_seconds)}, building and warm-up not counted."
         )
-    for reason in unknown_texts(predictions.values()):
-        console.print(f"not predicted: {escape(reason)}", style="dim", highlight=False, soft_wrap=True)
+    print_unknown(predictions.values(), console)
     console.print(_total_text(tasks, predictions, target), highlight=False, soft_wrap=True)
 
 
@@ -206,7 +205,8 @@ def _target_of(environment: Environment, store: Path) -> Target:
         with read_store(store) as opened:
             found = opened.calibration(environment.machine())
         ceilings = calibrated_ceilings(found, peaks) if found else None
-    return target_named(environment.device_name, memory_bytes=environment.device_memory_bytes, ceilings=ceilings)
+    target = target_named(environment.device_name, memory_bytes=environment.device_memory_bytes, ceilings=ceilings)
+    return replace(target, is_here=True)
 
 
 def _total_text(tasks: Sequence[Task], predictions: Mapping[Cell, Prediction], target: Target) -> str:

@@ -12,13 +12,14 @@ from rich.markup import escape
 
 from windtunnel.cli.console import make_console
 from windtunnel.cli.flags import COUNT_FLAGS, TRAINING_FLAGS, takes_flags
-from windtunnel.cli.predicting import as_json, print_many, print_one, words_of
+from windtunnel.cli.predicting import advice_text, as_json, print_many, print_one, words_of
 from windtunnel.cost.alternatives import alternatives
 from windtunnel.cost.devices import ALIASES, peaks_of
 from windtunnel.cost.layout import LAYOUTS, make_layout
 from windtunnel.cost.prediction import Fit, Prediction, Target, predict, target_named
 from windtunnel.cost.program import OPTIMIZER_STATES
 from windtunnel.errors import SpecError, unknown_name
+from windtunnel.spec.model import ModelSpec
 from windtunnel.spec.own_model import OwnModel
 from windtunnel.spec.quantities import parse_memory
 from windtunnel.spec.sweep import make_sweep
@@ -106,10 +107,11 @@ def command(
         typer.echo(json.dumps([as_json(one, target) for one in predictions], indent=2))
     elif len(predictions) == 1:
         (one,) = predictions
-        others = None
-        if one.fit in {Fit.NO, Fit.CLOSE}:
-            others = alternatives(one.cell, target, layout=layout, optimizer=optimizer)
-        print_one(one, target, make_console(), others=others)
+        advice = ""
+        if one.fit in {Fit.NO, Fit.CLOSE} and isinstance(one.cell.model, ModelSpec):
+            found = alternatives(one.cell, target, layout=layout, optimizer=optimizer)
+            advice = advice_text(found, layout)
+        print_one(one, target, make_console(), advice=advice)
     else:
         print_many(predictions, target, make_console())
 
@@ -128,7 +130,7 @@ def _counted(predictions: Sequence[Prediction], target: Target, optimizer: str) 
     found: list[Prediction] = []
     with Console(stderr=True).status("counting") as status:
         for one in predictions:
-            if not isinstance(one.cell.model, OwnModel):
+            if one.is_refused or not isinstance(one.cell.model, OwnModel):
                 found.append(one)
                 continue
             status.update(escape(f"counting {' · '.join(filter(None, words_of(one.cell)))}"))

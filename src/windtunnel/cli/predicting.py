@@ -3,18 +3,20 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from rich import box
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.markup import escape
-from rich.table import Table
 
 from windtunnel import units
-from windtunnel.cost.alternatives import Alternative
+from windtunnel.cost.alternatives import Alternatives, Changes
 from windtunnel.cost.counted import EVERYTHING_ELSE
+from windtunnel.cost.layout import Layout
 from windtunnel.cost.prediction import CONTEXT_BYTES, Fit, Prediction, Target
 from windtunnel.cost.step import Cost
 from windtunnel.cost.tape import Component
 from windtunnel.language import counted
+from windtunnel.report.document import Cell as Entry
+from windtunnel.report.document import Column, ColumnKind, Table
+from windtunnel.report.terminal import render_table
 from windtunnel.spec.cell import Cell
 from windtunnel.spec.own_model import OwnModel
 
@@ -25,18 +27,19 @@ _FITS = {
 }
 
 
-def print_one(
-    prediction: Prediction, target: Target, console: Console, *, others: Sequence[Alternative] | None = None
-) -> None:
-    """Print everything that is predicted of one cell, with what would fit in its place where that was looked for."""
+def print_one(prediction: Prediction, target: Target, console: Console, *, advice: str = "") -> None:
+    """Print everything that is predicted of one cell, and what would fit in its place."""
     cell, parts = prediction.cell, words_of(prediction.cell)
     console.print(
-        f"[bold]{escape(' · '.join(filter(None, parts)))}[/] on {_target_text(target)}", highlight=False, soft_wrap=True
+        f"[bold]{escape(' · '.join(filter(None, parts)))}[/] on {escape(_target_text(target))}",
+        highlight=False,
+        soft_wrap=True,
     )
     if prediction.cost is not None:
         console.print(_work_text(cell, prediction.cost), highlight=False)
     if prediction.memory is None:
-        console.print(f"memory and time are not predicted: {escape(prediction.unknown)}", soft_wrap=True)
+        for text in unknown_texts([prediction]):
+            console.print(escape(text), highlight=False, soft_wrap=True)
         return
     if prediction.time is not None:
         console.print(_time_table(prediction))
@@ -44,8 +47,8 @@ def print_one(
     if prediction.unknown:
         console.print(escape(prediction.unknown), highlight=False, soft_wrap=True)
     console.print(_fit_text(prediction, target), highlight=False, soft_wrap=True)
-    if others is not None:
-        console.print(_alternatives_text(others), highlight=False, soft_wrap=True)
+    if advice:
+        console.print(advice, highlight=False, soft_wrap=True)
     if text := _saved_text(prediction):
         console.print(text, highlight=False, soft_wrap=True)
     if prediction.wire:
@@ -78,7 +81,7 @@ def words_of(cell: Cell) -> tuple[str, ...]:
 
 
 def _target_text(target: Target) -> str:
-    name = escape(target.name) if target.name else "a device that was not named"
+    name = target.name or "a device that was not named"
     capacity = f" with {units.memory(target.memory_bytes)}" if target.memory_bytes else ", capacity not known"
     return f"{name}{capacity}{'' if target.ceilings else ', rates not known'}"
 
@@ -92,42 +95,41 @@ def _work_text(cell: Cell, cost: Cost) -> str:
     return f"{parameters}{units.count(cost.step_flops, 'FLOP')} a step{more}"
 
 
-def _time_table(prediction: Prediction) -> Table:
+def _time_table(prediction: Prediction) -> RenderableType:
     assert prediction.time is not None
-    table = _table("Predicted time", "phase")
-    for name in ("FLOPs", "bytes moved", "FLOP a byte", "launches", "device", "host", "predicted"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("bound by")
-    for name, phase in prediction.time.phases.items():
-        intensity = phase.arithmetic_intensity
-        table.add_row(
+    numbers = ("FLOPs", "bytes moved", "FLOP a byte", "launches", "device", "host", "predicted")
+    rows: list[tuple[str, ...]] = [
+        (
             name,
             units.count(phase.flops, "FLOP"),
             units.memory(phase.bytes_moved),
-            units.NOT_KNOWN if intensity is None else units.significant(intensity),
+            units.NOT_KNOWN if phase.arithmetic_intensity is None else units.significant(phase.arithmetic_intensity),
             f"{phase.launches:,}",
             units.duration(phase.device_seconds),
             units.duration(phase.launch_seconds),
             units.duration(phase.seconds),
             phase.bound.value if phase.bound else units.NOT_KNOWN,
         )
-    table.add_row("[bold]step[/]", *[""] * 6, f"[bold]{units.duration(prediction.time.seconds)}[/]", "")
-    return table
+        for name, phase in prediction.time.phases.items()
+    ]
+    rows.append(("step", *[""] * 6, units.duration(prediction.time.seconds), ""))
+    return _table("Predicted time", {"phase": _TEXT, **dict.fromkeys(numbers, _NUMBER), "bound by": _TEXT}, rows)
 
 
-def _memory_table(prediction: Prediction) -> Table:
+def _memory_table(prediction: Prediction) -> RenderableType:
     assert prediction.memory is not None
     phases = prediction.memory.components
-    table = _table("Predicted memory at the peak of each phase", "what")
-    for name in phases:
-        table.add_column(name, justify="right", no_wrap=True)
-    for part in (*(part.value for part in Component), EVERYTHING_ELSE):
-        if any(part in parts for parts in phases.values()):
-            sizes = (units.memory(parts[part]) if part in parts else "" for parts in phases.values())
-            table.add_row(part.replace("_", " "), *sizes)
-    totals = (units.memory(total) for total in prediction.memory.phases.values())
-    table.add_row("[bold]all[/]", *(f"[bold]{total}[/]" for total in totals))
-    return table
+    rows = [
+        (
+            part.replace("_", " "),
+            *(units.memory(parts[part]) if part in parts else "" for parts in phases.values()),
+        )
+        for part in (*(part.value for part in Component), EVERYTHING_ELSE)
+        if any(part in parts for parts in phases.values())
+    ]
+    rows.append(("all", *(units.memory(total) for total in prediction.memory.phases.values())))
+    columns = {"what": _TEXT, **dict.fromkeys(phases, _NUMBER)}
+    return _table("Predicted memory at the peak of each phase", columns, rows)
 
 
 def _fit_text(prediction: Prediction, target: Target) -> str:
@@ -143,20 +145,35 @@ def _fit_text(prediction: Prediction, target: Target) -> str:
 
 
 _FLAGS = {"attention": "--attention", "checkpoint": "--checkpoint", "batch_size": "--batch"}
+_LEVERS = {"attention": "fused attention", "checkpoint": "checkpointing", "batch_size": "a smaller batch"}
 
 
-def _alternatives_text(others: Sequence[Alternative]) -> str:
-    if not others:
-        return (
-            "Neither fused attention nor checkpointing nor a smaller batch would make it fit: try a smaller --size or "
-            "--context, or spread it with --parallel fsdp --world-size N."
-        )
-    said = [
-        f"{' '.join(f'{_FLAGS[field]} {value}' for field, value in other.changes.items())} "
-        f"(peak {units.memory(other.peak_bytes)})"
-        for other in others
+def advice_text(found: Alternatives, layout: Layout) -> str:
+    """Say what makes a cell fit, or what does not and what is left to try; `layout` is that of the cell."""
+    if found.fitting:
+        said = [f"{_flags(one.changes)} (peak {units.memory(one.peak_bytes)})" for one in found.fitting]
+        return f"It would fit with {', or '.join(said)}."
+    levers = [_LEVERS[field] for field in found.tried]
+    sentences = [f"{_neither(levers)} predicted to make it fit."] if levers else []
+    sentences += [
+        f"What {_LEVERS[field]} would do is not predicted: {reason}." for field, reason in found.unknown.items()
     ]
-    return f"It would fit with {', or '.join(said)}."
+    spread = ""
+    if found.with_spreading is not None:
+        how = "a larger --world-size" if layout.kind == "fsdp" else "--parallel fsdp --world-size N"
+        spread = f", or spread it with {' and '.join(filter(None, (how, _flags(found.with_spreading))))}"
+    return " ".join([*sentences, f"Try a smaller model or --context{spread}."])
+
+
+def _flags(changes: Changes) -> str:
+    return " ".join(f"{_FLAGS[field]} {value}" for field, value in changes.items())
+
+
+def _neither(levers: Sequence[str]) -> str:
+    if len(levers) == 1:
+        return f"{levers[0][0].upper()}{levers[0][1:]} is not"
+    together = "both" if len(levers) == 2 else "all of them"
+    return f"Neither {' nor '.join(levers)}, nor {together}, is"
 
 
 def _print_rates(target: Target, console: Console) -> None:
@@ -184,34 +201,49 @@ def _saved_text(prediction: Prediction) -> str:
 _LARGEST = 5
 
 
-def rows_table(title: str, labelled: Iterable[tuple[str, Prediction]]) -> Table:
+def print_rows(title: str, labelled: Iterable[tuple[str, Prediction]], console: Console) -> None:
+    """Print a table with one row for each cell, and below it once which words of their labels are the same in all."""
+    labels, predictions = zip(*labelled, strict=True)
+    words = [label.split(_BETWEEN) for label in labels]
+    shared = [word for word in words[0] if len(words) > 1 and all(word in each for each in words)]
+    short = (_BETWEEN.join(word for word in each if word not in shared) or each[0] for each in words)
+    console.print(rows_table(title, zip(short, predictions, strict=True)))
+    if shared:
+        console.print(f"The same in all: {escape(_BETWEEN.join(shared))}.", highlight=False, soft_wrap=True)
+
+
+_BETWEEN = " · "
+"""Stands between the words of a label."""
+
+
+def rows_table(title: str, labelled: Iterable[tuple[str, Prediction]]) -> RenderableType:
     """Return a table with one row for each cell."""
     labelled = tuple(labelled)
     has_parameters = not all(one.cell.is_attention for _, one in labelled)
-    table = _table(title, "cell")
-    for name in (
-        "parameters",
-        "FLOPs a step",
-        "bytes moved",
-        "peak memory",
-        "in",
-        "fits",
-        "time of a step",
-        "bound by",
-    ):
-        if name != "parameters" or has_parameters:
-            table.add_column(name, justify="left" if name in {"in", "fits", "bound by"} else "right", no_wrap=True)
+    columns = {
+        "cell": _TEXT,
+        **({"parameters": _NUMBER} if has_parameters else {}),
+        "FLOPs a step": _NUMBER,
+        "bytes moved": _NUMBER,
+        "peak memory": _NUMBER,
+        "in": _TEXT,
+        "fits": _TEXT,
+        "time of a step": _NUMBER,
+        "bound by": _TEXT,
+    }
+    rows: list[tuple[str, ...]] = []
     for label, one in labelled:
         parameters = [units.count(one.cost.parameters if one.cost else None)] if has_parameters else []
         work = units.count(one.cost.step_flops if one.cost and one.cost.flops else None, "FLOP")
-        table.add_row(escape(label), *parameters, work, *_outcome(one))
-    return table
+        rows.append((label, *parameters, work, *_outcome(one)))
+    return _table(title, columns, rows)
 
 
 def _outcome(one: Prediction) -> tuple[str, ...]:
     if one.memory is None:
         least = f"> {units.memory(one.cost.floor_bytes)}" if one.cost else units.NOT_KNOWN
-        return (units.NOT_KNOWN, least, "", *[units.NOT_KNOWN] * 3)
+        fits = "refused" if one.is_refused else units.NOT_KNOWN
+        return (units.NOT_KNOWN, least, "", fits, *[units.NOT_KNOWN] * 2)
     moved = sum(phase.bytes_moved for phase in one.time.phases.values()) if one.time else None
     return (
         units.memory(moved),
@@ -224,8 +256,20 @@ def _outcome(one: Prediction) -> tuple[str, ...]:
 
 
 def unknown_texts(predictions: Iterable[Prediction]) -> tuple[str, ...]:
-    """Return each reason for which something was not predicted, once."""
-    return tuple(dict.fromkeys(one.unknown for one in predictions if one.unknown))
+    """Return what cells are refused for, and why something was not predicted of others, each once."""
+    return tuple(dict.fromkeys(_unknown_text(one) for one in predictions if one.unknown))
+
+
+def print_unknown(predictions: Iterable[Prediction], console: Console) -> None:
+    """Print below a table what is not known in it, and why."""
+    for text in unknown_texts(predictions):
+        console.print(escape(text), style="dim", highlight=False, soft_wrap=True)
+
+
+def _unknown_text(one: Prediction) -> str:
+    if one.is_refused:
+        return f"refused: {one.unknown}"
+    return f"memory and time are not predicted: {one.unknown}" if one.memory is None else one.unknown
 
 
 def as_json(prediction: Prediction, target: Target) -> Mapping[str, Any]:
@@ -240,6 +284,7 @@ def as_json(prediction: Prediction, target: Target) -> Mapping[str, Any]:
         "flops": dict(cost.flops) if cost else None,
         "recomputed_flops": cost.recomputed_flops if cost else None,
         "unknown": prediction.unknown or None,
+        "is_refused": prediction.is_refused,
         "memory": None
         if memory is None
         else {
@@ -273,25 +318,24 @@ def as_json(prediction: Prediction, target: Target) -> Mapping[str, Any]:
 
 def print_many(predictions: Sequence[Prediction], target: Target, console: Console) -> None:
     """Print a table of several cells, and once what is the same in all."""
-    words = [words_of(one.cell) for one in predictions]
-    shared = [column[0] if len(set(column)) == 1 else "" for column in zip(*words, strict=True)]
-    labels = [
-        " · ".join(word for word, same in zip(each, shared, strict=True) if word and not same) or each[0]
-        for each in words
-    ]
+    labels = [" · ".join(filter(None, words_of(one.cell))) for one in predictions]
     title = f"{counted(len(predictions), 'cell')} on {_target_text(target)}"
-    console.print(rows_table(title, zip(labels, predictions, strict=True)))
-    if any(shared):
-        console.print(f"The same in all: {escape(' · '.join(filter(None, shared)))}.", highlight=False, soft_wrap=True)
-    for reason in unknown_texts(predictions):
-        is_counted = any(one.unknown == reason and one.memory is not None for one in predictions)
-        said = escape(reason) if is_counted else f"not predicted: {escape(reason)}"
-        console.print(said, style="dim", highlight=False, soft_wrap=True)
+    print_rows(title, zip(labels, predictions, strict=True), console)
+    print_unknown(predictions, console)
     if any(one.time is not None for one in predictions):
         _print_rates(target, console)
 
 
-def _table(title: str, first: str) -> Table:
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column(first, overflow="fold")
-    return table
+_TEXT, _NUMBER = ColumnKind.TEXT, ColumnKind.NUMBER
+
+
+def _table(title: str, columns: Mapping[str, ColumnKind], rows: Sequence[Sequence[str]]) -> RenderableType:
+    """Return a table that any terminal shows whole: text breaks between words, and no number is cut."""
+    return render_table(
+        Table(
+            caption=title,
+            columns=tuple(Column(name=name, kind=kind) for name, kind in columns.items()),
+            rows=tuple(tuple(map(Entry, row)) for row in rows),
+        ),
+        max_rows=len(rows),
+    )

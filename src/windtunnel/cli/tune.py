@@ -22,7 +22,7 @@ from windtunnel.cli.measuring import (
     check_dry_run,
     parse_timeout,
 )
-from windtunnel.cli.predicting import rows_table, unknown_texts
+from windtunnel.cli.predicting import print_unknown, rows_table
 from windtunnel.cli.reporting import Language, ReportOption, report_store
 from windtunnel.cli.tune_progress import TuneDisplay
 from windtunnel.errors import SpecError, unknown_name
@@ -199,8 +199,7 @@ def _print_plan(make: Any, device: str, store: Path, console: Console) -> None:
         console.print(f"{name}: {', '.join(map(str, tuning.tried.axes()[name]))}", highlight=False)
     if left_out:
         console.print(f"{left_out} will not be measured: predicted not to fit into {units.memory(limit)}")
-    for reason in unknown_texts(one.prediction for one in candidates):
-        console.print(f"not predicted: {escape(reason)}", style="dim", highlight=False, soft_wrap=True)
+    print_unknown((one.prediction for one in candidates), console)
     if target.ceilings is None:
         console.print(
             f"What {escape(target.name or device)} can do is not known, so no time is predicted; windtunnel calibrate "

@@ -3,6 +3,8 @@
 import re
 from dataclasses import dataclass
 
+from windtunnel.spec.tables import Capability
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DevicePeaks:
@@ -11,7 +13,7 @@ class DevicePeaks:
     Rates with a float32 accumulator, as PyTorch uses; None where the device has no such path. `memory_bytes` is what
     the maker sells it with, less what error correction takes on GDDR; the driver keeps about 0.5 % of that for itself.
     Of devices that are sold with two sizes under one name it is the smaller. `num_processors` are its streaming
-    multiprocessors.
+    multiprocessors, `capability` is its compute capability.
     """
 
     fp32: float
@@ -21,6 +23,7 @@ class DevicePeaks:
     memory_bytes_per_second: float
     memory_bytes: int
     num_processors: int
+    capability: Capability
 
     def flops_per_second(self, column: str) -> float | None:
         """Return the rate in a column of the precision table, or None where the device has no such path."""
@@ -35,6 +38,7 @@ def _tera(
     terabytes_per_second: float,
     gibibytes: float,
     num_processors: int,
+    capability: Capability,
 ) -> DevicePeaks:
     return DevicePeaks(
         fp32=fp32 * 1e12,
@@ -44,35 +48,36 @@ def _tera(
         memory_bytes_per_second=terabytes_per_second * 1e12,
         memory_bytes=round(gibibytes * 2**30),
         num_processors=num_processors,
+        capability=capability,
     )
 
 
 # The pattern is searched in the name that the driver gives; the first that fits counts.
-# Rates in TFLOP/s: fp32, tf32, bf16, fp16 (all dense: half of a datasheet's "with sparsity"), then TB/s, GiB, and
-# streaming multiprocessors. What makers call GB of memory are GiB.
+# Rates in TFLOP/s: fp32, tf32, bf16, fp16 (all dense: half of a datasheet's "with sparsity"), then TB/s, GiB,
+# streaming multiprocessors, and compute capability. What makers call GB of memory are GiB.
 _PEAKS = (
-    (r"\bB200\b", _tera(75, 1125, 2250, 2250, 8.0, 180, 148)),
-    (r"\bGH200\b.*144G", _tera(67, 494.7, 989.4, 989.4, 4.9, 144, 132)),
-    (r"\bGH200\b", _tera(67, 494.7, 989.4, 989.4, 4.0, 96, 132)),
-    (r"\bH200 NVL\b", _tera(60, 417.5, 835.5, 835.5, 4.8, 141, 132)),
-    (r"\bH200\b", _tera(67, 494.7, 989.4, 989.4, 4.8, 141, 132)),
-    (r"\bH(100|800) PCIe\b", _tera(51, 378, 756, 756, 2.0, 80, 114)),
-    (r"\bH100 NVL\b", _tera(60, 417.5, 835.5, 835.5, 3.9, 94, 132)),
-    (r"\bH(100|800)\b", _tera(67, 494.7, 989.4, 989.4, 3.35, 80, 132)),
-    (r"\bA(100|800)\b.*SXM.*80G", _tera(19.5, 156, 312, 312, 2.039, 80, 108)),
-    (r"\bA(100|800)\b.*80G.*PCIe", _tera(19.5, 156, 312, 312, 1.935, 80, 108)),
-    (r"\bA(100|800)\b", _tera(19.5, 156, 312, 312, 1.555, 40, 108)),
-    (r"\bL40S\b", _tera(91.6, 183, 362, 362, 0.864, 45, 142)),
-    (r"\bL4\b", _tera(30.3, 60, 121, 121, 0.300, 22.5, 58)),
-    (r"\bA10\b", _tera(31.2, 62.5, 125, 125, 0.600, 22.5, 72)),
-    (r"\bA10G\b", _tera(31.5, 35, 70, 70, 0.600, 22.5, 80)),
-    (r"\bRTX 4090\b(?! (D|Laptop)\b)", _tera(82.6, 82.6, 165.2, 165.2, 1.008, 24, 128)),
-    (r"\bRTX 3090\b(?! Ti)", _tera(35.6, 35.6, 71.2, 71.2, 0.936, 24, 82)),
-    (r"\bV100\b.*SXM.*32G", _tera(15.7, None, None, 125, 0.900, 32, 80)),
-    (r"\bV100\b.*SXM", _tera(15.7, None, None, 125, 0.900, 16, 80)),
-    (r"\bV100\b.*32G", _tera(14.0, None, None, 112, 0.900, 32, 80)),
-    (r"\bV100\b", _tera(14.0, None, None, 112, 0.900, 16, 80)),
-    (r"\bT4\b", _tera(8.1, None, None, 65, 0.320, 15, 40)),
+    (r"\bB200\b", _tera(75, 1125, 2250, 2250, 8.0, 180, 148, (10, 0))),
+    (r"\bGH200\b.*144G", _tera(67, 494.7, 989.4, 989.4, 4.9, 144, 132, (9, 0))),
+    (r"\bGH200\b", _tera(67, 494.7, 989.4, 989.4, 4.0, 96, 132, (9, 0))),
+    (r"\bH200 NVL\b", _tera(60, 417.5, 835.5, 835.5, 4.8, 141, 132, (9, 0))),
+    (r"\bH200\b", _tera(67, 494.7, 989.4, 989.4, 4.8, 141, 132, (9, 0))),
+    (r"\bH(100|800) PCIe\b", _tera(51, 378, 756, 756, 2.0, 80, 114, (9, 0))),
+    (r"\bH100 NVL\b", _tera(60, 417.5, 835.5, 835.5, 3.9, 94, 132, (9, 0))),
+    (r"\bH(100|800)\b", _tera(67, 494.7, 989.4, 989.4, 3.35, 80, 132, (9, 0))),
+    (r"\bA(100|800)\b.*SXM.*80G", _tera(19.5, 156, 312, 312, 2.039, 80, 108, (8, 0))),
+    (r"\bA(100|800)\b.*80G.*PCIe", _tera(19.5, 156, 312, 312, 1.935, 80, 108, (8, 0))),
+    (r"\bA(100|800)\b", _tera(19.5, 156, 312, 312, 1.555, 40, 108, (8, 0))),
+    (r"\bL40S\b", _tera(91.6, 183, 362, 362, 0.864, 45, 142, (8, 9))),
+    (r"\bL4\b", _tera(30.3, 60, 121, 121, 0.300, 22.5, 58, (8, 9))),
+    (r"\bA10\b", _tera(31.2, 62.5, 125, 125, 0.600, 22.5, 72, (8, 6))),
+    (r"\bA10G\b", _tera(31.5, 35, 70, 70, 0.600, 22.5, 80, (8, 6))),
+    (r"\bRTX 4090\b(?! (D|Laptop)\b)", _tera(82.6, 82.6, 165.2, 165.2, 1.008, 24, 128, (8, 9))),
+    (r"\bRTX 3090\b(?! Ti)", _tera(35.6, 35.6, 71.2, 71.2, 0.936, 24, 82, (8, 6))),
+    (r"\bV100\b.*SXM.*32G", _tera(15.7, None, None, 125, 0.900, 32, 80, (7, 0))),
+    (r"\bV100\b.*SXM", _tera(15.7, None, None, 125, 0.900, 16, 80, (7, 0))),
+    (r"\bV100\b.*32G", _tera(14.0, None, None, 112, 0.900, 32, 80, (7, 0))),
+    (r"\bV100\b", _tera(14.0, None, None, 112, 0.900, 16, 80, (7, 0))),
+    (r"\bT4\b", _tera(8.1, None, None, 65, 0.320, 15, 40, (7, 5))),
 )
 
 

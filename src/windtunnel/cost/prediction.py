@@ -11,7 +11,11 @@ from windtunnel.cost.memory import HOPPER_WORKSPACE_BYTES, WORKSPACE_BYTES, Memo
 from windtunnel.cost.step import Cost, cost_of
 from windtunnel.cost.time import TimePrediction, predict_time
 from windtunnel.errors import UnsupportedError
+from windtunnel.language import say
+from windtunnel.spec.abilities import Place
 from windtunnel.spec.cell import Cell
+from windtunnel.spec.limits import check_cell
+from windtunnel.spec.tables import PRECISIONS
 
 CONTEXT_BYTES = 512 * 2**20
 """What a CUDA context and the code of kernels take beside the allocator: 0.4 to 0.6 GiB with torch."""
@@ -36,11 +40,13 @@ class Target:
         name: What its driver calls it.
         memory_bytes: Its capacity.
         ceilings: What it can do.
+        is_here: Whether it is of this machine: then what is not installed here is refused, too.
     """
 
     name: str | None
     memory_bytes: int | None
     ceilings: Ceilings | None
+    is_here: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,8 +59,9 @@ class Prediction:
         memory: Of one device; None where there is no closed form.
         time: None where there is no closed form; its times are None where the device's ceilings are not known.
         wire: Bytes that each device sends in each phase.
-        unknown: Why there is no memory and no time; empty where there is.
+        unknown: Why there is no memory or no time; empty where there is, or where nothing is known of the device.
         fit: None where the memory or the capacity is not known.
+        is_refused: Whether a worker would refuse it while building; `unknown` says why, and there is no more than cost.
     """
 
     cell: Cell
@@ -64,6 +71,7 @@ class Prediction:
     wire: Mapping[str, int]
     unknown: str
     fit: Fit | None
+    is_refused: bool = False
 
 
 def target_named(name: str | None, *, memory_bytes: int | None = None, ceilings: Ceilings | None = None) -> Target:
@@ -87,10 +95,14 @@ def predict(cell: Cell, target: Target, *, layout: Layout | None = None, optimiz
     memory: MemoryPrediction | None = None
     time: TimePrediction | None = None
     unknown = ""
+    is_refused = True
     try:
+        check_cell(cell, _place_of(cell, target))
+        is_refused = False
         memory = predict_memory(cell, optimizer=optimizer, workspace_bytes=_workspace(target.name))
         memory = laid_out(cell, layout, memory)
         time = predict_time(cell, target.ceilings, optimizer=optimizer)
+        unknown = _missing_rate(cell, target)
     except UnsupportedError as error:
         unknown = str(error)
     return Prediction(
@@ -101,7 +113,32 @@ def predict(cell: Cell, target: Target, *, layout: Layout | None = None, optimiz
         wire=wire,
         unknown=unknown,
         fit=fit_of(memory, target.memory_bytes),
+        is_refused=is_refused,
     )
+
+
+def _place_of(cell: Cell, target: Target) -> Place:
+    kind = cell.device.partition(":")[0]
+    peaks = peaks_of(target.name)
+    return Place(
+        name=target.name or cell.device,
+        kind=kind,
+        capability=peaks.capability if peaks else None,
+        is_here=target.is_here,
+    )
+
+
+def _missing_rate(cell: Cell, target: Target) -> str:
+    """Say which rate the time of a cell would need of a device that has others; empty where none is missing."""
+    ceilings = target.ceilings
+    if ceilings is None:
+        return ""
+    column = PRECISIONS[cell.precision].peak
+    if ceilings.flops_per_second[column] is None:
+        return say("no time is predicted: the {source} has no rate of {format}", source=ceilings.source, format=column)
+    if ceilings.memory_bytes_per_second is None:
+        return say("no time is predicted: the {source} has no bandwidth", source=ceilings.source)
+    return ""
 
 
 def fit_of(memory: MemoryPrediction | None, capacity: int | None) -> Fit | None:

@@ -61,10 +61,10 @@ def _block(block: Paragraph | Callout | Table, max_rows: int) -> RenderableType:
             text = f"{_SIGNS[block.kind]} {printable(' '.join(filter(None, (block.text, block.command))))}"
             return Text(text, style=_STYLES[block.kind])
         case Table():
-            return _table(block, max_rows)
+            return render_table(block, max_rows=max_rows)
 
 
-def _table(table: Table, max_rows: int) -> RenderableType:
+def render_table(table: Table, *, max_rows: int = MAX_ROWS) -> RenderableType:
     """Return a table for each group of columns: all groups side by side are wider than a terminal."""
     parts: list[RenderableType] = []
     for group in dict.fromkeys(column.group for column in table.columns if column.group) or ("",):
@@ -104,7 +104,7 @@ class _Grid:
         drawn = RichTable(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, gap, 0, 0))
         for place, width in zip(shown, widths, strict=True):
             justify = "right" if self._columns[place].kind is ColumnKind.NUMBER else "left"
-            drawn.add_column(Text(headers[place]), justify=justify, width=width)
+            drawn.add_column(Text(headers[place], overflow="fold"), justify=justify, width=width)
         for row, entries in zip(self._rows, texts, strict=True):
             styles = ["red" if cell.is_failure else "" for cell in row]
             drawn.add_row(*(Text(entries[place], styles[place], overflow="fold") for place in shown))

@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
+from windtunnel.spec.abilities import ABILITIES
 from windtunnel.spec.attention import MAX_D_HEAD, AttentionSpec, HeadWidth, MaskName
 from windtunnel.spec.cell import BatchSize, Cell, ContextLength, Steps, Task
 from windtunnel.spec.grid import (
@@ -38,8 +39,7 @@ _PHASES = {"forward": "attention_forward", "forward_backward": "attention_forwar
 """What the axis `phase` calls the workloads."""
 
 _PURE = "bf16-pure"
-_COMPILED = ("compiled", "flex")
-"""Backends that call torch.compile themselves."""
+_COMPILED = tuple(name for name, abilities in ABILITIES.items() if abilities.is_compiled)
 
 _BETWEEN_SIDES = "/"
 """Stands between the backends of a comparison; a colon is in module:attr."""

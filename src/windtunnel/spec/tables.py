@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TypeAlias
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,18 +72,24 @@ ATTENTION_WORKLOADS = {
 WORKLOADS = {**STEP_WORKLOADS, **ATTENTION_WORKLOADS}
 
 
+Capability: TypeAlias = tuple[int, int]
+"""Compute capability of a CUDA device: 8.0 is (8, 0)."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Precision:
     """In which formats a step stores its weights and multiplies its matrices.
 
     `weights` and `autocast` name torch dtypes; `autocast` is None where there is no autocast region.
-    `peak` names the column of the device table that bounds its matrix products.
+    `peak` names the column of the device table that bounds its matrix products. `least_capability` is that of CUDA
+    devices which have it in hardware; None: all.
     """
 
     weights: str
     autocast: str | None
     tf32: bool
     peak: str
+    least_capability: Capability | None = None
     description: str
 
     @property
@@ -96,7 +103,7 @@ class Precision:
         return DTYPE_BYTES[self.product_dtype]
 
 
-DTYPE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
+DTYPE_BYTES = {"float64": 8, "float32": 4, "bfloat16": 2, "float16": 2}
 
 
 PRECISIONS = {
@@ -108,6 +115,7 @@ PRECISIONS = {
         autocast=None,
         tf32=True,
         peak="tf32",
+        least_capability=(8, 0),
         description="float32 storage, matrix products on TF32 tensor cores",
     ),
     "bf16": Precision(
@@ -115,6 +123,7 @@ PRECISIONS = {
         autocast="bfloat16",
         tf32=False,
         peak="bf16",
+        least_capability=(8, 0),
         description="bfloat16 autocast on float32 weights",
     ),
     "fp16": Precision(
@@ -129,6 +138,7 @@ PRECISIONS = {
         autocast=None,
         tf32=False,
         peak="bf16",
+        least_capability=(8, 0),
         description="bfloat16 weights, gradients and optimizer state",
     ),
 }
@@ -154,7 +164,8 @@ ATTENTION_BACKENDS = {
     "flash-attn-3": "windtunnel.attention.flash_packages:FLASH_ATTN_3",
     "flash-attn-4": "windtunnel.attention.flash_packages:FLASH_ATTN_4",
 }
-"""Backend name to `module:attr`, imported by the worker only: a `Backend`, or a function that makes one."""
+"""Backend name to `module:attr`, imported by the worker only: a `Backend`, or a function that makes one. What each can
+do stands in `ABILITIES`."""
 
 COMPILE_MODES = ("off", "default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs")
 """`off`, or a mode of `torch.compile`."""

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from windtunnel.cost.ceilings import Ceilings
@@ -30,7 +31,8 @@ def target_of(environment: Environment, calibration: Calibration | None) -> Targ
     """Return the machine as a prediction needs it, with the ceilings of its calibration where it has one."""
     peaks = peaks_of(environment.device_name)
     ceilings: Ceilings | None = calibrated_ceilings(calibration, peaks) if calibration else None
-    return target_named(environment.device_name, memory_bytes=environment.device_memory_bytes, ceilings=ceilings)
+    target = target_named(environment.device_name, memory_bytes=environment.device_memory_bytes, ceilings=ceilings)
+    return replace(target, is_here=True)
 
 
 def limit_of(tuning: Tuning, environment: Environment) -> int | None:

@@ -54,8 +54,8 @@ def _ended(measured: Measured, row: Row) -> Finding:
 
 def _would_fit(measured: Measured, row: Row) -> Iterator[Finding]:
     """Yield the first change by which the smallest of the failed cells is predicted to fit."""
-    fitting = alternatives(row.cell, target_of(row), layout=Layout(), optimizer="adamw")
-    for one in fitting[:1]:
+    found = alternatives(row.cell, target_of(row), layout=Layout(), optimizer="adamw")
+    for one in found.fitting[:1]:
         changed = row.cell.model_copy(update=dict(one.changes))
         yield Finding(
             kind="would_fit",
