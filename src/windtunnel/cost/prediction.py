@@ -6,7 +6,7 @@ from enum import StrEnum
 
 from windtunnel.cost.ceilings import Ceilings, datasheet_ceilings
 from windtunnel.cost.devices import peaks_of
-from windtunnel.cost.layout import Layout, laid_out, wire_bytes
+from windtunnel.cost.layout import ONE_DEVICE, Layout, wire_bytes
 from windtunnel.cost.memory import HOPPER_WORKSPACE_BYTES, WORKSPACE_BYTES, MemoryPrediction, predict_memory
 from windtunnel.cost.step import Cost, cost_of
 from windtunnel.cost.time import TimePrediction, predict_time
@@ -76,21 +76,20 @@ def target_named(name: str | None, *, memory_bytes: int | None = None, ceilings:
     )
 
 
-def predict(cell: Cell, target: Target, *, layout: Layout | None = None, optimizer: str = "adamw") -> Prediction:
+def predict(cell: Cell, target: Target, *, layout: Layout = ONE_DEVICE, optimizer: str = "adamw") -> Prediction:
     """Return all that is known of `cell` on a device before it runs.
 
     Raises:
         SpecError: The cell cannot be laid out so.
     """
-    layout = layout or Layout()
     wire = wire_bytes(cell, layout)
     memory: MemoryPrediction | None = None
     time: TimePrediction | None = None
     unknown = ""
     try:
-        memory = predict_memory(cell, optimizer=optimizer, workspace_bytes=_workspace(target.name))
-        memory = laid_out(cell, layout, memory)
-        time = predict_time(cell, target.ceilings, optimizer=optimizer)
+        workspace_bytes = _workspace(target.name)
+        memory = predict_memory(cell, optimizer=optimizer, workspace_bytes=workspace_bytes, layout=layout)
+        time = predict_time(cell, target.ceilings, optimizer=optimizer, layout=layout)
     except UnsupportedError as error:
         unknown = str(error)
     return Prediction(
