@@ -17,7 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 from windtunnel.bench.live_bytes import LiveBytes
 from windtunnel.bench.precision import dtype_of
 from windtunnel.cost.counted import Counted
-from windtunnel.cost.step import ADAMW_STATES
+from windtunnel.cost.parameters import OPTIMIZER_STATES
 from windtunnel.cost.tape import Component
 from windtunnel.errors import WindtunnelError
 from windtunnel.models.own import check_logits, make_own_model
@@ -98,7 +98,7 @@ def _resident(cell: Cell, model: nn.Module, *inputs: torch.Tensor) -> Mapping[st
     others = sum(tensor.nbytes for tensor in (*model.buffers(), *inputs))
     resident = {Component.PARAMETERS.value: weights, Component.INPUTS.value: others}
     if cell.workload == "train_step":
-        resident[Component.OPTIMIZER.value] = ADAMW_STATES * weights
+        resident[Component.OPTIMIZER.value] = OPTIMIZER_STATES["adamw"] * weights
     return resident
 
 

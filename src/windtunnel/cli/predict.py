@@ -16,8 +16,8 @@ from windtunnel.cli.predicting import as_json, print_many, print_one, words_of
 from windtunnel.cost.alternatives import alternatives
 from windtunnel.cost.devices import ALIASES, peaks_of
 from windtunnel.cost.layout import LAYOUTS, make_layout
+from windtunnel.cost.parameters import OPTIMIZER_STATES
 from windtunnel.cost.prediction import Fit, Prediction, Target, predict, target_named
-from windtunnel.cost.program import OPTIMIZER_STATES
 from windtunnel.errors import SpecError, unknown_name
 from windtunnel.spec.own_model import OwnModel
 from windtunnel.spec.quantities import parse_memory

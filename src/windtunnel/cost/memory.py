@@ -81,7 +81,7 @@ def predict_memory(
 
     Args:
         cell: What is measured; its checkpointing counts.
-        optimizer: Which optimizer a training step has, of `OPTIMIZER_STATES`.
+        optimizer: Which optimizer a training step has, of `parameters.OPTIMIZER_STATES`.
         workspace_bytes: What each cuBLAS handle holds. There is one in forward, and one more in the thread of backward;
             none where a phase has no products of its own, as fused attention alone.
         layout: How the step is spread over devices. What a device holds besides, as buffers of NCCL, is not in it.

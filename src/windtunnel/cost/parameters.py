@@ -4,6 +4,9 @@ from windtunnel.spec.model import ModelSpec
 
 NORMS_OF_BLOCK = 2
 
+OPTIMIZER_STATES = {"adamw": 2, "sgd": 0}
+"""Numbers that an optimizer keeps for each parameter, in the format of the parameter."""
+
 
 def block_matrix_entries(model: ModelSpec) -> int:
     """Count the entries of the matrices of one block: 2·d² + 2·d·d_kv + m·d·d_ff, m of `num_ff_matrices`.

@@ -94,7 +94,7 @@ def predict(cell: Cell, target: Target, *, layout: Layout = ONE_DEVICE, optimize
         unknown = str(error)
     return Prediction(
         cell=cell,
-        cost=cost_of(cell),
+        cost=cost_of(cell, optimizer=optimizer, layout=layout),
         memory=memory,
         time=time,
         wire=wire,

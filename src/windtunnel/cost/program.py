@@ -8,7 +8,7 @@ from windtunnel.cost.attending import Attending, attending
 from windtunnel.cost.compiled_blocks import compiled
 from windtunnel.cost.compiled_scores import CompiledScores
 from windtunnel.cost.layout import ONE_DEVICE, Layout
-from windtunnel.cost.parameters import parameter_count, tensor_count
+from windtunnel.cost.parameters import OPTIMIZER_STATES, parameter_count, tensor_count
 from windtunnel.cost.sizes import FLOAT, INDEX, Sizes, sizes_of
 from windtunnel.cost.tape import Component, Held, Stretch, Tape, in_order
 from windtunnel.errors import UnsupportedError
@@ -16,9 +16,6 @@ from windtunnel.language import say
 from windtunnel.spec.cell import Cell
 from windtunnel.spec.checkpoint import NO_CHECKPOINT, parse_checkpoint
 from windtunnel.spec.own_model import OwnModel
-
-OPTIMIZER_STATES = {"adamw": 2, "sgd": 0}
-"""Numbers that an optimizer keeps for each parameter, in the format of the parameter."""
 
 _ROUNDING = 512
 """The CUDA caching allocator hands out multiples of this; felt only by tensors of one number."""
