@@ -99,6 +99,11 @@ def command(
     target = _target(device_name, memory, calibration)
     sweep = make_sweep({"mode": ["train_step"], **fields})
     tasks = sweep.expand("cuda:0")
+    workloads = dict.fromkeys(task.cell.workload for task in tasks)
+    if optimizer != "adamw" and "train_step" not in workloads:
+        raise SpecError(
+            f"optimizer {optimizer!r} has no effect on {', '.join(workloads)}: leave it out, or use --mode train_step"
+        )
     predictions = [predict(task.cell, target, layout=layout, optimizer=optimizer) for task in tasks]
     if any(isinstance(one.cell.model, OwnModel) for one in predictions):
         predictions = _counted(predictions, target, optimizer)

@@ -29,7 +29,7 @@ def print_one(
     prediction: Prediction, target: Target, console: Console, *, others: Sequence[Alternative] | None = None
 ) -> None:
     """Print everything that is predicted of one cell, with what would fit in its place where that was looked for."""
-    cell, parts = prediction.cell, words_of(prediction.cell)
+    cell, parts = prediction.cell, _words_of(prediction)
     console.print(
         f"[bold]{escape(' · '.join(filter(None, parts)))}[/] on {_target_text(target)}", highlight=False, soft_wrap=True
     )
@@ -75,6 +75,13 @@ def words_of(cell: Cell) -> tuple[str, ...]:
         f"batch {cell.batch_size}",
         length,
     )
+
+
+def _words_of(prediction: Prediction) -> tuple[str, ...]:
+    """Return what was predicted, in words: the cell, how it is spread over devices, an optimizer that is not usual."""
+    layout, optimizer = prediction.layout, prediction.optimizer
+    spread = "" if layout.kind == "none" else f"{layout.kind} over {layout.world_size} GPUs, per device"
+    return (*words_of(prediction.cell), spread, "" if optimizer in {None, "adamw"} else f"optimizer {optimizer}")
 
 
 def _target_text(target: Target) -> str:
@@ -188,6 +195,7 @@ def rows_table(title: str, labelled: Iterable[tuple[str, Prediction]]) -> Table:
     """Return a table with one row for each cell."""
     labelled = tuple(labelled)
     has_parameters = not all(one.cell.is_attention for _, one in labelled)
+    has_wire = any(one.wire for _, one in labelled)
     table = _table(title, "cell")
     for name in (
         "parameters",
@@ -201,10 +209,13 @@ def rows_table(title: str, labelled: Iterable[tuple[str, Prediction]]) -> Table:
     ):
         if name != "parameters" or has_parameters:
             table.add_column(name, justify="left" if name in {"in", "fits", "bound by"} else "right", no_wrap=True)
+    if has_wire:
+        table.add_column("sent", justify="right", no_wrap=True)
     for label, one in labelled:
         parameters = [units.count(one.cost.parameters if one.cost else None)] if has_parameters else []
         work = units.count(one.cost.step_flops if one.cost and one.cost.flops else None, "FLOP")
-        table.add_row(escape(label), *parameters, work, *_outcome(one))
+        sent = [units.memory(sum(one.wire.values()))] if has_wire else []
+        table.add_row(escape(label), *parameters, work, *_outcome(one), *sent)
     return table
 
 
@@ -234,6 +245,9 @@ def as_json(prediction: Prediction, target: Target) -> Mapping[str, Any]:
     return {
         "cell": prediction.cell.model_dump(mode="json"),
         "device": {"name": target.name, "memory_bytes": target.memory_bytes},
+        "parallel": prediction.layout.kind,
+        "world_size": prediction.layout.world_size,
+        "optimizer": prediction.optimizer,
         "rates": target.ceilings.source if target.ceilings else None,
         "by": "counter" if isinstance(prediction.cell.model, OwnModel) else "formula",
         "parameters": cost.parameters if cost else None,
@@ -273,7 +287,7 @@ def as_json(prediction: Prediction, target: Target) -> Mapping[str, Any]:
 
 def print_many(predictions: Sequence[Prediction], target: Target, console: Console) -> None:
     """Print a table of several cells, and once what is the same in all."""
-    words = [words_of(one.cell) for one in predictions]
+    words = [_words_of(one) for one in predictions]
     shared = [column[0] if len(set(column)) == 1 else "" for column in zip(*words, strict=True)]
     labels = [
         " · ".join(word for word, same in zip(each, shared, strict=True) if word and not same) or each[0]
@@ -289,6 +303,9 @@ def print_many(predictions: Sequence[Prediction], target: Target, console: Conso
         console.print(said, style="dim", highlight=False, soft_wrap=True)
     if any(one.time is not None for one in predictions):
         _print_rates(target, console)
+    if any(one.wire for one in predictions):
+        said = "Sent is what each device sends in a step, and gets as much; the time of that is not predicted."
+        console.print(said, style="dim", highlight=False, soft_wrap=True)
 
 
 def _table(title: str, first: str) -> Table:

@@ -55,6 +55,8 @@ class Prediction:
         wire: Bytes that each device sends in each phase.
         unknown: Why there is no memory and no time; empty where there is.
         fit: None where the memory or the capacity is not known.
+        layout: Over which devices the step is spread; all else is of one of them.
+        optimizer: Of a training step; None of others.
     """
 
     cell: Cell
@@ -64,6 +66,8 @@ class Prediction:
     wire: Mapping[str, int]
     unknown: str
     fit: Fit | None
+    layout: Layout
+    optimizer: str | None
 
 
 def target_named(name: str | None, *, memory_bytes: int | None = None, ceilings: Ceilings | None = None) -> Target:
@@ -100,6 +104,8 @@ def predict(cell: Cell, target: Target, *, layout: Layout = ONE_DEVICE, optimize
         wire=wire,
         unknown=unknown,
         fit=fit_of(memory, target.memory_bytes),
+        layout=layout,
+        optimizer=optimizer if cell.workload == "train_step" else None,
     )
 
 
