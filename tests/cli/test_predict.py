@@ -5,12 +5,13 @@ import re
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from calling import CallCli
-from factory import GPU
+from factory import CPU, GPU
 from windtunnel.records.calibration import Calibration, Ceiling
 from windtunnel.records.store import open_store
 
@@ -98,6 +99,33 @@ def test_a_calibration_takes_the_place_of_the_datasheet(cli: CallCli, calibrated
     assert found["rates"] == "calibration of 2026-01-01"
     assert found["seconds"] > 10 * plain["seconds"]
     assert found["phases"]["forward"]["launch_seconds"] < plain["phases"]["forward"]["launch_seconds"]
+
+
+def test_a_calibration_of_a_cpu_predicts_what_the_plan_of_a_sweep_there_predicts(
+    cli: CallCli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("windtunnel.cli.measuring.describe_device", lambda _device: CPU)
+    with open_store(tmp_path / "store") as store:
+        store.add_calibration(replace(calibration(), device="cpu"), CPU)
+    grid = ("--size", "small,medium", "--context", "256", "--mode", "train_step")
+
+    predicted = cli("predict", *grid, "--calibration", str(tmp_path / "store"))
+    planned = cli("step", *grid, "--dry-run", "--store", str(tmp_path / "store"))
+
+    rows = [re.findall(r"(\d+ M .*)", outcome.out) for outcome in (predicted, planned)]
+    assert (predicted.code, planned.code) == (0, 0), predicted.err + planned.err
+    assert len(rows[0]) == 2
+    assert rows[0] == rows[1]
+
+
+def test_a_cpu_has_no_driver_and_no_workspace(cli: CallCli, tmp_path: Path) -> None:
+    with open_store(tmp_path / "store") as store:
+        store.add_calibration(replace(calibration(), device="cpu"), CPU)
+
+    outcome = cli("predict", *CELL, "--calibration", str(tmp_path / "store"))
+
+    assert "before backward; it fits in 128 GiB." in outcome.out
+    assert "workspace" not in outcome.out
 
 
 def test_a_calibration_of_another_device_is_refused(cli: CallCli, calibrated: Path) -> None:

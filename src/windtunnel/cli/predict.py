@@ -57,7 +57,7 @@ def command(
             "--calibration",
             metavar="STORE",
             rich_help_panel=_WHERE,
-            help="A store with a calibration of that GPU, in place of its datasheet.",
+            help="A store with a calibration of that GPU, or of a CPU, in place of a datasheet.",
         ),
     ] = None,
     optimizer: Annotated[
@@ -96,9 +96,9 @@ def command(
     if optimizer not in OPTIMIZER_STATES:
         raise SpecError(unknown_name("optimizer", optimizer, OPTIMIZER_STATES))
     layout = make_layout(parallel, world_size)
-    target = _target(device_name, memory, calibration)
+    target, device = _target(device_name, memory, calibration)
     sweep = make_sweep({"mode": ["train_step"], **fields})
-    tasks = sweep.expand("cuda:0")
+    tasks = sweep.expand(device)
     workloads = dict.fromkeys(task.cell.workload for task in tasks)
     if optimizer != "adamw" and "train_step" not in workloads:
         raise SpecError(
@@ -144,8 +144,8 @@ def _counted(predictions: Sequence[Prediction], target: Target, optimizer: str) 
     return found
 
 
-def _target(device_name: str | None, memory: str | None, calibration: Path | None) -> Target:
-    """Return the device that was asked for.
+def _target(device_name: str | None, memory: str | None, calibration: Path | None) -> tuple[Target, str]:
+    """Return the device that was asked for, and what torch calls it: of one that was calibrated that of its machine.
 
     Raises:
         SpecError: The size is none, or the store has no calibration of that device.
@@ -153,7 +153,7 @@ def _target(device_name: str | None, memory: str | None, calibration: Path | Non
     capacity = None if memory is None else _quantity("memory", memory, parse_memory)
     if calibration is None:
         name = device_name or "h200"
-        return target_named(ALIASES.get(name, name), memory_bytes=capacity)
+        return target_named(ALIASES.get(name, name), memory_bytes=capacity), "cuda:0"
     # Only now: a prediction from datasheets needs no store, and must answer at once.
     from windtunnel.records.ceilings import calibrated_ceilings
     from windtunnel.records.store import read_store
@@ -174,7 +174,9 @@ def _target(device_name: str | None, memory: str | None, calibration: Path | Non
         memory_bytes=capacity,
         ceilings=calibrated_ceilings(latest, peaks_of(environment.device_name)),
     )
-    return target if capacity else replace(target, memory_bytes=environment.device_memory_bytes)
+    if not capacity:
+        target = replace(target, memory_bytes=environment.device_memory_bytes)
+    return target, latest.device
 
 
 def _quantity(name: str, value: str, parse: Callable[[object], int]) -> int:

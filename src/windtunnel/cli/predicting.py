@@ -11,7 +11,7 @@ from rich.table import Table
 from windtunnel import units
 from windtunnel.cost.alternatives import Alternative
 from windtunnel.cost.counted import EVERYTHING_ELSE
-from windtunnel.cost.prediction import CONTEXT_BYTES, Fit, Prediction, Target
+from windtunnel.cost.prediction import Fit, Prediction, Target, driver_bytes
 from windtunnel.cost.step import Cost
 from windtunnel.cost.tape import Component
 from windtunnel.language import counted
@@ -146,7 +146,9 @@ def _fit_text(prediction: Prediction, target: Target) -> str:
     if prediction.fit is None or target.memory_bytes is None:
         return f"{peak}. Whether it fits is not known: name a device of the table, or give --memory."
     capacity = units.memory(target.memory_bytes)
-    return f"{peak}; with {units.memory(CONTEXT_BYTES)} of the driver it {_FITS[prediction.fit]} in {capacity}."
+    driver = driver_bytes(prediction.cell)
+    besides = f"with {units.memory(driver)} of the driver " if driver else ""
+    return f"{peak}; {besides}it {_FITS[prediction.fit]} in {capacity}."
 
 
 _FLAGS = {"attention": "--attention", "checkpoint": "--checkpoint", "batch_size": "--batch"}

@@ -49,7 +49,7 @@ def predict_counted(prediction: Prediction, target: Target, counted: Counted) ->
         prediction,
         cost=cost,
         memory=memory,
-        fit=fit_of(memory, target.memory_bytes),
+        fit=fit_of(cell, memory, target.memory_bytes),
         unknown="; ".join(filter(None, (counted.warning, how))),
     )
 

@@ -103,17 +103,22 @@ def predict(cell: Cell, target: Target, *, layout: Layout = ONE_DEVICE, optimize
         time=time,
         wire=wire,
         unknown=unknown,
-        fit=fit_of(memory, target.memory_bytes),
+        fit=fit_of(cell, memory, target.memory_bytes),
         layout=layout,
         optimizer=optimizer if cell.workload == "train_step" else None,
     )
 
 
-def fit_of(memory: MemoryPrediction | None, capacity: int | None) -> Fit | None:
+def driver_bytes(cell: Cell) -> int:
+    """Return what the driver of the cell's device takes beside the allocator: nothing on a CPU."""
+    return 0 if cell.device == "cpu" else CONTEXT_BYTES
+
+
+def fit_of(cell: Cell, memory: MemoryPrediction | None, capacity: int | None) -> Fit | None:
     """Return whether a step fits into a device with so many bytes; None where one of both is not known."""
     if memory is None or capacity is None:
         return None
-    share = (memory.needed_bytes + CONTEXT_BYTES) / capacity
+    share = (memory.needed_bytes + driver_bytes(cell)) / capacity
     return Fit.YES if share <= 1 - MARGIN else Fit.CLOSE if share <= 1 + MARGIN else Fit.NO
 
 
