@@ -13,9 +13,6 @@ from windtunnel.spec.cell import Cell
 from windtunnel.spec.own_model import OwnModel
 from windtunnel.spec.tables import DTYPE_BYTES, PRECISIONS
 
-_NEVER_TOGETHER = ("gradients", "logits")
-"""What a step holds one after the other: it gives up the logits before it has made the gradients of all weights."""
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Cost:
@@ -40,9 +37,12 @@ class Cost:
 
     @property
     def floor_bytes(self) -> int:
-        """The least memory that the step needs: what it holds at once, with the larger of gradients and logits."""
-        apart = [self.least_bytes[name] for name in _NEVER_TOGETHER if name in self.least_bytes]
-        return sum(self.least_bytes.values()) - (min(apart) if len(apart) == len(_NEVER_TOGETHER) else 0)
+        """The least memory that the step needs: all that it must hold at once.
+
+        Of logits and gradients it is the larger: logits are freed before there are gradients of all weights.
+        """
+        least = self.least_bytes
+        return sum(least.values()) - min(least.get("logits", 0), least.get("gradients", 0))
 
 
 def cost_of(cell: Cell, *, optimizer: str = "adamw", layout: Layout = ONE_DEVICE) -> Cost | None:
