@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -100,6 +101,33 @@ def test_a_calibration_takes_the_place_of_the_datasheet(cli: CallCli, calibrated
     assert found["phases"]["forward"]["launch_seconds"] < plain["phases"]["forward"]["launch_seconds"]
 
 
+def test_a_calibration_of_a_cpu_predicts_what_the_plan_of_a_sweep_there_predicts(
+    cli: CallCli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("windtunnel.cli.measuring.describe_device", lambda _device: CPU)
+    with open_store(tmp_path / "store") as store:
+        store.add_calibration(replace(calibration(), device="cpu"), CPU)
+    grid = ("--size", "small,medium", "--context", "256", "--mode", "train_step")
+
+    predicted = cli("predict", *grid, "--calibration", str(tmp_path / "store"))
+    planned = cli("step", *grid, "--dry-run", "--store", str(tmp_path / "store"))
+
+    rows = [re.findall(r"(\d+ M .*)", outcome.out) for outcome in (predicted, planned)]
+    assert (predicted.code, planned.code) == (0, 0), predicted.err + planned.err
+    assert len(rows[0]) == 2
+    assert rows[0] == rows[1]
+
+
+def test_a_cpu_has_no_driver_and_no_workspace(cli: CallCli, tmp_path: Path) -> None:
+    with open_store(tmp_path / "store") as store:
+        store.add_calibration(replace(calibration(), device="cpu"), CPU)
+
+    outcome = cli("predict", *CELL, "--calibration", str(tmp_path / "store"))
+
+    assert "before backward; it fits in 128 GiB." in outcome.out
+    assert "workspace" not in outcome.out
+
+
 def test_a_calibration_of_another_device_is_refused(cli: CallCli, calibrated: Path) -> None:
     outcome = cli("predict", *CELL, "--calibration", str(calibrated), "--device-name", "a100-80")
 
@@ -115,6 +143,10 @@ def test_a_calibration_of_another_device_is_refused(cli: CallCli, calibrated: Pa
         (("--parallel", "ddp"), "give --world-size from 2"),
         (("--world-size", "4"), "give --parallel"),
         (("--parallel", "tensor", "--world-size", "4"), "unknown parallel 'tensor'"),
+        (
+            ("--mode", "forward,forward_backward", "--optimizer", "sgd"),
+            "optimizer 'sgd' has no effect on forward, forward_backward: leave it out, or use --mode train_step",
+        ),
     ],
 )
 def test_wrong_requests_are_one_message(cli: CallCli, arguments: tuple[str, ...], message: str) -> None:
@@ -129,6 +161,47 @@ def test_a_layout_says_what_each_device_sends(cli: CallCli) -> None:
 
     assert "Each device sends 491 MiB in backward" in outcome.out
     assert "communication" in outcome.out
+
+
+SPREAD = ("--parallel", "fsdp", "--world-size", "64", "--optimizer", "sgd")
+
+
+def test_the_layout_and_an_optimizer_that_is_not_usual_are_named(cli: CallCli) -> None:
+    one = cli("predict", *CELL, *SPREAD).out
+    many = cli("predict", *CELL, *SPREAD, "--context", "256,512").out
+    usual = cli("predict", *CELL).out
+
+    assert " · context 256 · fsdp over 64 GPUs, per device · optimizer sgd on NVIDIA H200" in one
+    assert " · batch 4 · fsdp over 64 GPUs, per device · optimizer sgd." in many
+    assert "per device" not in usual
+    assert "optimizer adamw" not in usual
+
+
+def test_a_table_says_what_each_device_sends(cli: CallCli) -> None:
+    sent = "491 MiB"  # 2 x 4 bytes x 128,625,408 x 1/2
+
+    spread = cli("predict", *CELL, "--parallel", "ddp", "--world-size", "2", "--context", "256,512").out
+    alone = cli("predict", *CELL, "--context", "256,512").out
+
+    assert [line.split()[-2:] for line in spread.splitlines() if sent in line] == [sent.split()] * 2
+    assert "Sent is what each device sends in a step" in spread
+    assert "sent" not in alone.lower().split()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (SPREAD, ("fsdp", 64, "sgd")),
+        ((), ("none", 1, "adamw")),
+        (("--mode", "forward"), ("none", 1, None)),
+    ],
+)
+def test_json_names_the_layout_and_the_optimizer_where_there_is_one(
+    cli: CallCli, arguments: tuple[str, ...], said: tuple[object, ...]
+) -> None:
+    (found,) = json.loads(cli("predict", *CELL, *arguments, "--json").out)
+
+    assert (found["parallel"], found["world_size"], found["optimizer"]) == said
 
 
 def test_what_has_no_closed_form_says_so(cli: CallCli) -> None:

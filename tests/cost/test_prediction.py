@@ -32,6 +32,14 @@ def test_an_unknown_device_has_no_capacity_no_rates_and_no_verdict():
     assert found.time.seconds is None
 
 
+def test_the_driver_takes_no_memory_of_a_cpu():
+    cell = CELL.model_copy(update={"device": "cpu"})
+    memory = predict(cell, target_named("A CPU")).memory
+    assert memory is not None
+
+    assert predict(cell, target_named("A CPU", memory_bytes=round(memory.peak_bytes / 0.94))).fit is Fit.YES
+
+
 def test_a_datasheet_gives_way_to_what_was_measured():
     ceilings = Ceilings(flops_per_second={"fp32": 1e12}, memory_bytes_per_second=1e12, source="here")
 

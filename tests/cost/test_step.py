@@ -2,11 +2,14 @@ import math
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from factory import TINY, make_task
+from windtunnel.cost.layout import check_layout, make_layout
+from windtunnel.cost.memory import predict_memory
 from windtunnel.cost.step import Cost, cost_of, forward_flops, parameter_count
+from windtunnel.errors import SpecError
 from windtunnel.spec.model import ACTIVATIONS, NAMED_SIZES, ModelSpec
 from windtunnel.spec.tables import PRECISIONS, STEP_WORKLOADS
 
@@ -141,7 +144,7 @@ LOGIT_BYTES = {"fp32": 4, "tf32": 4, "bf16": 2, "fp16": 2, "bf16-pure": 2}
 def test_each_precision_stores_its_weights_and_logits_in_its_formats(precision: str):
     cost = make_cost(precision=precision, batch_size=3, context_length=7)
 
-    assert cost.resident_bytes == {
+    assert cost.least_bytes == {
         "parameters": cost.parameters * WEIGHT_BYTES[precision],
         "logits": 3 * 7 * TINY.vocab_size * LOGIT_BYTES[precision],
     }
@@ -150,7 +153,7 @@ def test_each_precision_stores_its_weights_and_logits_in_its_formats(precision: 
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_forward_backward_holds_a_gradient_for_each_weight(precision: str):
     inference, training = (
-        make_cost(precision=precision, workload=workload).resident_bytes for workload in ("forward", "forward_backward")
+        make_cost(precision=precision, workload=workload).least_bytes for workload in ("forward", "forward_backward")
     )
 
     assert training == {**inference, "gradients": inference["parameters"]}
@@ -159,14 +162,59 @@ def test_forward_backward_holds_a_gradient_for_each_weight(precision: str):
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_a_training_step_holds_two_moments_for_each_weight_besides(precision: str):
     backward, training = (
-        make_cost(precision=precision, workload=workload).resident_bytes
-        for workload in ("forward_backward", "train_step")
+        make_cost(precision=precision, workload=workload).least_bytes for workload in ("forward_backward", "train_step")
     )
 
     assert training == {**backward, "optimizer": 2 * backward["parameters"]}
 
 
-def test_the_least_memory_is_all_that_is_resident():
-    cost = make_cost(workload="train_step", size="small", batch_size=4, context_length=256)
+@pytest.mark.parametrize("batch_size", [4, 400])
+def test_the_least_memory_has_the_larger_of_gradients_and_logits(batch_size: int):
+    cost = make_cost(workload="train_step", size="small", batch_size=batch_size, context_length=256)
+    gradients, logits = 4 * 128_625_408, 4 * batch_size * 256 * 10_000
 
-    assert cost.floor_bytes == 4 * 4 * 128_625_408 + 4 * 4 * 256 * 10_000
+    assert cost.floor_bytes == 3 * 4 * 128_625_408 + max(gradients, logits)
+
+
+def test_sgd_keeps_nothing_for_each_weight():
+    cost = cost_of(make_task(workload="train_step", size="small").cell, optimizer="sgd")
+
+    assert cost.floor_bytes == 2 * 4 * 128_625_408
+
+
+@pytest.mark.parametrize(("kind", "copies"), [("ddp", 5), ("zero1", 3 + 2 / 8), ("fsdp", 4 / 8)])
+def test_the_least_memory_is_that_of_one_device(kind: str, copies: float):
+    cost = cost_of(make_task(workload="train_step", size="small").cell, layout=make_layout(kind, 8))
+
+    assert cost.floor_bytes == copies * 4 * 128_625_408
+
+
+@given(
+    models(),
+    st.sampled_from(tuple(PRECISIONS)),
+    st.sampled_from(tuple(STEP_WORKLOADS)),
+    st.sampled_from(["adamw", "sgd"]),
+    st.sampled_from([("none", 1), ("ddp", 2), ("zero1", 3), ("fsdp", 2), ("fsdp", 64)]),
+    st.sampled_from(["none", "every:1", "selective"]),
+    st.integers(min_value=1, max_value=300),
+)
+def test_no_step_is_predicted_to_need_less_than_the_least(
+    model: ModelSpec,
+    precision: str,
+    workload: str,
+    optimizer: str,
+    laid_out: tuple[str, int],
+    checkpoint: str,
+    context_length: int,
+):
+    layout = make_layout(*laid_out)
+    fields = {"size": model, "precision": precision, "workload": workload, "context_length": context_length}
+    cell = make_task(**fields, checkpoint="none" if workload == "forward" else checkpoint).cell
+    try:
+        check_layout(cell, layout)
+    except SpecError:
+        assume(False)
+
+    peak = predict_memory(cell, optimizer=optimizer, layout=layout).peak_bytes
+
+    assert cost_of(cell, optimizer=optimizer, layout=layout).floor_bytes <= peak

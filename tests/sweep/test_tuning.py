@@ -9,6 +9,8 @@ import pytest
 
 from factory import CPU, GPU
 from tunings import AXES, Lab, asked
+from windtunnel.cost.parameters import parameter_count
+from windtunnel.cost.prediction import target_named
 from windtunnel.errors import SpecError
 from windtunnel.records.pair import Pairing
 from windtunnel.records.precision_look import PrecisionLook
@@ -16,7 +18,7 @@ from windtunnel.records.record import Status
 from windtunnel.records.store import open_store, read_store
 from windtunnel.spec.cell import Cell
 from windtunnel.statistics.racing import Ending, Standing
-from windtunnel.sweep.candidates import candidates_of
+from windtunnel.sweep.candidates import candidates_of, fits
 from windtunnel.sweep.stored_trials import StoredTrials
 from windtunnel.sweep.trials import limit_of, target_of, tune
 from windtunnel.sweep.tuning import Found, Place, search
@@ -140,6 +142,19 @@ def test_what_is_predicted_not_to_fit_is_not_measured(run: Tune):
 def test_a_limit_below_every_candidate_is_refused_with_the_least(run: Tune):
     with pytest.raises(SpecError, match=r"none of 3 candidates fits into 10\.0 KiB: the smallest needs"):
         run(Lab(CLEAR), asked({"checkpoint": ["none"]}, memory_limit="10KiB"))
+
+
+def test_a_candidate_without_a_closed_form_is_out_only_by_what_no_step_can_do_without():
+    """Weights, moments and the larger of gradients and logits: never both of these."""
+    tuning = asked({"attention": ["eager", "sdpa-math"], "checkpoint": ["none"]})("cpu")
+    (unknown,) = (
+        one for one in candidates_of(tuning, target_named("A CPU"), "cpu") if one.cell.attention == "sdpa-math"
+    )
+    weights, logits = 4 * parameter_count(unknown.cell.model), 4 * 4 * 16 * unknown.cell.model.vocab_size
+    least = 3 * weights + max(weights, logits)
+
+    assert unknown.predicted_bytes is None
+    assert (fits(unknown, least), fits(unknown, least - 1)) == (True, False)
 
 
 def test_a_limit_above_the_device_is_refused(run: Tune):

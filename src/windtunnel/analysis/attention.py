@@ -171,7 +171,7 @@ def matrices_held(row: Row, *, allocated: int | None, saved: int | None) -> floa
         shape, batch_size=cell.batch_size, seq_len=cell.context_length, element_bytes=element_bytes
     )
     if allocated is not None and size >= _SMALLEST_MATRIX_BYTES:
-        resident = attention_cost(cell, shape).resident_bytes
+        resident = attention_cost(cell, shape).least_bytes
         return max(0.0, (allocated - resident["inputs"] - resident["output"]) / size)
     if saved is None:
         return None

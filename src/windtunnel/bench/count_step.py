@@ -19,7 +19,7 @@ from windtunnel.bench.failing import printable
 from windtunnel.bench.live_bytes import LiveBytes
 from windtunnel.bench.precision import dtype_of
 from windtunnel.cost.counted import Counted
-from windtunnel.cost.step import ADAMW_STATES
+from windtunnel.cost.parameters import OPTIMIZER_STATES
 from windtunnel.cost.tape import Component
 from windtunnel.errors import SpecError, WindtunnelError
 from windtunnel.models.own import check_logits, make_own_model
@@ -73,7 +73,9 @@ def count(cell: Cell) -> Counted:
             held["backward"] = live.end_phase()
         if cell.workload == "train_step":
             held["optimizer"] = live.now
-            states = ADAMW_STATES * sum(weights.nbytes for weights in model.parameters() if weights.grad is not None)
+            states = OPTIMIZER_STATES["adamw"] * sum(
+                weights.nbytes for weights in model.parameters() if weights.grad is not None
+            )
             resident[Component.OPTIMIZER.value] = states
             held = {phase: most + states for phase, most in held.items()}
             before = None if before is None else before + states

@@ -16,8 +16,8 @@ from windtunnel.cli.predicting import advice_text, as_json, print_many, print_on
 from windtunnel.cost.alternatives import alternatives
 from windtunnel.cost.devices import ALIASES, peaks_of
 from windtunnel.cost.layout import LAYOUTS, make_layout
+from windtunnel.cost.parameters import OPTIMIZER_STATES
 from windtunnel.cost.prediction import Fit, Prediction, Target, predict, target_named
-from windtunnel.cost.program import OPTIMIZER_STATES
 from windtunnel.errors import SpecError, unknown_name
 from windtunnel.spec.model import ModelSpec
 from windtunnel.spec.own_model import OwnModel
@@ -58,7 +58,7 @@ def command(
             "--calibration",
             metavar="STORE",
             rich_help_panel=_WHERE,
-            help="A store with a calibration of that GPU, in place of its datasheet.",
+            help="A store with a calibration of that GPU, or of a CPU, in place of a datasheet.",
         ),
     ] = None,
     optimizer: Annotated[
@@ -97,9 +97,14 @@ def command(
     if optimizer not in OPTIMIZER_STATES:
         raise SpecError(unknown_name("optimizer", optimizer, OPTIMIZER_STATES))
     layout = make_layout(parallel, world_size)
-    target = _target(device_name, memory, calibration)
+    target, device = _target(device_name, memory, calibration)
     sweep = make_sweep({"mode": ["train_step"], **fields})
-    tasks = sweep.expand("cuda:0")
+    tasks = sweep.expand(device)
+    workloads = dict.fromkeys(task.cell.workload for task in tasks)
+    if optimizer != "adamw" and "train_step" not in workloads:
+        raise SpecError(
+            f"optimizer {optimizer!r} has no effect on {', '.join(workloads)}: leave it out, or use --mode train_step"
+        )
     predictions = [predict(task.cell, target, layout=layout, optimizer=optimizer) for task in tasks]
     if any(isinstance(one.cell.model, OwnModel) for one in predictions):
         predictions = _counted(predictions, target, optimizer)
@@ -141,8 +146,8 @@ def _counted(predictions: Sequence[Prediction], target: Target, optimizer: str) 
     return found
 
 
-def _target(device_name: str | None, memory: str | None, calibration: Path | None) -> Target:
-    """Return the device that was asked for.
+def _target(device_name: str | None, memory: str | None, calibration: Path | None) -> tuple[Target, str]:
+    """Return the device that was asked for, and what torch calls it: of one that was calibrated that of its machine.
 
     Raises:
         SpecError: The size is none, or the store has no calibration of that device.
@@ -150,7 +155,7 @@ def _target(device_name: str | None, memory: str | None, calibration: Path | Non
     capacity = None if memory is None else _quantity("memory", memory, parse_memory)
     if calibration is None:
         name = device_name or "h200"
-        return target_named(ALIASES.get(name, name), memory_bytes=capacity)
+        return target_named(ALIASES.get(name, name), memory_bytes=capacity), "cuda:0"
     # Only now: a prediction from datasheets needs no store, and must answer at once.
     from windtunnel.records.ceilings import calibrated_ceilings
     from windtunnel.records.store import read_store
@@ -171,7 +176,9 @@ def _target(device_name: str | None, memory: str | None, calibration: Path | Non
         memory_bytes=capacity,
         ceilings=calibrated_ceilings(latest, peaks_of(environment.device_name)),
     )
-    return target if capacity else replace(target, memory_bytes=environment.device_memory_bytes)
+    if not capacity:
+        target = replace(target, memory_bytes=environment.device_memory_bytes)
+    return target, latest.device
 
 
 def _quantity(name: str, value: str, parse: Callable[[object], int]) -> int:

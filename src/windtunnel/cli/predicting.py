@@ -10,7 +10,7 @@ from windtunnel import units
 from windtunnel.cost.alternatives import Alternatives, Changes
 from windtunnel.cost.counted import EVERYTHING_ELSE
 from windtunnel.cost.layout import Layout
-from windtunnel.cost.prediction import CONTEXT_BYTES, Fit, Prediction, Target
+from windtunnel.cost.prediction import Fit, Prediction, Target, driver_bytes
 from windtunnel.cost.step import Cost
 from windtunnel.cost.tape import Component
 from windtunnel.language import counted
@@ -29,7 +29,7 @@ _FITS = {
 
 def print_one(prediction: Prediction, target: Target, console: Console, *, advice: str = "") -> None:
     """Print everything that is predicted of one cell, and what would fit in its place."""
-    cell, parts = prediction.cell, words_of(prediction.cell)
+    cell, parts = prediction.cell, _words_of(prediction)
     console.print(
         f"[bold]{escape(' · '.join(filter(None, parts)))}[/] on {escape(_target_text(target))}",
         highlight=False,
@@ -78,6 +78,13 @@ def words_of(cell: Cell) -> tuple[str, ...]:
         f"batch {cell.batch_size}",
         length,
     )
+
+
+def _words_of(prediction: Prediction) -> tuple[str, ...]:
+    """Return what was predicted, in words: the cell, how it is spread over devices, an optimizer that is not usual."""
+    layout, optimizer = prediction.layout, prediction.optimizer
+    spread = "" if layout.kind == "none" else f"{layout.kind} over {layout.world_size} GPUs, per device"
+    return (*words_of(prediction.cell), spread, "" if optimizer in {None, "adamw"} else f"optimizer {optimizer}")
 
 
 def _target_text(target: Target) -> str:
@@ -141,7 +148,9 @@ def _fit_text(prediction: Prediction, target: Target) -> str:
     if prediction.fit is None or target.memory_bytes is None:
         return f"{peak}. Whether it fits is not known: name a device of the table, or give --memory."
     capacity = units.memory(target.memory_bytes)
-    return f"{peak}; with {units.memory(CONTEXT_BYTES)} of the driver it {_FITS[prediction.fit]} in {capacity}."
+    driver = driver_bytes(prediction.cell)
+    besides = f"with {units.memory(driver)} of the driver " if driver else ""
+    return f"{peak}; {besides}it {_FITS[prediction.fit]} in {capacity}."
 
 
 _FLAGS = {"attention": "--attention", "checkpoint": "--checkpoint", "batch_size": "--batch"}
@@ -220,6 +229,7 @@ def rows_table(title: str, labelled: Iterable[tuple[str, Prediction]]) -> Render
     """Return a table with one row for each cell."""
     labelled = tuple(labelled)
     has_parameters = not all(one.cell.is_attention for _, one in labelled)
+    has_wire = any(one.wire for _, one in labelled)
     columns = {
         "cell": _TEXT,
         **({"parameters": _NUMBER} if has_parameters else {}),
@@ -230,12 +240,14 @@ def rows_table(title: str, labelled: Iterable[tuple[str, Prediction]]) -> Render
         "fits": _TEXT,
         "time of a step": _NUMBER,
         "bound by": _TEXT,
+        **({"sent": _NUMBER} if has_wire else {}),
     }
     rows: list[tuple[str, ...]] = []
     for label, one in labelled:
         parameters = [units.count(one.cost.parameters if one.cost else None)] if has_parameters else []
         work = units.count(one.cost.step_flops if one.cost and one.cost.flops else None, "FLOP")
-        rows.append((label, *parameters, work, *_outcome(one)))
+        sent = [units.memory(sum(one.wire.values()))] if has_wire else []
+        rows.append((label, *parameters, work, *_outcome(one), *sent))
     return _table(title, columns, rows)
 
 
@@ -278,6 +290,9 @@ def as_json(prediction: Prediction, target: Target) -> Mapping[str, Any]:
     return {
         "cell": prediction.cell.model_dump(mode="json"),
         "device": {"name": target.name, "memory_bytes": target.memory_bytes},
+        "parallel": prediction.layout.kind,
+        "world_size": prediction.layout.world_size,
+        "optimizer": prediction.optimizer,
         "rates": target.ceilings.source if target.ceilings else None,
         "by": "counter" if isinstance(prediction.cell.model, OwnModel) else "formula",
         "parameters": cost.parameters if cost else None,
@@ -318,12 +333,15 @@ def as_json(prediction: Prediction, target: Target) -> Mapping[str, Any]:
 
 def print_many(predictions: Sequence[Prediction], target: Target, console: Console) -> None:
     """Print a table of several cells, and once what is the same in all."""
-    labels = [" · ".join(filter(None, words_of(one.cell))) for one in predictions]
+    labels = [" · ".join(filter(None, _words_of(one))) for one in predictions]
     title = f"{counted(len(predictions), 'cell')} on {_target_text(target)}"
     print_rows(title, zip(labels, predictions, strict=True), console)
     print_unknown(predictions, console)
     if any(one.time is not None for one in predictions):
         _print_rates(target, console)
+    if any(one.wire for one in predictions):
+        said = "Sent is what each device sends in a step, and gets as much; the time of that is not predicted."
+        console.print(said, style="dim", highlight=False, soft_wrap=True)
 
 
 _TEXT, _NUMBER = ColumnKind.TEXT, ColumnKind.NUMBER

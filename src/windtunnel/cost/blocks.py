@@ -1,6 +1,7 @@
 """All blocks of a model, forward and backward, with what checkpointing drops and computes again."""
 
 from dataclasses import dataclass
+from typing import Protocol
 
 from windtunnel.cost import attention_part, feed_forward_part
 from windtunnel.cost.attending import Attending
@@ -40,11 +41,12 @@ def inference(sizes: Sizes, attends: Attending) -> Blocks:
     tape = _forward(sizes, attends, keeps=False)
     num_layers = sizes.model.num_layers
     first = sizes.stream(sizes.d).num_bytes
+    block = sizes.sharding.forward(tape.stretch())
     return Blocks(
         forward=in_order(
-            tape.stretch(),
+            block,
             Stretch(end={Component.ACTIVATIONS: first}),
-            tape.stretch().times(num_layers - 1),
+            block.times(num_layers - 1),
             Stretch(end={Component.ACTIVATIONS: -first}),
         ),
         after_forward=_freeing(_copies(tape), num_layers),
@@ -71,9 +73,9 @@ def _kept(sizes: Sizes, attends: Attending) -> Blocks:
     tape = _forward(sizes, attends, keeps=True)
     num_layers = sizes.model.num_layers
     return Blocks(
-        forward=tape.stretch().times(num_layers),
+        forward=sizes.sharding.forward(tape.stretch()).times(num_layers),
         after_forward=Stretch(),
-        backward=_backward(sizes, attends, tape.held).times(num_layers),
+        backward=backward_of(sizes, _backward(sizes, attends, tape.held)),
         saved=_saved(tape),
     )
 
@@ -84,9 +86,9 @@ def _grouped(sizes: Sizes, attends: Attending, group: int) -> Blocks:
     Backward of a group computes its forward again, up to where the last tensor is saved, and goes back through it.
     Source: Chen et al. 2016 (arXiv:1604.06174); torch.utils.checkpoint without reentry, which stops early.
     """
-    num_layers = sizes.model.num_layers
+    num_layers, sharding = sizes.model.num_layers, sizes.sharding
     tape = _forward(sizes, attends, keeps=False)
-    block = tape.stretch()
+    block = sharding.forward(tape.stretch())
     whole = _forward(sizes, attends, keeps=True)
     last = _forward(sizes, attends, keeps=True, stops_early=True)
     kept_input = Stretch(end={Component.ACTIVATIONS: sizes.stream(sizes.d).num_bytes})
@@ -95,17 +97,22 @@ def _grouped(sizes: Sizes, attends: Attending, group: int) -> Blocks:
     def forward(length: int) -> Stretch:
         return in_order(block, kept_input, block.times(length - 1))
 
-    def backward(length: int) -> Stretch:
-        again = whole.stretch().times(length - 1).then(last.stretch())
-        return again.then(_backward(sizes, attends, last.held).then(
-            _backward(sizes, attends, whole.held).times(length - 1)
-        ))  # fmt: skip
+    back_last, back = (sharding.backward(_backward(sizes, attends, tape.held)) for tape in (last, whole))
+
+    def backward(*, is_first: bool, is_last: bool) -> Stretch:
+        more = (lengths[-1] if is_first else group) - 1
+        again = sharding.again(whole.stretch(), more).then(last.stretch())
+        sent, fetched = sharding.sent() if is_first else Stretch(), Stretch() if is_last else sharding.fetch()
+        if not more:
+            return in_order(sharding.gather(), fetched, again, back_last, sent)
+        begin = in_order(sharding.gather(), sharding.fetch(), again, back_last, sent)
+        return in_order(begin, back.times(more - 1), fetched, back)
 
     full, rest = num_layers // group, lengths[num_layers // group :]
     return Blocks(
         forward=in_order(forward(group).times(full), *(forward(length) for length in rest)),
         after_forward=_freeing(_copies(tape), num_layers),
-        backward=in_order(*(backward(length) for length in rest), backward(group).times(full)),
+        backward=_in_turn(len(lengths), backward),
         saved=_saved(whole),
     )
 
@@ -137,11 +144,35 @@ def _recomputing(sizes: Sizes, attends: Attending, tape: Tape, unneeded: dict[st
     """Return blocks that each play `again` before they go back."""
     num_layers = sizes.model.num_layers
     return Blocks(
-        forward=tape.stretch().times(num_layers),
+        forward=sizes.sharding.forward(tape.stretch()).times(num_layers),
         after_forward=_freeing(unneeded, num_layers),
-        backward=again.stretch().then(_backward(sizes, attends, again.held)).times(num_layers),
+        backward=backward_of(sizes, again.stretch().then(_backward(sizes, attends, again.held))),
         saved=_saved(_forward(sizes, attends, keeps=True)),
     )
+
+
+def backward_of(sizes: Sizes, block: Stretch) -> Stretch:
+    """Return the backward of all blocks, each by itself."""
+    sharding = sizes.sharding
+    back = sharding.backward(block)
+
+    def one(*, is_first: bool, is_last: bool) -> Stretch:
+        fetched, sent = Stretch() if is_last else sharding.fetch(), sharding.sent() if is_first else Stretch()
+        return in_order(sharding.gather(), fetched, back, sent)
+
+    return _in_turn(sizes.model.num_layers, one)
+
+
+class _Turn(Protocol):
+    def __call__(self, *, is_first: bool, is_last: bool) -> Stretch: ...
+
+
+def _in_turn(count: int, turn: _Turn) -> Stretch:
+    """Return as many turns, of which the first and the last may differ from the others."""
+    if count == 1:
+        return turn(is_first=True, is_last=True)
+    others = turn(is_first=False, is_last=False).times(count - 2)
+    return in_order(turn(is_first=True, is_last=False), others, turn(is_first=False, is_last=True))
 
 
 def _forward(

@@ -1,9 +1,9 @@
 """All blocks of a model under torch.compile: passes between products are one kernel, and less is kept."""
 
 from windtunnel.cost.attending import Attending
-from windtunnel.cost.blocks import Blocks
+from windtunnel.cost.blocks import Blocks, backward_of
 from windtunnel.cost.sizes import Sizes
-from windtunnel.cost.tape import Component, Held, Kind, Stretch, Tape, in_order
+from windtunnel.cost.tape import Component, Held, Kind, Stretch, Tape
 
 _PROJECTIONS = ("q", "k", "v")
 
@@ -24,14 +24,14 @@ def compiled(sizes: Sizes, attends: Attending, *, trains: bool) -> Blocks:
     """
     num_layers = sizes.model.num_layers
     tape = _forward(sizes, attends, trains=trains)
-    forward = tape.stretch().times(num_layers)
+    forward = sizes.sharding.forward(tape.stretch()).times(num_layers)
     if not trains:
         return Blocks(forward=forward, after_forward=Stretch(), backward=Stretch(), saved={})
     kept = {name: held for name, held in tape.held.items() if name != "x2"}
     return Blocks(
         forward=forward,
         after_forward=Stretch(),
-        backward=in_order(_backward(sizes, attends, kept)).times(num_layers),
+        backward=backward_of(sizes, _backward(sizes, attends, kept)),
         saved={name: held for name, held in kept.items() if held.part is not Component.WEIGHT_COPIES},
     )
 

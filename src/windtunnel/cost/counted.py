@@ -39,7 +39,7 @@ def predict_counted(prediction: Prediction, target: Target, counted: Counted) ->
     cell = prediction.cell
     if counted.parameters is None:
         return replace(prediction, unknown=counted.warning or prediction.unknown)
-    cost = Cost(parameters=counted.parameters, flops=counted.flops, resident_bytes=counted.resident)
+    cost = Cost(parameters=counted.parameters, flops=counted.flops, least_bytes=counted.resident)
     memory = _memory(counted) if counted.held else None
     how = (
         f"model {cell.model.name!r} is counted, not by formula: its code ran on tensors without memory, with the "
@@ -49,7 +49,7 @@ def predict_counted(prediction: Prediction, target: Target, counted: Counted) ->
         prediction,
         cost=cost,
         memory=memory,
-        fit=fit_of(memory, target.memory_bytes),
+        fit=fit_of(cell, memory, target.memory_bytes),
         unknown="; ".join(filter(None, (counted.warning, how))),
     )
 

@@ -3,7 +3,7 @@
 from math import ceil
 
 from windtunnel.cost import linear, norm
-from windtunnel.cost.parameters import tensor_count
+from windtunnel.cost.parameters import parameter_count, tensor_count
 from windtunnel.cost.sizes import FLOAT, INDEX, Sizes
 from windtunnel.cost.tape import Component, Held, Tape
 
@@ -116,14 +116,15 @@ def _scalar(sizes: Sizes) -> Held:
     return Held(part=Component.LOSS, num_bytes=FLOAT if sizes.is_autocast else sizes.product_bytes)
 
 
-def optimize(tape: Tape, sizes: Sizes, *, parameters: int, states: int) -> None:
-    """Update every parameter in place, in one fused kernel after another, without temporaries.
+def optimize(tape: Tape, sizes: Sizes, *, states: int) -> None:
+    """Update the parameters that are this device's in place, in one fused kernel after another, without temporaries.
 
     Reads weight, gradient and states, writes weight and states: 3 + 2·states numbers a parameter. FLOPs of its
     arithmetic are not counted: about 15 a parameter, whose time its traffic hides.
     """
+    parameters = sizes.layout.of_update(parameter_count(sizes.model))
     moved = (3 + 2 * states) * parameters * sizes.stream_bytes
-    launches = ceil(tensor_count(sizes.model) / _TENSORS_OF_A_LAUNCH)
+    launches = ceil(sizes.layout.of_tensors(tensor_count(sizes.model)) / _TENSORS_OF_A_LAUNCH)
     tape.run("update", more_bytes=moved, launches=launches, share=_UPDATE_SHARE)
 
 

@@ -1,12 +1,10 @@
-"""Many devices: how a layout shares out memory, and what each device must send."""
+"""Many devices: what a layout leaves to one of them, and what each must send."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
-from windtunnel.cost.memory import MemoryPrediction
-from windtunnel.cost.parameters import block_matrix_entries, parameter_count
-from windtunnel.cost.tape import Component
+from windtunnel.cost.parameters import block_parameter_count, parameter_count
 from windtunnel.errors import SpecError, unknown_name
 from windtunnel.spec.cell import Cell
 from windtunnel.spec.model import ModelSpec
@@ -16,9 +14,6 @@ from windtunnel.spec.tables import DTYPE_BYTES, PRECISIONS
 LAYOUTS = ("none", "ddp", "zero1", "fsdp")
 LayoutKind = Literal["none", "ddp", "zero1", "fsdp"]
 
-_GATHERED_BLOCKS = 2
-"""Blocks whose weights FSDP holds whole at a time: the one that runs and the one that is fetched ahead."""
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Layout:
@@ -26,11 +21,42 @@ class Layout:
 
     - `ddp`: each device holds all, and averages its gradients with the others.
     - `zero1`: as ddp, but each holds a share of the optimizer's state, updates that share of the weights, and sends it.
-    - `fsdp`: each holds a share of weights, gradients and state; the weights of a block are gathered when it runs.
+    - `fsdp`: each holds a share of weights, gradients and state; the weights of a block are gathered when it runs
+      (`windtunnel.cost.sharding` says when, and what is held then).
+
+    Shares are taken as equal, rounded up.
     """
 
     kind: LayoutKind = "none"
     world_size: int = 1
+
+    @property
+    def is_fsdp(self) -> bool:
+        """Whether weights and gradients are shared out."""
+        return self.kind == "fsdp"
+
+    @property
+    def has_buckets(self) -> bool:
+        """Whether each device holds a copy of all gradients to send."""
+        return self.kind in {"ddp", "zero1"}
+
+    def of_weights(self, amount: int) -> int:
+        """Return what one device keeps of so many weights or gradients."""
+        return self._share(amount) if self.is_fsdp else amount
+
+    def of_update(self, amount: int) -> int:
+        """Return what one device updates of so many weights, or keeps of their state."""
+        return self._share(amount) if self.kind in {"zero1", "fsdp"} else amount
+
+    def of_tensors(self, count: int) -> int:
+        """Return how many tensors one device updates: zero1 shares out whole ones, fsdp cuts each."""
+        return self._share(count) if self.kind == "zero1" else count
+
+    def _share(self, amount: int) -> int:
+        return -(-amount // self.world_size)
+
+
+ONE_DEVICE = Layout()
 
 
 def make_layout(kind: str, world_size: int) -> Layout:
@@ -80,11 +106,12 @@ def wire_bytes(cell: Cell, layout: Layout) -> Mapping[str, int]:
 
     Gathering or scattering Ψ bytes among n devices sends Ψ·(n - 1)/n from each, and an all-reduce is one of both. With
     Ψ the bytes of all weights: DDP all-reduces gradients, 2·Ψ·(n - 1)/n; ZeRO-1 reduces and scatters gradients in
-    backward and gathers weights after the update, the same in all; FSDP gathers weights in forward and again in
-    backward, and scatters gradients: 3·Ψ·(n - 1)/n. Weights and gradients are sent in the format of the weights.
+    backward and gathers weights after the update, the same in all; FSDP gathers all weights in forward, those of the
+    blocks (β) again in backward, and scatters gradients: (2·Ψ + β)·(n - 1)/n. Weights and gradients are sent in the
+    format of the weights.
 
     Source: Patarasuk & Yuan 2009 (doi 10.1016/j.jpdc.2008.09.002) for rings; Rajbhandari et al. 2020
-    (arXiv:1910.02054), section 7, for the stages.
+    (arXiv:1910.02054), section 7, for the stages; `windtunnel.cost.sharding` for what FSDP does not gather again.
 
     Raises:
         SpecError: The cell cannot be laid out so.
@@ -92,63 +119,19 @@ def wire_bytes(cell: Cell, layout: Layout) -> Mapping[str, int]:
     check_layout(cell, layout)
     if layout.kind == "none":
         return {}
-    shared = _weight_bytes(cell) * (layout.world_size - 1) // layout.world_size
-    trains = cell.workload != "forward"
+    assert isinstance(cell.model, ModelSpec)
+    others, trains = layout.world_size - 1, cell.workload != "forward"
+    shared = _bytes_of(cell, parameter_count(cell.model)) * others // layout.world_size
+    of_blocks = cell.model.num_layers * block_parameter_count(cell.model)
+    again = _bytes_of(cell, of_blocks) * others // layout.world_size
     match layout.kind:
         case "ddp":
             return {"backward": 2 * shared}
         case "zero1":
             return {"backward": shared, "optimizer": shared}
         case "fsdp":
-            return {"forward": shared} | ({"backward": 2 * shared} if trains else {})
+            return {"forward": shared} | ({"backward": again + shared} if trains else {})
 
 
-def laid_out(cell: Cell, layout: Layout, memory: MemoryPrediction) -> MemoryPrediction:
-    """Return the memory of one of the devices.
-
-    DDP keeps a copy of all gradients in the buckets that it sends. ZeRO-1 holds one share of the optimizer's state
-    besides. FSDP holds a share of weights, gradients and state, and whole weights of two blocks at a time, in backward
-    also the whole gradients of one. Activations are those of the device's own batch.
-
-    Raises:
-        SpecError: The cell cannot be laid out so.
-    """
-    check_layout(cell, layout)
-    if layout.kind == "none":
-        return memory
-    components = {name: _shared(cell, layout, name, parts) for name, parts in memory.components.items()}
-    change = 0
-    if memory.before_backward_bytes is not None:
-        before = memory.components["loss"]
-        change = sum(_shared(cell, layout, "loss", before).values()) - sum(before.values())
-    return replace(
-        memory,
-        phases={name: sum(parts.values()) for name, parts in components.items()},
-        components=components,
-        before_backward_bytes=memory.before_backward_bytes and memory.before_backward_bytes + change,
-    )
-
-
-def _shared(cell: Cell, layout: Layout, phase: str, parts: Mapping[str, int]) -> Mapping[str, int]:
-    sharded: tuple[Component, ...] = ()
-    weights = _weight_bytes(cell)
-    extra = 0
-    if layout.kind in {"ddp", "zero1"}:
-        extra = weights if phase in {"backward", "optimizer"} else 0
-        sharded = (Component.OPTIMIZER,) if layout.kind == "zero1" else ()
-    else:
-        sharded = (Component.PARAMETERS, Component.GRADIENTS, Component.OPTIMIZER, Component.ROUNDING)
-        block = _block_bytes(cell)
-        extra = {"forward": _GATHERED_BLOCKS, "backward": _GATHERED_BLOCKS + 1}.get(phase, 0) * block
-    shared = {name: size // layout.world_size if name in sharded else size for name, size in parts.items()}
-    return shared | ({Component.COMMUNICATION.value: extra} if extra else {})
-
-
-def _weight_bytes(cell: Cell) -> int:
-    assert isinstance(cell.model, ModelSpec)
-    return parameter_count(cell.model) * DTYPE_BYTES[PRECISIONS[cell.precision].weights]
-
-
-def _block_bytes(cell: Cell) -> int:
-    assert isinstance(cell.model, ModelSpec)
-    return block_matrix_entries(cell.model) * DTYPE_BYTES[PRECISIONS[cell.precision].weights]
+def _bytes_of(cell: Cell, parameters: int) -> int:
+    return parameters * DTYPE_BYTES[PRECISIONS[cell.precision].weights]

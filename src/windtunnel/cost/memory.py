@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from windtunnel.cost.allocator import handed_out
 from windtunnel.cost.cell_program import cell_program
+from windtunnel.cost.layout import ONE_DEVICE, Layout
 from windtunnel.cost.parameters import tensor_sizes
 from windtunnel.cost.program import Program
 from windtunnel.cost.tape import Component, Kind, add
@@ -65,9 +66,13 @@ class MemoryPrediction:
 
 
 def predict_memory(
-    cell: Cell, *, optimizer: str = "adamw", workspace_bytes: int = HOPPER_WORKSPACE_BYTES
+    cell: Cell,
+    *,
+    optimizer: str = "adamw",
+    workspace_bytes: int = HOPPER_WORKSPACE_BYTES,
+    layout: Layout = ONE_DEVICE,
 ) -> MemoryPrediction:
-    """Return what `cell` will hold at the peak of each phase.
+    """Return what `cell` will hold at the peak of each phase, on one of the devices over which it is spread.
 
     The step is played operation by operation, as PyTorch 2.11 to 2.13 runs it eagerly on CUDA, and each tensor lives as
     long as there (`windtunnel.cost.tape`). Only what a kernel allocates for itself is not followed. A device `cpu` has
@@ -76,15 +81,17 @@ def predict_memory(
 
     Args:
         cell: What is measured; its checkpointing counts.
-        optimizer: Which optimizer a training step has, of `OPTIMIZER_STATES`.
+        optimizer: Which optimizer a training step has, of `parameters.OPTIMIZER_STATES`.
         workspace_bytes: What each cuBLAS handle holds. There is one in forward, and one more in the thread of backward;
             none where a phase has no products of its own, as fused attention alone.
+        layout: How the step is spread over devices. What a device holds besides, as buffers of NCCL, is not in it.
 
     Raises:
+        SpecError: The cell cannot be laid out so.
         UnsupportedError: The attention backend or torch.compile leaves what is kept to a compiler: no closed form.
     """
-    program = cell_program(cell, optimizer)
-    rounding = 0 if cell.is_attention else _rounding(cell)
+    program = cell_program(cell, optimizer, layout)
+    rounding = 0 if cell.is_attention else _rounding(cell, layout)
     on_cuda = cell.device != "cpu"
     played = _played(program, workspace_bytes=workspace_bytes * on_cuda, rounding=rounding * on_cuda)
     return replace(played, cut_bytes=program.cut_bytes * on_cuda, trial_bytes=program.trial_bytes * on_cuda)
@@ -113,11 +120,9 @@ def _played(program: Program, *, workspace_bytes: int, rounding: int) -> MemoryP
     )
 
 
-def _rounding(cell: Cell) -> int:
-    """Return what the allocator adds to the weights."""
+def _rounding(cell: Cell, layout: Layout) -> int:
+    """Return what the allocator adds to the weights that a device keeps."""
     assert isinstance(cell.model, ModelSpec)
     entry_bytes = DTYPE_BYTES[PRECISIONS[cell.precision].weights]
-    return sum(
-        count * (handed_out(entries * entry_bytes) - entries * entry_bytes)
-        for entries, count in tensor_sizes(cell.model).items()
-    )
+    kept = {layout.of_weights(entries * entry_bytes): count for entries, count in tensor_sizes(cell.model).items()}
+    return sum(count * (handed_out(num_bytes) - num_bytes) for num_bytes, count in kept.items())

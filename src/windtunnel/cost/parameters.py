@@ -4,6 +4,9 @@ from windtunnel.spec.model import ModelSpec
 
 NORMS_OF_BLOCK = 2
 
+OPTIMIZER_STATES = {"adamw": 2, "sgd": 0}
+"""Numbers that an optimizer keeps for each parameter, in the format of the parameter."""
+
 
 def block_matrix_entries(model: ModelSpec) -> int:
     """Count the entries of the matrices of one block: 2·d² + 2·d·d_kv + m·d·d_ff, m of `num_ff_matrices`.
@@ -14,14 +17,20 @@ def block_matrix_entries(model: ModelSpec) -> int:
     return 2 * d * d + 2 * d * d_kv + model.num_ff_matrices * d * model.d_ff
 
 
-def parameter_count(model: ModelSpec) -> int:
-    """Count the parameters: embedding and head V·d each (once where they are tied), the blocks, a last norm d.
+def block_parameter_count(model: ModelSpec) -> int:
+    """Count the parameters of a block: its matrices and two norms of d."""
+    return block_matrix_entries(model) + NORMS_OF_BLOCK * model.d_model
 
-    A block has its matrices and two norms of d.
-    """
-    block = block_matrix_entries(model) + NORMS_OF_BLOCK * model.d_model
+
+def root_parameter_count(model: ModelSpec) -> int:
+    """Count the parameters outside the blocks: embedding and head V·d each (tied: once), and a last norm d."""
     tables = 1 if model.is_tied else 2
-    return tables * model.vocab_size * model.d_model + model.num_layers * block + model.d_model
+    return tables * model.vocab_size * model.d_model + model.d_model
+
+
+def parameter_count(model: ModelSpec) -> int:
+    """Count the parameters, in the blocks and outside."""
+    return root_parameter_count(model) + model.num_layers * block_parameter_count(model)
 
 
 def tensor_sizes(model: ModelSpec) -> dict[int, int]:

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 from windtunnel.cost.ceilings import Ceilings, datasheet_ceilings
 from windtunnel.cost.devices import peaks_of
-from windtunnel.cost.layout import Layout, laid_out, wire_bytes
+from windtunnel.cost.layout import ONE_DEVICE, Layout, wire_bytes
 from windtunnel.cost.memory import HOPPER_WORKSPACE_BYTES, WORKSPACE_BYTES, MemoryPrediction, predict_memory
 from windtunnel.cost.step import Cost, cost_of
 from windtunnel.cost.time import TimePrediction, predict_time
@@ -61,6 +61,8 @@ class Prediction:
         wire: Bytes that each device sends in each phase.
         unknown: Why there is no memory or no time; empty where there is, or where nothing is known of the device.
         fit: None where the memory or the capacity is not known.
+        layout: Over which devices the step is spread; all else is of one of them.
+        optimizer: Of a training step; None of others.
         is_refused: Whether a worker would refuse it while building; `unknown` says why, and there is no more than cost.
     """
 
@@ -71,6 +73,8 @@ class Prediction:
     wire: Mapping[str, int]
     unknown: str
     fit: Fit | None
+    layout: Layout
+    optimizer: str | None
     is_refused: bool = False
 
 
@@ -84,13 +88,12 @@ def target_named(name: str | None, *, memory_bytes: int | None = None, ceilings:
     )
 
 
-def predict(cell: Cell, target: Target, *, layout: Layout | None = None, optimizer: str = "adamw") -> Prediction:
+def predict(cell: Cell, target: Target, *, layout: Layout = ONE_DEVICE, optimizer: str = "adamw") -> Prediction:
     """Return all that is known of `cell` on a device before it runs.
 
     Raises:
         SpecError: The cell cannot be laid out so.
     """
-    layout = layout or Layout()
     wire = wire_bytes(cell, layout)
     memory: MemoryPrediction | None = None
     time: TimePrediction | None = None
@@ -99,22 +102,29 @@ def predict(cell: Cell, target: Target, *, layout: Layout | None = None, optimiz
     try:
         check_cell(cell, _place_of(cell, target))
         is_refused = False
-        memory = predict_memory(cell, optimizer=optimizer, workspace_bytes=_workspace(target.name))
-        memory = laid_out(cell, layout, memory)
-        time = predict_time(cell, target.ceilings, optimizer=optimizer)
+        workspace_bytes = _workspace(target.name)
+        memory = predict_memory(cell, optimizer=optimizer, workspace_bytes=workspace_bytes, layout=layout)
+        time = predict_time(cell, target.ceilings, optimizer=optimizer, layout=layout)
         unknown = _missing_rate(cell, target)
     except UnsupportedError as error:
         unknown = str(error)
     return Prediction(
         cell=cell,
-        cost=cost_of(cell),
+        cost=cost_of(cell, optimizer=optimizer, layout=layout),
         memory=memory,
         time=time,
         wire=wire,
         unknown=unknown,
-        fit=fit_of(memory, target.memory_bytes),
+        fit=fit_of(cell, memory, target.memory_bytes),
+        layout=layout,
+        optimizer=optimizer if cell.workload == "train_step" else None,
         is_refused=is_refused,
     )
+
+
+def driver_bytes(cell: Cell) -> int:
+    """Return what the driver of the cell's device takes beside the allocator: nothing on a CPU."""
+    return 0 if cell.device == "cpu" else CONTEXT_BYTES
 
 
 def _place_of(cell: Cell, target: Target) -> Place:
@@ -141,11 +151,11 @@ def _missing_rate(cell: Cell, target: Target) -> str:
     return ""
 
 
-def fit_of(memory: MemoryPrediction | None, capacity: int | None) -> Fit | None:
+def fit_of(cell: Cell, memory: MemoryPrediction | None, capacity: int | None) -> Fit | None:
     """Return whether a step fits into a device with so many bytes; None where one of both is not known."""
     if memory is None or capacity is None:
         return None
-    share = (memory.needed_bytes + CONTEXT_BYTES) / capacity
+    share = (memory.needed_bytes + driver_bytes(cell)) / capacity
     return Fit.YES if share <= 1 - MARGIN else Fit.CLOSE if share <= 1 + MARGIN else Fit.NO
 
 

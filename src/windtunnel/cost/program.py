@@ -7,7 +7,8 @@ from windtunnel.cost import blocks, ends
 from windtunnel.cost.attending import Attending, attending
 from windtunnel.cost.compiled_blocks import compiled
 from windtunnel.cost.compiled_scores import CompiledScores
-from windtunnel.cost.parameters import parameter_count, tensor_count
+from windtunnel.cost.layout import ONE_DEVICE, Layout
+from windtunnel.cost.parameters import OPTIMIZER_STATES, parameter_count, tensor_count
 from windtunnel.cost.sizes import FLOAT, INDEX, Sizes, sizes_of
 from windtunnel.cost.tape import Component, Held, Stretch, Tape, in_order
 from windtunnel.errors import UnsupportedError
@@ -15,9 +16,6 @@ from windtunnel.language import say
 from windtunnel.spec.cell import Cell
 from windtunnel.spec.checkpoint import NO_CHECKPOINT, parse_checkpoint
 from windtunnel.spec.own_model import OwnModel
-
-OPTIMIZER_STATES = {"adamw": 2, "sgd": 0}
-"""Numbers that an optimizer keeps for each parameter, in the format of the parameter."""
 
 _ROUNDING = 512
 """The CUDA caching allocator hands out multiples of this; felt only by tensors of one number."""
@@ -43,8 +41,8 @@ class Program:
     trial_bytes: int = 0
 
 
-def program_of(cell: Cell, *, optimizer: str = "adamw") -> Program:
-    """Return the program of a step of a whole model.
+def program_of(cell: Cell, *, optimizer: str = "adamw", layout: Layout = ONE_DEVICE) -> Program:
+    """Return the program of a step of a whole model, on one of the devices of a layout.
 
     Raises:
         UnsupportedError: The attention backend, torch.compile or the model has no closed form.
@@ -57,7 +55,7 @@ def program_of(cell: Cell, *, optimizer: str = "adamw") -> Program:
                 name=cell.model.name,
             )
         )
-    sizes, attends = sizes_of(cell), attending_of(cell)
+    sizes, attends = sizes_of(cell, layout), attending_of(cell)
     middle = _blocks(sizes, attends, cell)
     if cell.workload == "forward":
         return Program(
@@ -76,7 +74,7 @@ def program_of(cell: Cell, *, optimizer: str = "adamw") -> Program:
     }
     if states is not None:
         update = Tape()
-        ends.optimize(update, sizes, parameters=parameter_count(sizes.model), states=states)
+        ends.optimize(update, sizes, states=states)
         phases["optimizer"] = update.stretch()
     return Program(resident=_resident(sizes, states=states), phases=phases, saved_of_block=middle.saved)
 
@@ -129,27 +127,38 @@ def _forward(sizes: Sizes, middle: blocks.Blocks, *, keeps: bool) -> tuple[Stret
     ends.head(end, sizes, x="x", keeps=keeps)
     if not keeps:
         end.drop(*(name for name in end.held if name != "logits"))
-    return in_order(begin.stretch(), middle.forward, end.stretch(), middle.after_forward), end
+    sharding = sizes.sharding
+    before = in_order(sharding.begin(), begin.stretch(), sharding.enter_blocks())
+    return in_order(before, middle.forward, end.stretch(), sharding.end_forward(), middle.after_forward), end
 
 
 def _backward(sizes: Sizes, middle: blocks.Blocks, held: Mapping[str, Held]) -> Stretch:
-    begin = Tape(held)
-    ends.loss_backward(begin, sizes)
-    ends.head_backward(begin, sizes, x="x", dx="dy")
-    end = Tape(begin.held)
+    loss = Tape(held)
+    ends.loss_backward(loss, sizes)
+    head = Tape(loss.held)
+    ends.head_backward(head, sizes, x="x", dx="dy")
+    end = Tape(head.held)
     ends.embed_backward(end, sizes, dx="dy")
-    return in_order(begin.stretch(), middle.backward, end.stretch())
+    sharding = sizes.sharding
+    before = in_order(loss.stretch(), sharding.fetch(), head.stretch())
+    return in_order(before, middle.backward, end.stretch(), sharding.end())
 
 
 def _resident(sizes: Sizes, *, states: int | None) -> Mapping[Component, int]:
-    """Return what is there all the time: weights, optimizer state, tokens and targets, rotation tables."""
-    parameters = parameter_count(sizes.model)
+    """Return what is there all the time: weights, optimizer state, tokens and targets, rotation tables, buckets.
+
+    DDP makes its buckets, which hold a copy of all gradients, with the model (Reducer::initialize_buckets of
+    torch/csrc/distributed/c10d/reducer.cpp).
+    """
+    weights, layout = parameter_count(sizes.model) * sizes.stream_bytes, sizes.layout
     tables = 2 * sizes.seq_len * sizes.model.d_head * FLOAT
     resident = {
-        Component.PARAMETERS: parameters * sizes.stream_bytes,
+        Component.PARAMETERS: layout.of_weights(weights),
         Component.INPUTS: 2 * sizes.tokens * INDEX + tables,
     }
+    if layout.has_buckets:
+        resident[Component.COMMUNICATION] = weights
     if states:
-        steps = tensor_count(sizes.model) * _ROUNDING
-        resident[Component.OPTIMIZER] = states * parameters * sizes.stream_bytes + steps
+        steps = layout.of_tensors(tensor_count(sizes.model)) * _ROUNDING
+        resident[Component.OPTIMIZER] = states * layout.of_update(weights) + steps
     return resident

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from windtunnel.cost.layout import ONE_DEVICE, Layout
+from windtunnel.cost.sharding import Sharding
 from windtunnel.cost.tape import Component, Held, Shape
 from windtunnel.spec.attention import AttentionSpec, parse_mask
 from windtunnel.spec.cell import Cell
@@ -120,6 +122,7 @@ class Sizes:
         product_bytes: Of a number that goes into a matrix product, and of Q, K and V.
         is_autocast: Whether products cast what they read, so that stream and product formats differ.
         attention: Of its attention.
+        layout: Over which devices the step is spread; all sizes are of one of them.
     """
 
     model: ModelSpec
@@ -129,6 +132,12 @@ class Sizes:
     product_bytes: int
     is_autocast: bool
     attention: AttentionSizes
+    layout: Layout
+
+    @property
+    def sharding(self) -> Sharding:
+        """What FSDP gathers and sends around the parts of the step."""
+        return Sharding(model=self.model, entry_bytes=self.stream_bytes, layout=self.layout)
 
     @property
     def tokens(self) -> int:
@@ -171,8 +180,8 @@ class Sizes:
         return Held(part=Component.GRADIENTS, num_bytes=entries * self.stream_bytes)
 
 
-def sizes_of(cell: Cell) -> Sizes:
-    """Return the sizes of a step of a whole model."""
+def sizes_of(cell: Cell, layout: Layout = ONE_DEVICE) -> Sizes:
+    """Return the sizes of a step of a whole model on one of the devices of a layout."""
     model = cell.model
     assert isinstance(model, ModelSpec)
     precision = PRECISIONS[cell.precision]
@@ -195,6 +204,7 @@ def sizes_of(cell: Cell) -> Sizes:
             is_half_softmax=precision.autocast == "float16",
             is_strided=True,
         ),
+        layout=layout,
     )
 
 

@@ -1,4 +1,4 @@
-"""Parameters, matrix-product FLOPs and resident bytes of one step of the reference model."""
+"""Parameters, matrix-product FLOPs and least bytes of one step of the reference model."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,14 +6,12 @@ from dataclasses import dataclass
 from windtunnel.cost.attending import is_operator
 from windtunnel.cost.attention import attention_bytes, attention_flops
 from windtunnel.cost.flops import backward_flops, forward_flops, recomputation_flops
-from windtunnel.cost.parameters import parameter_count
+from windtunnel.cost.layout import ONE_DEVICE, Layout
+from windtunnel.cost.parameters import OPTIMIZER_STATES, parameter_count
 from windtunnel.spec.attention import AttentionSpec
 from windtunnel.spec.cell import Cell
 from windtunnel.spec.own_model import OwnModel
 from windtunnel.spec.tables import DTYPE_BYTES, PRECISIONS
-
-ADAMW_STATES = 2
-"""AdamW keeps a first and a second moment for each parameter, in the dtype of the parameter."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -23,12 +21,13 @@ class Cost:
     `flops` counts the matrix products of each phase; a phase without any (loss, optimizer) is not in it. What
     checkpointing computes again in backward is not in it either but in `recomputed_flops`: it is no progress, and rates
     that are compared with a peak leave it out.
-    `resident_bytes` names what stays on the device during the whole step; activations come on top.
+    `least_bytes` names what one device must hold of its share of the step, at some moment of it, whatever computes
+    attention and whatever is computed again; activations come on top.
     """
 
     parameters: int
     flops: Mapping[str, int]
-    resident_bytes: Mapping[str, int]
+    least_bytes: Mapping[str, int]
     recomputed_flops: int = 0
 
     @property
@@ -38,15 +37,20 @@ class Cost:
 
     @property
     def floor_bytes(self) -> int:
-        """The least memory that the step needs: all that is resident, without any activation."""
-        return sum(self.resident_bytes.values())
+        """The least memory that the step needs: all that it must hold at once.
+
+        Of logits and gradients it is the larger: logits are freed before there are gradients of all weights.
+        """
+        least = self.least_bytes
+        return sum(least.values()) - min(least.get("logits", 0), least.get("gradients", 0))
 
 
-def cost_of(cell: Cell) -> Cost | None:
+def cost_of(cell: Cell, *, optimizer: str = "adamw", layout: Layout = ONE_DEVICE) -> Cost | None:
     """Return the cost of one step of `cell`, of attention alone by `attention_flops`; None for a user's own model.
 
     The matrix products of attention count with the whole square of queries and keys in a model, and with what the mask
-    lets through in attention alone.
+    lets through in attention alone. Parameters and FLOPs do not depend on the layout: each device computes a whole step
+    with a batch of its own.
     """
     if isinstance(cell.model, AttentionSpec):
         return attention_cost(cell, cell.model)
@@ -59,18 +63,20 @@ def cost_of(cell: Cell) -> Cost | None:
     parameters = parameter_count(cell.model)
     precision = PRECISIONS[cell.precision]
     weight_bytes = parameters * DTYPE_BYTES[precision.weights]
-    resident = {
-        "parameters": weight_bytes,
+    least = {
+        "parameters": layout.of_weights(weight_bytes),
         "logits": batch_size * context_length * cell.model.vocab_size * precision.product_bytes,
     }
     if trains:
-        resident["gradients"] = weight_bytes
+        least["gradients"] = layout.of_weights(weight_bytes)
     if cell.workload == "train_step":
-        resident["optimizer"] = ADAMW_STATES * weight_bytes
+        least["optimizer"] = OPTIMIZER_STATES[optimizer] * layout.of_update(weight_bytes)
+    if layout.has_buckets:
+        least["communication"] = weight_bytes
     return Cost(
         parameters=parameters,
         flops={"forward": forward, "backward": backward} if trains else {"forward": forward},
-        resident_bytes=resident,
+        least_bytes=least,
         recomputed_flops=recomputation_flops(
             cell.model,
             cell.checkpoint,
@@ -89,7 +95,7 @@ def attention_cost(cell: Cell, shape: AttentionSpec) -> Cost:
     return Cost(
         parameters=0,
         flops=attention_flops(shape, batch_size=batch_size, seq_len=seq_len, trains=trains),
-        resident_bytes=attention_bytes(
+        least_bytes=attention_bytes(
             shape, batch_size=batch_size, seq_len=seq_len, element_bytes=element_bytes, trains=trains
         ),
     )

@@ -7,6 +7,7 @@ from math import ceil, prod
 
 from windtunnel.cost.ceilings import Ceilings
 from windtunnel.cost.cell_program import cell_program
+from windtunnel.cost.layout import ONE_DEVICE, Layout
 from windtunnel.cost.tape import Operation, Shape
 from windtunnel.spec.cell import Cell
 from windtunnel.spec.tables import PRECISIONS
@@ -82,13 +83,16 @@ class TimePrediction:
         return max(self.phases.values(), key=lambda phase: phase.seconds or 0.0).bound
 
 
-def predict_time(cell: Cell, ceilings: Ceilings | None, *, optimizer: str = "adamw") -> TimePrediction:
-    """Return how long each phase of `cell` will take.
+def predict_time(
+    cell: Cell, ceilings: Ceilings | None, *, optimizer: str = "adamw", layout: Layout = ONE_DEVICE
+) -> TimePrediction:
+    """Return how long each phase of `cell` will take on one of the devices over which it is spread.
 
     An operation takes the longest of three: its FLOPs at the rate of large products of its precision, less what its
     tiles leave idle; its bytes at the rate of a copy; and the shortest time of a kernel. Operations do not overlap. The
     host launches ahead of the device, so that a phase takes the longer of both: launch-bound where that is the host.
-    Attention alone is timed without waiting for the host, so that its host time is not counted.
+    Attention alone is timed without waiting for the host, so that its host time is not counted. What devices
+    send one another, and the copies into and out of the buffers of that, are not counted.
 
     Source: Williams et al. 2009 (doi 10.1145/1498765.1498785), the roofline, for each operation by itself.
 
@@ -96,11 +100,13 @@ def predict_time(cell: Cell, ceilings: Ceilings | None, *, optimizer: str = "ada
         cell: What is measured.
         ceilings: Of the device; None where nothing is known of it.
         optimizer: As for `predict_memory`.
+        layout: As for `predict_memory`.
 
     Raises:
+        SpecError: The cell cannot be laid out so.
         UnsupportedError: The attention backend or torch.compile has no closed form.
     """
-    program = cell_program(cell, optimizer)
+    program = cell_program(cell, optimizer, layout)
     column = PRECISIONS[cell.precision].peak
     return TimePrediction(
         phases={

@@ -74,8 +74,6 @@ _WRITERS: Mapping[str, Callable[[Any], str]] = {
     "share": units.share,
     "rate": units.rate,
     "memory": units.memory,
-    "cells": lambda number: counted(number, "cell"),
-    "pairs": lambda number: counted(number, "pair"),
     "points": lambda number: counted(number, "point"),
     "operations": lambda number: counted(number, "operation"),
     "count": lambda value: f"{value:,.0f}",
