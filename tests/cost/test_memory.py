@@ -63,6 +63,13 @@ def test_eager_steps_hold_what_is_predicted_at_the_peak_of_each_phase(
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
+def test_with_a_large_vocabulary_the_gradients_of_tied_weights_are_there_three_times(precision: str):
+    cell = make_cell(precision=precision, is_tied=True, workload="forward_backward", vocab_size=5000, num_layers=1)
+
+    assert_close(cell)
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("activation", ["swiglu", "gelu", "relu"])
 @pytest.mark.parametrize("is_tied", [False, True])
 def test_so_do_other_activations_and_tied_heads(precision: str, activation: str, is_tied: bool):

@@ -97,18 +97,21 @@ def head_backward(tape: Tape, sizes: Sizes, *, x: str, dx: str) -> None:
 
 
 def embed_backward(tape: Tape, sizes: Sizes, *, dx: str) -> None:
-    """Make the gradient of the embedding, dense; with tied weights it is added to that of the head and freed."""
+    """Make the gradient of the embedding, dense.
+
+    With tied weights autograd adds it to that of the head into a new tensor and then frees both: 3·V·d numbers at once.
+    """
     if sizes.product_bytes != FLOAT:
         tape.drop("cos", "sin")
     entries = sizes.model.vocab_size * sizes.d
     gradient = sizes.gradient(entries)
     tape.run("embedding backward", reads=(dx,), makes={"gradient of embedding": gradient}, launches=3)
-    tape.drop(dx, "d loss")
+    tape.drop(dx)
     if sizes.model.is_tied:
-        tape.run(
-            "add gradients of the shared matrix", reads=("gradient of embedding",), more_bytes=2 * gradient.num_bytes
-        )
-        tape.drop("gradient of embedding")
+        both = ("gradient of head", "gradient of embedding")
+        tape.run("add gradients of the shared matrix", reads=both, makes={"gradient of both": gradient})
+        tape.drop(*both)
+    tape.drop("d loss")
 
 
 def _scalar(sizes: Sizes) -> Held:
