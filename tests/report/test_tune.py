@@ -117,6 +117,20 @@ def test_an_excluded_precision_says_its_error(tmp_path: Path):
     assert "with an error of at most 1.0e-03" in said(section)["Asked"]
 
 
+@pytest.mark.parametrize(("error", "warnings"), [(8e-3, 0), (1.1, 1)])
+def test_a_winner_that_computes_something_else_is_a_warning(tmp_path: Path, error: float, warnings: int):
+    def by_precision(cell: Cell) -> str:
+        return cell.precision
+
+    make = asked({"attention": ["eager"], "precision": ["fp32", "bf16"]})
+    lab = Lab({"fp32": 11.0, "bf16": 9.0}, name=by_precision, errors={"bf16": error})
+
+    section = section_of(results_of(tmp_path, lab, make))
+
+    found = [block.text for block in section.blocks if isinstance(block, Callout)]
+    assert ["--error-limit" in text for text in found] == [True] * warnings
+
+
 def test_where_batches_differ_tokens_count(tmp_path: Path):
     def by_batch(cell: Cell) -> str:
         return str(cell.batch_size)

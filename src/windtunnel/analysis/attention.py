@@ -286,6 +286,21 @@ def errors_of(row: Row) -> dict[str, TensorError]:
     return found
 
 
+_WRONG = {"fp32": 1e-3}
+_WRONG_IN_FEWER_BITS = 0.05
+"""From these relative errors on a result is not imprecise but another one: ours and torch's err by 2e-5 at most in
+float32, and by 1e-2 in formats of fewer bits."""
+
+
+def is_wrong(row: Row) -> bool:
+    """Whether a result of attention is so far from the one in float64 that something else was computed, or not finite.
+
+    Its times are no times of attention. False where nothing was compared.
+    """
+    most = _WRONG.get(row.cell.precision, _WRONG_IN_FEWER_BITS)
+    return any(not error.relative_error < most for error in errors_of(row).values())
+
+
 def worst_errors(rows: Iterable[Row]) -> dict[str, tuple[TensorError, Row]]:
     """Return the largest error of each tensor among rows, with the row that has it; nan is larger than all."""
     found: dict[str, tuple[TensorError, Row]] = {}

@@ -399,7 +399,46 @@ def test_running_out_with_less_is_an_error():
 def test_forward_alone_cannot_take_longer_than_both():
     found = found_in(gpu_record(30.0), gpu_record(10.0, workload="forward_backward"))
 
-    assert the(found, "part_over_whole").severity is Severity.ERROR
+    fault = the(found, "part_over_whole_here")
+    assert fault.severity is Severity.ERROR
+    assert "something else ran on this machine in one of the two cells" in sentence(fault)
+    assert fault.command is not None
+    assert fault.command.endswith("--processes 5")
+
+
+def test_a_backend_that_computes_something_else_is_a_warning_and_wins_nothing():
+    records = [
+        attention(seq, name, milliseconds, errors=(error,) * 4)
+        for seq in (1024, 2048)
+        for name, milliseconds, error in (("eager", 8.0, 1e-6), ("mine:wrong", 2.0, 0.9), ("sdpa", 4.0, 1e-6))
+    ]
+
+    found = found_in(*records)
+
+    wrong = the(found, "computes_something_else")
+    assert wrong.severity is Severity.WARNING
+    assert wrong.numbers["backend"] == "mine:wrong"
+    assert the(found, "largest_error").numbers["error"] == pytest.approx(1e-6)
+    told = [sentence(one) for one in found if one.kind in {"change", "first_change", "fastest", "crossover"}]
+    assert any("sdpa" in text for text in told)
+    assert not any("mine:wrong" in text for text in told)
+
+
+def test_in_fewer_bits_a_larger_error_is_none_of_another_formula():
+    def fp16(error: float) -> Record:
+        task = make_attention_task(seq=512, backend="mine:own", precision="fp16")
+        return make_attention_record(task, errors=(error,))
+
+    assert "largest_error" in claims(found_in(fp16(4e-2)))
+    assert "computes_something_else" in claims(found_in(fp16(6e-2)))
+    assert "error_not_finite" in claims(found_in(fp16(float("nan"))))
+
+
+def test_own_attention_inside_a_model_was_compared_with_nothing():
+    found = the(found_in(gpu_record(attention="mine:own"), gpu_record()), "own_attention_not_compared")
+
+    assert found.strength is Strength.NOT_MEASURED
+    assert found.command == "windtunnel attention --backend mine:own,eager --precision fp32"
 
 
 def test_one_backend_overtakes_another_only_where_intervals_lie_apart():

@@ -17,6 +17,9 @@ from windtunnel.sweep.tuning import Duelled, Found, Place, Trial
 from windtunnel.units import Scale, change, duration, memory_scale, scientific, time_scale
 from windtunnel.units import memory as memory_text
 
+_FAR_OFF = 0.3
+"""Relative: formats of 16 bits are 0.01 to 0.1 off in a model that computes the same."""
+
 
 def tune(scope: Scope) -> Section | None:
     """Return what each search on this machine has found; None where there was none."""
@@ -155,6 +158,15 @@ def _last_lines(found: Found) -> Iterator[Block]:
         yield Paragraph(text=say("It was not compared with the present configuration: {why}.", why=why))
     if errors := _errors(found):
         yield Paragraph(lead=say("Errors"), text=errors)
+    if (error := found.trial(winner.name).error) is not None and not error < _FAR_OFF:
+        yield Callout(
+            kind=CalloutKind.WARNING,
+            text=say(
+                "What the fastest computes is {error} off, relative to float64: it is another model, or loses its "
+                "numbers. Leave such out with --error-limit.",
+                error=scientific(error),
+            ),
+        )
     yield Paragraph(lead=say("To repeat"), text=compare_command(present.cell, winner.cell))
 
 

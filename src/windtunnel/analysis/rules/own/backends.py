@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from itertools import combinations, pairwise
 
-from windtunnel.analysis.attention import SHORT_SECONDS, Variant, frontiers, race, variant_of
+from windtunnel.analysis.attention import SHORT_SECONDS, Variant, frontiers, is_wrong, race, variant_of
 from windtunnel.analysis.comparisons import grid_point, ratio_span
 from windtunnel.analysis.finding import Finding, Number, Strength
 from windtunnel.analysis.measured import Measured, evidence_of, seconds_of
@@ -16,7 +16,7 @@ def judge_backends(measured: Measured) -> Iterator[Finding]:
     if not measured.is_attention:
         return
     for workload in reversed(measured.workloads):
-        rows = [row for row in measured.warm if row.cell.workload == workload]
+        rows = [row for row in measured.warm if row.cell.workload == workload and not is_wrong(row)]
         yield from _fastest(workload, rows)
         yield from _crossovers(measured, rows)
     yield from _reach(measured)

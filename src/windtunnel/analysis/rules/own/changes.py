@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from windtunnel.analysis.attention import is_wrong
 from windtunnel.analysis.comparisons import grid_point, ratio_span
 from windtunnel.analysis.finding import Finding, Number, Strength
 from windtunnel.analysis.labels import SMALLEST_EFFECT
@@ -59,6 +60,8 @@ def changes_of(measured: Measured) -> Mapping[tuple[str, str, str, str], list[Ch
     for axis, first in AXES.items():
         groups: dict[object, dict[str, Row]] = {}
         for row in measured.warm:
+            if is_wrong(row):
+                continue
             groups.setdefault(grid_point(row, without=(axis,)), {})[str(getattr(row.cell, axis))] = row
         for group in groups.values():
             base = first if first in group else next(iter(group))

@@ -38,7 +38,7 @@ def _workloads(measured: Measured) -> Iterator[Finding]:
             if span and span[0] > 1:
                 yield Finding(
                     kind="phases",
-                    claim="part_over_whole",
+                    claim="part_over_whole_here",
                     subject=f"{part} of {measured.name(other)}",
                     numbers={
                         "part": part,
@@ -50,8 +50,8 @@ def _workloads(measured: Measured) -> Iterator[Finding]:
                     evidence=evidence_of(one, other),
                     strength=Strength.MEASURED,
                     severity=Severity.ERROR,
-                    advice="check_what_was_declared",
-                    command=step_of(other.cell),
+                    advice="mind_the_order",
+                    command=step_of(other.cell, "--processes", "5"),
                 )
 
 

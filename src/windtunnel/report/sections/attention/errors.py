@@ -88,11 +88,12 @@ def _explained(rows: Sequence[Row], scope: Scope) -> str:
 def _worst(scope: Scope, rows: Sequence[Row], tensors: Sequence[str], columns: Sequence[Axis]) -> tuple[Cell, ...]:
     found = worst_errors(rows)
     largest = max(found.values(), key=lambda pair: _sort(pair[0]))
+    place = scope.label(largest[1], without=_OF)
     return (
         *(Cell(text=scope.value(axis, rows[0])) for axis in columns),
         Cell(text=f"{len(rows):,}"),
         *(_cell(found[tensor][0] if tensor in found else None) for tensor in tensors),
-        Cell(text=say("{what}: {text}", what=largest[0].tensor, text=scope.label(largest[1], without=_OF))),
+        Cell(text=say("{what}: {text}", what=largest[0].tensor, text=place) if place else largest[0].tensor),
     )
 
 
