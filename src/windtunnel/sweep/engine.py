@@ -217,7 +217,8 @@ def measure_sweep(
     """Measure every cell of `sweep` that the store does not hold yet for this machine, and store each at once.
 
     A cell that fails is stored as a row too and not tried again, unless `fresh` asks for all cells anew; the
-    older measurements stay in the store. Interrupted at any point, the next call goes on where this one ended.
+    older measurements stay in the store. Code of the user's own is known by its name only: ask for `fresh` after a
+    change of it. Interrupted at any point, the next call goes on where this one ended.
 
     Args:
         sweep: What to measure, or a function that chooses it once the device is known.
