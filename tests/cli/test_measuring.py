@@ -41,6 +41,23 @@ def test_the_same_command_again_measures_nothing(cli: CallCli, tmp_path: Path) -
     assert [row.record for row in load_results(tmp_path)] == before
 
 
+def test_stored_cells_of_own_code_are_said_once_to_be_known_by_name_only(
+    cli: CallCli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "ow.py").write_text("from windtunnel.attention.eager import attend\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+    arguments = ("step", *SHAPE, "--mode", "forward", "--steps", "2", "--store", str(tmp_path / "s"))
+    first = cli(*arguments, "--attention", "eager,ow:attend")
+    said = "Of the stored, 1 measurement ran code of your own (ow:attend), which is known by its name only: if you"
+
+    again = cli(*arguments, "--attention", "eager,ow:attend")
+    fresh = cli(*arguments, "--attention", "ow:attend", "--fresh")
+    without = cli(*arguments, "--attention", "eager")
+
+    assert again.out.count(said) == 1
+    assert "known by its name" not in first.out + fresh.out + without.out
+
+
 def test_a_failed_cell_is_a_row_and_makes_the_exit_code_1(cli: CallCli, tmp_path: Path) -> None:
     outcome = cli(
         "step", *SHAPE, "--mode", "forward", "--precision", "fp32,tf32", "--steps", "2", "--store", str(tmp_path)

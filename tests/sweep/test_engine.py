@@ -494,6 +494,16 @@ def test_a_store_that_cannot_be_made_is_refused_before_anything_is_measured(tmp_
     assert [worker.is_closed for worker in lab.workers] == [True]
 
 
+@pytest.mark.parametrize("timeout", [float("nan"), -1.0, 0, float("inf")])
+def test_a_timeout_that_is_no_time_is_refused_before_anything_is_stored(measure, tmp_path: Path, timeout: float):
+    lab = Lab()
+
+    with pytest.raises(SpecError, match=rf"timeout {timeout} is not a positive time"):
+        measure(grid(1), lab, timeout=timeout)
+
+    assert (lab.workers, list(tmp_path.iterdir())) == ([], [])
+
+
 def test_the_timeout_reaches_the_worker(measure, monkeypatch: pytest.MonkeyPatch):
     timeouts: list[float] = []
 

@@ -328,6 +328,7 @@ def test_an_interrupt_leaves_what_was_stored_and_no_process(compare: Compare, tm
     [
         ({"places": (A_PLACE, Place())}, "but both share one process: use --pair process"),
         ({"plan": PairPlan(max_pairs=9, max_seconds=1.0)}, "max_pairs is 9; it is an even number from 8"),
+        ({"timeout": float("nan")}, "timeout nan is not a positive time"),
         ({"block_seconds": 0.0}, "block_seconds is 0.0; it is a number above 0"),
         ({"pairing": Pairing.PROCESS, "places": (Place(project="/nowhere"), Place())}, "'/nowhere' is not a folder"),
         ({"pairing": Pairing.PROCESS, "places": (Place(), Place(python="/no/py"))}, "'/no/py' is not a program"),

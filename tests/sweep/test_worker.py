@@ -30,6 +30,7 @@ HOSTILE = '''
 """Attention that does its worst."""
 
 import os, signal, sys, time
+from contextlib import suppress
 from pathlib import Path
 from windtunnel.attention import eager
 
@@ -49,6 +50,12 @@ def hangs(q, k, v, *, is_causal):
 def prints(q, k, v, *, is_causal):
     print('{"event": "record"}')
     os.write(1, b'{"event": "ready"}\\n')
+    return eager.attend(q, k, v, is_causal=is_causal)
+
+def writes_everywhere(q, k, v, *, is_causal):
+    for descriptor in range(3, 30):
+        with suppress(OSError):
+            os.write(descriptor, b"x")
     return eager.attend(q, k, v, is_causal=is_causal)
 
 def dies_before_its_child(q, k, v, *, is_causal):
@@ -133,6 +140,7 @@ class Killer:
 
 HOSTILE_SWEEP = (
     "hostile:prints",
+    "hostile:writes_everywhere",
     "hostile:kills_itself",
     "hostile:exits",
     "hostile:leaves",
@@ -156,13 +164,13 @@ def test_a_sweep_survives_cells_that_do_their_worst(hostile_run: tuple[RunSummar
 
     assert list(records) == list(HOSTILE_SWEEP)
     assert records["eager"].status == Status.OK
-    assert (summary.is_complete, summary.measured, summary.failed) == (True, 7, 5)
+    assert (summary.is_complete, summary.measured, summary.failed) == (True, 8, 6)
 
 
 def test_a_worker_is_replaced_after_each_cell_that_killed_it(hostile_run: tuple[RunSummary, dict[str, Record]]):
     summary, records = hostile_run
 
-    assert summary.processes == 5
+    assert summary.processes == 6
     assert records["eager"].is_first_in_process
     assert records["eager"].process != records["hostile:prints"].process
 
@@ -180,6 +188,16 @@ def test_what_a_cell_prints_does_not_reach_the_answers(hostile_run: tuple[RunSum
     record = records["hostile:prints"]
     assert (record.status, record.failure) == (Status.OK, None)
     assert len(record.samples[0].nanoseconds) == 2
+
+
+def test_a_cell_that_writes_into_the_answers_is_a_crash_that_says_so(
+    hostile_run: tuple[RunSummary, dict[str, Record]],
+):
+    _, records = hostile_run
+
+    record = records["hostile:writes_everywhere"]
+    assert (record.status, record.failure.stage) == (Status.CRASHED, "warmup")
+    assert record.failure.message.startswith("own code wrote into the worker's answers, where now stands 'x")
 
 
 def test_a_cell_that_kills_its_process_is_a_crash_with_the_signal(

@@ -2,7 +2,7 @@
 
 import math
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -119,17 +119,6 @@ def keep_samples(samples: Sequence[object]) -> Iterator[None]:
             raise
         kept = f"{error}; the {counted(len(samples), 'sample')} before it: `samples` of this error"
         raise RunError(kept, samples=tuple(samples)) from error.__cause__
-
-
-def find_faults(arguments: Mapping[str, tuple[object, Callable[[object], object]]]) -> list[str]:
-    """Return what is wrong with each argument, given with what reads it."""
-    faults: list[str] = []
-    for name, (value, parse) in arguments.items():
-        try:
-            parse(value)
-        except ValueError as error:
-            faults.append(f"{name} {error}")
-    return faults
 
 
 def choose_calls_per_sample(timers: Sequence[CallTimer]) -> int:

@@ -16,7 +16,6 @@ from windtunnel.bench.callables import (
     batching_note,
     choose_calls_per_sample,
     find_device,
-    find_faults,
     keep_samples,
 )
 from windtunnel.bench.clock import Clock, make_clock
@@ -24,7 +23,7 @@ from windtunnel.bench.guards import MemoryWatch
 from windtunnel.bench.loop import no_garbage_collection
 from windtunnel.errors import SpecError
 from windtunnel.spec.cell import FEWEST_SAMPLES
-from windtunnel.spec.quantities import parse_fraction, parse_seconds, parse_warmup
+from windtunnel.spec.quantities import find_faults, parse_fraction, parse_seconds, parse_warmup
 from windtunnel.statistics.interval import Estimate, median_interval
 from windtunnel.statistics.series import irregularities_of, level_intervals
 from windtunnel.statistics.steady import WINDOW, is_steady

@@ -15,14 +15,13 @@ from windtunnel.bench.callables import (
     batching_note,
     choose_calls_per_sample,
     find_device,
-    find_faults,
     keep_samples,
 )
 from windtunnel.bench.clock import Clock, make_clock
 from windtunnel.bench.guards import MemoryWatch
 from windtunnel.bench.loop import no_garbage_collection
 from windtunnel.errors import SpecError
-from windtunnel.spec.quantities import parse_fraction, parse_seconds
+from windtunnel.spec.quantities import find_faults, parse_fraction, parse_seconds
 from windtunnel.statistics.paired import LEAST_PAIRS, LOOKS, Effect, Side, Verdict
 from windtunnel.statistics.pairing import (
     DEFAULT_DELTA,

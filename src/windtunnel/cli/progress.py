@@ -50,7 +50,20 @@ class Display:
             f"[bold]{escape(environment.device_name)}[/] · torch {escape(environment.torch)} · "
             f"{tasks_text(tasks)}{there}"
         )
+        self._print_own_code(tasks, todo)
         self._bar.update(self._line, total=len(tasks), completed=self.stored)
+
+    def _print_own_code(self, tasks: tuple[Task, ...], todo: tuple[Task, ...]) -> None:
+        """Say which stored cells may be of code that was edited since."""
+        new = set(todo)
+        own = [task.cell.own_code for task in tasks if task.cell.own_code and task not in new]
+        if own:
+            names = ", ".join(dict.fromkeys(own))
+            self._console.print(
+                f"Of the stored, {counted(len(own), 'measurement')} ran code of your own ({escape(names)}), which is "
+                "known by its name only: if you changed it, --fresh measures again",
+                soft_wrap=True,
+            )
 
     def began(self, task: Task) -> None:
         """Name the cell on the bar."""

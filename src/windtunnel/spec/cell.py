@@ -152,6 +152,13 @@ class Cell(Frozen):
         """What tables call its checkpointing, which may be the model's own."""
         return ITS_OWN if isinstance(self.model, OwnModel) else self.checkpoint
 
+    @property
+    def own_code(self) -> str | None:
+        """The `module:attr` of the user's own that it runs, of which only this name is in its key; None: of none."""
+        if isinstance(self.model, OwnModel):
+            return self.model.factory
+        return self.attention if is_path(self.attention) else None
+
 
 def own_model_faults(factory: str, *, attention: str, checkpoint: str) -> list[str]:
     """Say what of a cell has no meaning for a model of the user's own."""

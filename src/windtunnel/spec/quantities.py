@@ -1,6 +1,7 @@
 """What a user writes for a quantity becomes a number: 90s, 30m, 6h; 80GiB; 1%, 0.01; 5, auto."""
 
 import math
+from collections.abc import Callable, Mapping
 from typing import Literal
 
 from windtunnel.units import memory
@@ -78,6 +79,17 @@ def parse_warmup(value: object) -> int | Literal["auto"]:
     if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_WARMUP:
         return value
     raise ValueError(f"is {value!r}; allowed: auto, or a whole number from 0 to {MAX_WARMUP:,}")
+
+
+def find_faults(arguments: Mapping[str, tuple[object, Callable[[object], object]]]) -> list[str]:
+    """Return what is wrong with each argument, given with what reads it."""
+    faults: list[str] = []
+    for name, (value, parse) in arguments.items():
+        try:
+            parse(value)
+        except ValueError as error:
+            faults.append(f"{name} {error}")
+    return faults
 
 
 def _bytes(text: str) -> float:

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Protocol
 
 from windtunnel.cost.step import cost_of
-from windtunnel.errors import StoreError
+from windtunnel.errors import SpecError, StoreError
 from windtunnel.records.environment import Environment
 from windtunnel.records.record import Record, Status
 from windtunnel.records.store import DEFAULT_STORE, Run, Store, open_store
 from windtunnel.spec.cell import Task
+from windtunnel.spec.quantities import find_faults, parse_seconds
 from windtunnel.spec.sweep import AnySweep
 from windtunnel.spec.tables import WORKLOADS
 from windtunnel.sweep.launch import Launch, Worker, WorkerLostError, WorkerProcess
@@ -208,7 +209,7 @@ def measure_sweep(
     device: str | None = None,
     store: Path | str = DEFAULT_STORE,
     fresh: bool = False,
-    timeout: float = DEFAULT_TIMEOUT_SECONDS,
+    timeout: float | str = DEFAULT_TIMEOUT_SECONDS,
     with_probes: bool = True,
     observer: Observer | None = None,
     launch: Launch = WorkerProcess,
@@ -216,26 +217,30 @@ def measure_sweep(
     """Measure every cell of `sweep` that the store does not hold yet for this machine, and store each at once.
 
     A cell that fails is stored as a row too and not tried again, unless `fresh` asks for all cells anew; the
-    older measurements stay in the store. Interrupted at any point, the next call goes on where this one ended.
+    older measurements stay in the store. Code of the user's own is known by its name only: ask for `fresh` after a
+    change of it. Interrupted at any point, the next call goes on where this one ended.
 
     Args:
         sweep: What to measure, or a function that chooses it once the device is known.
         device: `auto`, `cpu`, `cuda` or `cuda:N`; None: what the sweep says.
         store: Folder of the store; made when it is not there.
         fresh: Measure cells again that are stored already.
-        timeout: Seconds that one cell may take, building and compiling included.
+        timeout: Seconds that one cell may take, building and compiling included; or a text such as 30m.
         with_probes: Look at each cell in other ways after its samples; times and peaks do not need it.
         observer: Told about every step of the run.
         launch: Starts a worker; tests put a fake here.
 
     Raises:
-        SpecError: The device is not there, or the sweep expands to no cell or too many.
+        SpecError: The device is not there, the sweep expands to no cell or too many, or the timeout is no time.
         StoreError: The store cannot be opened or written; what was stored before is safe.
         RunError: No worker can be started.
     """
+    if faults := find_faults({"timeout": (timeout, parse_seconds)}):
+        raise SpecError(*faults)
     device = device or (sweep.device if isinstance(sweep, AnySweep) else "auto")
     with open_store(Path(store)) as opened:
-        return _Run(opened, launch, timeout, observer, with_probes=with_probes).measure(sweep, device, fresh=fresh)
+        run = _Run(opened, launch, parse_seconds(timeout), observer, with_probes=with_probes)
+        return run.measure(sweep, device, fresh=fresh)
 
 
 def _was_refused(record: Record) -> bool:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from windtunnel import __version__
 from windtunnel.errors import RunError, SpecError
@@ -36,6 +36,7 @@ START_SECONDS = 300.0
 """How long a process may take to import torch: a cold network disk needs a minute."""
 
 _TAIL_BYTES = 4000
+_SHOWN_BYTES = 60
 _KILL_SECONDS = 10.0
 _LOOK_SECONDS = 1.0  # how often to look whether a silent process is still there
 
@@ -95,7 +96,7 @@ class Place:
 
 
 class WorkerLostError(RunError):
-    """A worker gave no answer: it crashed, or was stopped because its time was over."""
+    """A worker gave no answer: it crashed, its time was over, or what it wrote is no answer."""
 
     def __init__(self, status: Status, failure: Failure) -> None:
         """Keep what the record of the task will say."""
@@ -289,7 +290,25 @@ class WorkerProcess:
             elif left <= _LOOK_SECONDS:
                 raise self._timed_out(timeout)
         line, _, self._buffer = self._buffer.partition(b"\n")
-        return json.loads(line)
+        try:
+            message = json.loads(line)
+        except ValueError:
+            message = None
+        if not isinstance(message, dict) or "event" not in message:
+            raise self._spoiled(line)
+        return cast("dict[str, Any]", message)
+
+    def _spoiled(self, line: bytes) -> WorkerLostError:
+        shown = line[:_SHOWN_BYTES].decode(errors="replace")
+        return WorkerLostError(
+            Status.CRASHED,
+            Failure(
+                stage=self._stage,
+                message=f"own code wrote into the worker's answers, where now stands {shown!r}; let it write only to "
+                "file descriptors that it opened itself",
+                details=self._tail(),
+            ),
+        )
 
     def _timed_out(self, timeout: float) -> WorkerLostError:
         return WorkerLostError(

@@ -14,6 +14,7 @@ from windtunnel.records.pair import Pairing, PairRecord, PairSide
 from windtunnel.records.record import Failure, Record, Status
 from windtunnel.records.store import DEFAULT_STORE, Store, StoredComparison, open_store
 from windtunnel.spec.cell import MeasurePlan, Task
+from windtunnel.spec.quantities import find_faults, parse_seconds
 from windtunnel.spec.sides import as_side, match_sides
 from windtunnel.spec.sweep import AnySweep
 from windtunnel.statistics.paired import Side
@@ -79,7 +80,7 @@ def compare_sweeps(
     places: tuple[Place, Place] = (_HERE, _HERE),
     block_seconds: float = DEFAULT_BLOCK_SECONDS,
     store: Path | str = DEFAULT_STORE,
-    timeout: float = DEFAULT_TIMEOUT_SECONDS,
+    timeout: float | str = DEFAULT_TIMEOUT_SECONDS,
     observer: PairObserver | None = None,
     launch: LaunchAt = WorkerProcess,
 ) -> tuple[StoredComparison, ...]:
@@ -96,16 +97,18 @@ def compare_sweeps(
         places: Where the workers of A and of B run; only processes that take turns have places of their own.
         block_seconds: How long each process samples at least, and never fewer than ten steps.
         store: Folder of the store; made when it is not there.
-        timeout: Seconds that one turn of a process may take; that both together may take beyond the plan's.
+        timeout: Seconds that one turn of a process may take; that both together may take beyond the plan's. Or a text
+            such as 30m.
         observer: Told about every step of the run.
         launch: Starts a worker; tests put a fake here.
 
     Raises:
-        SpecError: The sweeps do not match, the plan is out of range, or a device or a place is not there.
+        SpecError: The sweeps do not match, the plan or the timeout is out of range, or a device or a place is not
+                there.
         StoreError: The store cannot be opened or written; what was stored before is safe.
         RunError: No worker can be started.
     """
-    faults = plan.faults()
+    faults = plan.faults() + find_faults({"timeout": (timeout, parse_seconds)})
     if not block_seconds > 0:
         faults.append(f"block_seconds is {block_seconds}; it is a number above 0")
     if pairing is Pairing.TOGETHER and places != (_HERE, _HERE):
@@ -123,7 +126,7 @@ def compare_sweeps(
             pairing=pairing,
             places=dict(zip(Side, places, strict=True)),
             block_seconds=block_seconds,
-            timeout=timeout,
+            timeout=parse_seconds(timeout),
             observer=observer,
             launch=launch,
         )
