@@ -125,6 +125,24 @@ def training_step() -> Trace:
     return trace_of(host, device)
 
 
+def forward_of_operators() -> Trace:
+    """A forward step on a CPU: a product reaches its operator through others, as in torch."""
+    host = [
+        step(0, 400 * US),
+        phase("forward", 0, 400 * US),
+        part(Part.SCORES, 10 * US, 100 * US),
+        op("aten::matmul", 20 * US, 90 * US),
+        op("aten::bmm", 30 * US, 80 * US),
+        part(Part.FEED_FORWARD, 110 * US, 300 * US),
+        op("aten::linear", 120 * US, 200 * US),
+        op("aten::matmul", 125 * US, 195 * US),
+        op("aten::mm", 130 * US, 190 * US),
+        op("aten::linear", 210 * US, 290 * US),
+        op("aten::addmm", 220 * US, 280 * US),
+    ]
+    return trace_of(host)
+
+
 def make_profile(cell: Cell | None = CELL, **fields: Any) -> Profile:
     return profile_of(
         training_step(),

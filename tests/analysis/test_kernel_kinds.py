@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from windtunnel.analysis.kernel_kinds import TABLE, WorkKind, work_kind
+from windtunnel.analysis.kernel_kinds import TABLE, WorkKind, is_product, work_kind
 
 _NATIVE = "void at::native::"
 
@@ -135,6 +135,17 @@ NAMES = {
 @pytest.mark.parametrize(("kind", "name"), [(kind, name) for kind, names in NAMES.items() for name in names])
 def test_the_name_of_a_kernel_says_what_kind_of_work_it_does(kind: WorkKind, name: str):
     assert work_kind(name) == kind
+
+
+@pytest.mark.parametrize("name", ["aten::linear", "aten::matmul", "aten::einsum"])
+def test_an_operator_that_hands_its_product_to_another_is_no_product_of_its_own(name: str):
+    assert work_kind(name) == WorkKind.MATMUL
+    assert not is_product(name)
+
+
+@pytest.mark.parametrize("kind", WorkKind)
+def test_every_kernel_that_multiplies_is_a_product(kind: WorkKind):
+    assert {is_product(name) for name in NAMES[kind]} == {kind in {WorkKind.MATMUL, WorkKind.ATTENTION}}
 
 
 def test_every_kind_has_a_line_of_the_table():

@@ -12,6 +12,7 @@ from profiles import (
     MS,
     US,
     call,
+    forward_of_operators,
     kernel,
     make_profile,
     one_product,
@@ -182,6 +183,26 @@ def test_rates_are_known_where_the_work_of_a_part_is():
     flops = sum(view.flops["forward", name] for name in ("scores", "weighted sum", "feed-forward"))
     assert kernels.value == pytest.approx(flops / 60e-6)
     assert ProfileView(make_profile(None)).kernel_rate("forward", GEMM) is None
+
+
+def test_the_products_of_a_part_share_all_its_flops_and_what_calls_them_has_none():
+    view = ProfileView(profile_of(forward_of_operators()), CEILINGS)
+
+    rates = {name: view.kernel_rate("forward", name) for name in view.profile.names}
+
+    flops = {name: round(rate.value * seconds_of(view, name)) for name, rate in rates.items() if rate}
+    assert flops == {
+        "aten::bmm": view.flops["forward", "scores"],
+        "aten::mm": view.flops["forward", "feed-forward"] // 2,
+        "aten::addmm": view.flops["forward", "feed-forward"] // 2,
+    }
+    whole = view.product_rate("forward", Part.FEED_FORWARD)
+    assert whole is not None
+    assert whole.value == pytest.approx(view.flops["forward", "feed-forward"] / 120e-6)
+
+
+def seconds_of(view: ProfileView, operator: str) -> float:
+    return view.sums(lambda _place, name, _kind: name)[operator].seconds
 
 
 @pytest.mark.parametrize(

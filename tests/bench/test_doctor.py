@@ -216,6 +216,16 @@ def test_a_fault_of_host_or_process_is_found(name: str, fields: dict[str, Any], 
     assert result.advice
 
 
+@pytest.mark.parametrize(
+    ("num_threads", "why"),
+    [(1, "cores without a thread stay idle."), (8, "threads without a core of their own wait for one another.")],
+)
+def test_too_few_threads_have_another_reason_than_too_many(num_threads: int, why: str):
+    result = found(vitals_of(torch=replace(TORCH, num_threads=num_threads), device="cpu"), "threads")
+
+    assert result.why == why
+
+
 def test_a_hypervisor_that_steals_is_a_problem():
     files = {"/proc/cpuinfo": "flags : fpu hypervisor\n"}
 

@@ -225,6 +225,23 @@ def test_list_says_once_what_is_the_same_in_all_cells(cli: CallCli, tmp_path: Pa
     assert listed.count("warm-up 5") == 1
 
 
+def test_list_breaks_names_between_words_in_a_narrow_terminal(
+    cli: CallCli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tasks = [make_task(context_length=length, attention=name) for length in (512, 2048) for name in ("eager", "sdpa")]
+    make_results(tmp_path, [(make_record(task), CPU) for task in (*tasks, make_task(workload="forward_backward"))])
+    with open_store(tmp_path) as store:
+        store.add_comparison(make_pair(make_task(), make_task(attention="sdpa"), ratio=1.5), CPU, CPU)
+    wide = cli("list", str(tmp_path)).out
+    monkeypatch.setenv("COLUMNS", "80")
+
+    narrow = cli("list", str(tmp_path)).out
+
+    tables = [line for line in narrow.splitlines() if not line.endswith(str(tmp_path)) and "--store" not in line]
+    assert max(map(len, tables)) <= 80
+    assert sorted(narrow.replace("─", "").split()) == sorted(wide.replace("─", "").split())
+
+
 def test_list_has_the_verdicts_of_comparisons(cli: CallCli, tmp_path: Path) -> None:
     pair = make_pair(make_task(), make_task(attention="sdpa"), ratio=1.5)
     with open_store(tmp_path) as store:

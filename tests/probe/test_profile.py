@@ -4,6 +4,7 @@ import random
 import time
 from collections.abc import Iterator, MutableSequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,6 +17,7 @@ from profiles import make_profile
 from windtunnel.analysis.kernel_kinds import WorkKind
 from windtunnel.analysis.profile import ProfileView
 from windtunnel.bench.build import build_workload
+from windtunnel.cost.flops import forward_flops
 from windtunnel.probe.profile import MOST_PAIRS, Steps, export_trace, watch_instruments
 from windtunnel.probe.ranges import OpenRange, part_ranges, parts_of
 from windtunnel.records.chrome_trace import read_chrome_trace
@@ -79,6 +81,20 @@ def test_products_are_counted_where_they_are(tmp_path: Path):
     assert products["backward", Part.WEIGHTED_SUM].calls == 2 * layers
     assert products["forward", Part.FEED_FORWARD].calls == 3 * layers
     assert products["backward", Part.HEAD].calls == 2
+
+
+def test_the_flops_of_all_operators_make_those_of_forward(tmp_path: Path):
+    steps = steps_for(workload="forward")
+    cell = Cell(model=TINY, workload="forward", batch_size=2, context_length=16, attention="eager", device="cpu")
+    seen = profiled(steps, tmp_path)
+    view = ProfileView(replace(seen.profile, cell=cell))
+    operators = view.sums(lambda _place, name, _kind: name)
+
+    rates = {name: view.kernel_rate("forward", name) for name in operators}
+
+    flops = {name: rate.value * operators[name].seconds for name, rate in rates.items() if rate and rate.is_flops}
+    assert set(flops) == {"aten::mm", "aten::bmm"}
+    assert sum(flops.values()) == pytest.approx(forward_flops(TINY, batch_size=2, context_length=16))
 
 
 @pytest.mark.parametrize("attention", ["sdpa", "flash-eager"])

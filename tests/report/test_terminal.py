@@ -32,6 +32,17 @@ def test_a_number_is_never_cut_off():
     assert "".join(character for character in text if character.isdigit()).count("9") == 4
 
 
+def test_where_words_must_break_only_those_of_the_widest_column_do():
+    row = (Cell("aten::scaled_dot_product"), Cell("bookkeeping"), Cell("3.8e-04"), Cell("5"))
+    kinds = (ColumnKind.TEXT, ColumnKind.TEXT, ColumnKind.NUMBER, ColumnKind.NUMBER)
+    columns = tuple(Column(name=name, kind=kind) for name, kind in zip("abcd", kinds, strict=True))
+    table = Table(caption="C", columns=columns, rows=(row,))
+
+    text = printed(Document(title="T", sections=(Section(heading="H", blocks=(table,)),)), width=36)
+
+    assert {"bookkeeping", "3.8e-04", "5"} <= set(text.split())
+
+
 def test_a_header_is_never_cut_off():
     columns = tuple(Column(name=name, kind=ColumnKind.NUMBER) for name in ("parameters", "launches", "predicted"))
     table = Table(caption="C", columns=columns, rows=(tuple(Cell(text="1") for _ in columns),))

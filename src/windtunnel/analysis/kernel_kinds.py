@@ -101,6 +101,8 @@ _REDUCTIONS = (
 _UPDATES = "_fused_adamw?_?|_fused_sgd_?|_fused_adagrad_?|_foreach_\\w+|_amp_\\w+"
 _PRODUCTS = "mm|bmm|addmm|baddbmm|addbmm|matmul|linear|mv|addmv|dot|mkldnn_linear"
 _MORE_PRODUCTS = "einsum|_addmm_activation|addr|ger|outer|vdot|_scaled_mm|_?convolution|conv[123]d|mkldnn_\\w+"
+_HANDED_ON = "linear|matmul|einsum|mv|addbmm|ger|outer|vdot|_?convolution|conv[123]d"
+"""Of both, those that hand their product to an operator which they call (mm, bmm, addmm, ...)."""
 
 # The first that is found in a name counts. Inductor and templates name what they hold, so the outermost comes first.
 TABLE: tuple[Line, ...] = (
@@ -178,6 +180,7 @@ TABLE: tuple[Line, ...] = (
 )
 """The table, in the order in which it is read."""
 
+_HANDS_ON = re.compile(rf"^aten::({_HANDED_ON})$")
 _COMPILED = tuple((line, re.compile(line.pattern)) for line in TABLE)
 _NOTHING = Line(KernelKind.OTHER, WorkKind.OTHER, "")
 
@@ -196,3 +199,11 @@ def classify(name: str) -> KernelKind:
 def work_kind(name: str) -> WorkKind:
     """Return what kind of work the kernel of this name does."""
     return line_of(name).work
+
+
+def is_product(name: str) -> bool:
+    """Return whether the kernel or operator multiplies matrices itself, with a softmax in between or without.
+
+    An operator that hands its product on is none, though its work is of that kind: the product would count twice.
+    """
+    return work_kind(name) in {WorkKind.MATMUL, WorkKind.ATTENTION} and not _HANDS_ON.search(name)

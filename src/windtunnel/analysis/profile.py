@@ -9,7 +9,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from windtunnel.analysis.kernel_kinds import WorkKind, work_kind
+from windtunnel.analysis.kernel_kinds import WorkKind, is_product, work_kind
 from windtunnel.analysis.profile_gaps import Gaps, StepTime
 from windtunnel.cost.ceilings import Ceilings
 from windtunnel.cost.part_work import pass_bytes, product_flops, softmax_flops
@@ -184,7 +184,7 @@ class ProfileView:
     @cached_property
     def _products(self) -> dict[tuple[str, Part], Sum]:
         """What the products of each phase and part take."""
-        return self.sums(lambda place, _, kind: (place.phase, place.part) if _multiplies(kind) else None)
+        return self.sums(lambda place, name, _: (place.phase, place.part) if is_product(name) else None)
 
     def product_rate(self, phase: str, part: Part) -> Rate | None:
         """Return the rate of the products of a part; None where the FLOPs are not known or nothing ran."""
@@ -202,7 +202,7 @@ class ProfileView:
         if not parts:
             return None
         seconds = sum(one.seconds for one in parts.values())
-        if _multiplies(kind):
+        if is_product(name):
             each = [
                 one.calls / self._products[phase, part].calls * self.flops[phase, part.value]
                 for part, one in parts.items()
@@ -245,10 +245,6 @@ class ProfileView:
             softmax_flops=softmax_flops(cell) if cell else None,
             product_flops=sum(filter(None, products)) or None,
         )
-
-
-def _multiplies(kind: WorkKind) -> bool:
-    return kind in {WorkKind.MATMUL, WorkKind.ATTENTION}
 
 
 def _cost(instrument: Instrument) -> Cost:

@@ -4,10 +4,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich import box
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from windtunnel import units
 from windtunnel.analysis.pairs import Compared, describe_sides, judge_runs
@@ -15,9 +13,13 @@ from windtunnel.analysis.results import Row, load_results
 from windtunnel.cli.console import make_console
 from windtunnel.language import counted
 from windtunnel.records.store import DEFAULT_STORE
+from windtunnel.report.document import Cell, Column, ColumnKind, Table
+from windtunnel.report.terminal import render_table
 
 _BETWEEN = " · "
 """Stands between the parts of a cell's label."""
+
+_MEASURED = Column(name="measured (UTC)")
 
 
 def command(
@@ -56,57 +58,66 @@ def _print_records(rows: list[Row], console: Console) -> None:
     environment = rows[-1].environment
     labels = [row.record.task.label().split(_BETWEEN) for row in rows]
     same = [part for part in labels[0] if len(rows) > 1 and all(part in label for label in labels)]
-    table = _make_table(f"{environment.device_name}{_BETWEEN}torch {environment.torch}")
-    table.add_column("key", no_wrap=True)
-    table.add_column("cell", overflow="fold")
-    table.add_column("status", no_wrap=True)
-    table.add_column("median", justify="right", no_wrap=True)
-    table.add_column("95 % interval", justify="right", no_wrap=True)
-    table.add_column("n", justify="right")
-    table.add_column("measured (UTC)", no_wrap=True)
-    for row, label in zip(rows, labels, strict=True):
-        table.add_row(*_cells(row, _BETWEEN.join(part for part in label if part not in same)))
-    console.print(table)
+    columns = (
+        Column(name="key"),
+        Column(name="cell"),
+        Column(name="status"),
+        Column(name="median", kind=ColumnKind.NUMBER),
+        Column(name="95 % interval", kind=ColumnKind.NUMBER),
+        Column(name="n", kind=ColumnKind.NUMBER),
+        _MEASURED,
+    )
+    cells = [
+        _cells(row, _BETWEEN.join(part for part in label if part not in same))
+        for row, label in zip(rows, labels, strict=True)
+    ]
+    _print_table(f"{environment.device_name}{_BETWEEN}torch {environment.torch}", columns, cells, console)
     if same:
         console.print(f"The same in all: {escape(_BETWEEN.join(same))}.", highlight=False)
 
 
-def _cells(row: Row, label: str) -> tuple[str, ...]:
+def _cells(row: Row, label: str) -> tuple[Cell, ...]:
     estimate = None if row.plan.purpose == "fit" else row.estimate()
     return (
-        row.key,
-        escape(label),
-        row.record.status.value if row.is_ok else f"[red]{row.record.status.value}[/]",
-        units.duration(estimate.value) if estimate else units.NOT_KNOWN,
-        units.half_width(estimate.relative_half_width) if estimate else units.NOT_KNOWN,
-        str(estimate.n) if estimate else units.NOT_KNOWN,
-        _minute(row.record.started_at),
+        Cell(row.key),
+        Cell(label),
+        Cell(row.record.status.value, is_failure=not row.is_ok),
+        Cell(units.duration(estimate.value) if estimate else units.NOT_KNOWN),
+        Cell(units.half_width(estimate.relative_half_width) if estimate else units.NOT_KNOWN),
+        Cell(str(estimate.n) if estimate else units.NOT_KNOWN),
+        Cell(_minute(row.record.started_at)),
     )
 
 
 def _print_comparisons(compared: list[Compared], console: Console) -> None:
-    table = _make_table("Comparisons, whole steps")
-    table.add_column("cell", overflow="fold")
-    table.add_column("A", overflow="fold")
-    table.add_column("B", overflow="fold")
-    table.add_column("verdict", no_wrap=True)
-    table.add_column("change", justify="right", no_wrap=True)
-    table.add_column("measured (UTC)", no_wrap=True)
-    for one in compared:
-        sides, whole = describe_sides(one.stored), one.whole
-        table.add_row(
-            escape(_BETWEEN.join(sides.shared)),
-            escape(sides.a or "the same"),
-            escape(sides.b or "the same"),
-            whole.verdict.value if whole else f"[red]{one.record.status.value}[/]",
-            units.change(whole.effect.value, 2) if whole else units.NOT_KNOWN,
-            _minute(one.record.started_at),
-        )
-    console.print(table)
+    columns = (
+        Column(name="cell"),
+        Column(name="A"),
+        Column(name="B"),
+        Column(name="verdict"),
+        Column(name="change", kind=ColumnKind.NUMBER),
+        _MEASURED,
+    )
+    _print_table("Comparisons, whole steps", columns, [_compared_cells(one) for one in compared], console)
 
 
-def _make_table(title: str) -> Table:
-    return Table(title=escape(title), title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+def _compared_cells(one: Compared) -> tuple[Cell, ...]:
+    sides, whole = describe_sides(one.stored), one.whole
+    return (
+        Cell(_BETWEEN.join(sides.shared)),
+        Cell(sides.a or "the same"),
+        Cell(sides.b or "the same"),
+        Cell(whole.verdict.value if whole else one.record.status.value, is_failure=whole is None),
+        Cell(units.change(whole.effect.value, 2) if whole else units.NOT_KNOWN),
+        Cell(_minute(one.record.started_at)),
+    )
+
+
+def _print_table(title: str, columns: tuple[Column, ...], rows: list[tuple[Cell, ...]], console: Console) -> None:
+    """Print all rows; in a narrow terminal text breaks between words."""
+    table = Table(caption=title, columns=columns, rows=tuple(rows))
+    console.print(render_table(table, max_rows=len(rows)))
+    console.print()
 
 
 def _minute(time: str) -> str:

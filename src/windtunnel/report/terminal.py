@@ -134,14 +134,21 @@ def _widths(headers: Sequence[str], by_column: Sequence[Sequence[str]], room: in
     if left < 0:
         left += len(least) - 1  # without the second blank between columns
     if left < 0:
-        share = (room - (len(least) - 1)) // len(least)
-        return [max(1, min(share, width)) for width in least]
+        return _cut(least, room - (len(least) - 1))
     widths = least[:]
     for place in sorted(range(len(least)), key=lambda place: wanted[place] - least[place]):
         more = min(wanted[place] - least[place], left)
         widths[place] += more
         left -= more
     return widths
+
+
+def _cut(widths: Sequence[int], room: int) -> list[int]:
+    """Take what is missing from the widest columns only: the others keep their words and numbers whole."""
+    cut = list(widths)
+    while sum(cut) > room and max(cut) > 1:
+        cut[cut.index(max(cut))] -= 1
+    return cut
 
 
 def _wanted(header: str, entries: Sequence[str]) -> int:

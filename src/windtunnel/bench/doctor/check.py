@@ -9,11 +9,15 @@ from windtunnel.records.checkup import CheckStatus
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Seen:
-    """What a check saw; `advice` is a command where there is one, and is shown for a warning or a problem only."""
+    """What a check saw; `advice` is a command where there is one, and is shown for a warning or a problem only.
+
+    `why` is why this matters where that is not what the check says in general; else empty.
+    """
 
     status: CheckStatus
     value: str
     advice: str = ""
+    why: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -23,7 +23,7 @@ def _result(check: Check, vitals: Vitals) -> CheckResult:
     except (ValueError, IndexError, KeyError) as error:  # a file that is written in another way than we know
         return _not_known(check, f"what the system says is not understood: {error}")
     advice = seen.advice if seen.status in {CheckStatus.WARNING, CheckStatus.PROBLEM} else ""
-    return CheckResult(name=check.name, status=seen.status, value=seen.value, why=check.why, advice=advice)
+    return CheckResult(name=check.name, status=seen.status, value=seen.value, why=seen.why or check.why, advice=advice)
 
 
 def _not_known(check: Check, reason: str) -> CheckResult:

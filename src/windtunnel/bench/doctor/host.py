@@ -40,6 +40,7 @@ def _threads(vitals: Vitals) -> Seen:
         status=grade(problem=threads > most, warning=threads < most and vitals.device == "cpu"),
         value=f"{counted(threads, 'thread')} for {counted(cores, 'core')}{has}",
         advice=f"export OMP_NUM_THREADS={most}",
+        why="cores without a thread stay idle." if threads < most else "",
     )
 
 

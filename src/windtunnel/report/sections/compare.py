@@ -135,8 +135,9 @@ def _table(
             number_column(
                 say("visible"),
                 description=say("The smallest change that this run could have seen, from a side against itself."),
+                is_detail=True,
             ),
-            number_column(say("pairs")),
+            number_column(say("pairs"), is_detail=True),
         ),
         rows=tuple(
             (

@@ -25,15 +25,17 @@ def summary_table(looks: Sequence[PrecisionLook], names: Sequence[str]) -> Table
             ),
             number_column(say("of the loss")),
             number_column(say("of gradients"), description=say("Median over all gradients.")),
-            number_column(say("of the worst")),
+            number_column(say("of the worst"), is_detail=True),
             number_column(
                 say("lost"),
                 description=say("Gradient elements that underflow, are subnormal or overflow, unscaled."),
             ),
             number_column(
-                say("loss off fp32 by"), description=say("The largest difference over the first training steps.")
+                say("loss off fp32 by"),
+                description=say("The largest difference over the first training steps."),
+                is_detail=True,
             ),
-            Column(name=say("within the noise"), description=say("Of two fp32 seeds.")),
+            Column(name=say("within the noise"), description=say("Of two fp32 seeds."), is_detail=True),
         ),
         rows=tuple(
             (Cell(text=name), *_formats(look), *_numbers(look), *_loss(look))
