@@ -3,7 +3,7 @@
 import inspect
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from itertools import chain, cycle, repeat
 
 import pytest
@@ -12,6 +12,7 @@ import torch
 import windtunnel
 from windtunnel.bench.clock import StepTimes
 from windtunnel.bench.measure import Measurement, measure, measure_call
+from windtunnel.bench.pairs import compare
 from windtunnel.errors import RunError, SpecError
 from windtunnel.records.record import ClockName
 from windtunnel.statistics.stopping import StopReason
@@ -124,6 +125,33 @@ def test_an_error_of_the_callable_is_the_cause():
         measure(lambda: 1 / 0, device="cpu")
 
     assert isinstance(caught.value.__cause__, ZeroDivisionError)
+
+
+async def coroutine() -> None:
+    pass
+
+
+def generator() -> Iterator[int]:
+    yield 1
+
+
+async def async_generator() -> AsyncIterator[int]:
+    yield 1
+
+
+@pytest.mark.parametrize(
+    ("lazy", "part"),
+    [
+        (coroutine, "returns a coroutine, so its body would never run; .* `lambda: asyncio.run"),
+        (generator, "returns a generator, so its body would never run; .* `lambda: list"),
+        (async_generator, "returns an async generator, so its body would never run; .* `lambda"),
+    ],
+)
+def test_a_callable_whose_body_never_runs_is_refused(lazy: Callable[[], object], part: str):
+    with pytest.raises(SpecError, match=part):
+        measure(lazy, device="cpu")
+    with pytest.raises(SpecError, match=part):
+        compare(lambda: None, lazy, device="cpu")
 
 
 @pytest.mark.parametrize(

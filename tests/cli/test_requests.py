@@ -1,10 +1,13 @@
 """What the command line says to a wrong request: one message, exit code 2, no traceback."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from calling import CallCli
+from factory import CPU, make_record, make_results, make_task
 from windtunnel.cli.flags import parse_cell_flags
 from windtunnel.errors import SpecError
 
@@ -141,6 +144,26 @@ def test_a_store_of_a_newer_windtunnel_is_refused_before_anything_is_measured(cl
     assert outcome.code == 2
     assert "99" in outcome.err
     assert "update windtunnel" in outcome.err
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no device that is always full")
+@pytest.mark.parametrize("command", ["list", "schema"])
+def test_a_full_disk_under_the_output_is_one_message(tmp_path: Path, command: str) -> None:
+    make_results(tmp_path, [(make_record(make_task()), CPU)])
+    arguments = {"list": [str(tmp_path)], "schema": []}[command]
+
+    with Path("/dev/full").open("w") as full:
+        ended = subprocess.run(
+            [sys.executable, "-m", "windtunnel", command, *arguments],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+
+    assert ended.returncode == 2
+    assert ended.stderr.startswith("error: cannot write the output: No space left on device; make room")
+    assert ended.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize(

@@ -208,6 +208,18 @@ def test_a_sweep_file_is_named_after_itself(tmp_path: Path):
     assert load_sweep(path).name == "warmups"
 
 
+def test_a_sweep_file_may_be_named_by_a_text(tmp_path: Path):
+    path = tmp_path / "mine.toml"
+    path.write_text('size = "small"')
+
+    assert load_sweep(str(path)) == load_sweep(path)
+
+
+def test_fields_that_have_no_names_are_refused():
+    with pytest.raises(SpecError, match="fields are 3; pass the fields of a sweep by name"):
+        make_sweep(3)
+
+
 def test_a_sweep_file_may_name_itself(tmp_path: Path):
     path = tmp_path / "warmups.toml"
     path.write_text('name = "Warm-up"\nsize = "small"\n')

@@ -215,6 +215,21 @@ def test_a_cell_that_failed_is_not_tried_again(measure, status: Status):
     assert lab.measured == []
 
 
+@pytest.mark.parametrize(("fresh", "measured"), [(False, [1, 3]), (True, [1, 2, 3])])
+def test_what_another_run_stores_meanwhile_is_not_measured_again(measure, fresh: bool, measured: list[int]):
+    def while_another_measures(task: Task) -> Answer:
+        measure(grid(2), Lab())
+        return good(task)
+
+    lab, notes = Lab(while_another_measures), Notes()
+
+    summary = measure(grid(1, 2, 3), lab, fresh=fresh, observer=notes)
+
+    assert contexts(lab.measured) == measured
+    assert (summary.already_stored, summary.measured) == (3 - len(measured), len(measured))
+    assert ("skipped 2" in notes.lines) is not fresh
+
+
 def test_another_machine_measures_everything_itself(measure):
     measure(grid(1, 2), Lab())
     lab = Lab(environment=replace(CPU, torch="2.99"))
@@ -557,6 +572,9 @@ class Notes:
 
     def began(self, task: Task) -> None:
         self.lines.append(f"began {task.cell.context_length}")
+
+    def skipped(self, task: Task) -> None:
+        self.lines.append(f"skipped {task.cell.context_length}")
 
     def stage(self, name: str) -> None:
         self.lines.append(f"stage {name}")

@@ -129,6 +129,9 @@ class Killer:
     def began(self, task: Task) -> None:
         self.attention = task.cell.attention
 
+    def skipped(self, task: Task) -> None:
+        pass
+
     def stage(self, name: str) -> None:
         if (self.attention, name) == ("hostile:hangs", "warmup"):
             for worker in workers_of(psutil.Process()):

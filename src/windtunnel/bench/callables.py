@@ -1,5 +1,6 @@
 """One callable of any kind under the clock: batched where it is short, and without effect on what comes after it."""
 
+import inspect
 import math
 import random
 from collections.abc import Callable, Iterator, Sequence
@@ -54,6 +55,7 @@ class CallTimer:
         self._limit = TimeLimit(timeout)
         self._memory = memory
         self._calls_made = 0
+        self._fault: str | None = None
 
     def time(self, calls: int) -> int:
         """Return the nanoseconds of `calls` calls in a row, at least 1.
@@ -61,8 +63,10 @@ class CallTimer:
         Raises:
             RunError: The callable raised, did not return in time, or keeps too much memory; the error says in which
                 of all its calls.
+            SpecError: A call of it only makes a coroutine or a generator, whose body does not run.
         """
-        call, clock, numbers = self._call, self._clock, range(calls)
+        call = self._call if self._calls_made else self._call_first
+        clock, numbers = self._clock, range(calls)
         index = 0
         self._state.restore()  # also what other threads changed between two samples
         self._memory.before()
@@ -85,11 +89,23 @@ class CallTimer:
         finally:
             changed = self._state.find_changes()
             self._state.restore()
+        if self._fault:
+            raise SpecError(self._fault)
         self._calls_made += calls
         self.changes += [what for what in changed if what not in self.changes]
         (step,) = clock.read()
         self._memory.after(calls)
         return max(1, step.total[ClockName.HOST])
+
+    def _call_first(self) -> None:
+        returned = self._call()
+        if inspect.iscoroutine(returned):
+            returned.close()  # or Python warns that nobody awaited it
+            self._fault = _explain_lazy(self.name, "a coroutine", "lambda: asyncio.run(f())")
+        elif inspect.isasyncgen(returned):
+            self._fault = _explain_lazy(self.name, "an async generator", "lambda: asyncio.run(go_through(f()))")
+        elif inspect.isgenerator(returned):
+            self._fault = _explain_lazy(self.name, "a generator", "lambda: list(f())")
 
     def warnings(self) -> tuple[str, ...]:
         """Say what the callable changed that others would have felt, and what was not watched."""
@@ -103,6 +119,10 @@ class CallTimer:
                 f"{self._memory.describe()}; give it less to do, or stop what else holds memory"
             )
         return f"{self.name} raised {type(error).__name__} in its call {number}: {error}; call it alone to see why"
+
+
+def _explain_lazy(name: str, made: str, instead: str) -> str:
+    return f"{name} returns {made}, so its body would never run; pass a function that runs it, as `{instead}`"
 
 
 @contextmanager

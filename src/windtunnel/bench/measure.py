@@ -84,7 +84,7 @@ def measure(
         device: Synchronised around each sample. None takes the current CUDA device if there is one.
 
     Raises:
-        SpecError: An argument is out of its range, or `f` cannot be called.
+        SpecError: An argument is out of its range, `f` cannot be called, or it returns a coroutine or a generator.
         UnsupportedError: The device is not there.
         RunError: `f` raised, which is the cause of this error; it did not return in time; it keeps more than half of
             the memory that was free; or it takes no measurable time. `samples` of the error are those before it.

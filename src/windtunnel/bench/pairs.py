@@ -118,7 +118,7 @@ def compare(
         seed: Of the order in which the two take turns.
 
     Raises:
-        SpecError: An argument is not callable or out of its range.
+        SpecError: An argument is not callable or out of its range, or returns a coroutine or a generator.
         UnsupportedError: The device is not there.
         RunError: A callable raised, which is the cause of this error; it did not return in time; it keeps more than
             half of the memory that was free; or it takes no measurable time. `samples` of the error are those before.

@@ -1,12 +1,14 @@
 """The command line: arguments to one library call to text, one file a command, imported when it is called."""
 
+import errno
 import importlib
 import inspect
+import os
 import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -21,6 +23,9 @@ audited number cannot be true."""
 EXIT_WRONG = 2
 """The request was wrong."""
 EXIT_INTERRUPTED = 130
+
+_CANNOT_WRITE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
+"""Errors of writing that are nobody's bug; a reader that is gone (EPIPE) ends a command without a word."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -117,6 +122,22 @@ def main() -> None:
     try:
         _app()
     except WindtunnelError as error:
-        for line in str(error).splitlines():
-            typer.secho(f"error: {line}", err=True, fg=typer.colors.RED)
-        sys.exit(EXIT_WRONG)
+        _fail(str(error))
+    except OSError as error:
+        if error.errno not in _CANNOT_WRITE:
+            raise
+        _forget_output()
+        _fail(f"cannot write the output: {error.strerror}; make room, or send it elsewhere")
+
+
+def _fail(message: str) -> NoReturn:
+    for line in message.splitlines():
+        typer.secho(f"error: {line}", err=True, fg=typer.colors.RED)
+    sys.exit(EXIT_WRONG)
+
+
+def _forget_output() -> None:
+    """Send what is still buffered to nowhere, or Python would try to write it again at its end, and complain."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)

@@ -70,6 +70,11 @@ class Display:
         self._label, self._begin = task.label(), time.monotonic()
         self._bar.update(self._line, description=self._label)
 
+    def skipped(self, task: Task) -> None:
+        """Count a cell that another run has stored."""
+        self.stored += 1
+        self._bar.update(self._line, completed=self.stored)
+
     def stage(self, name: str) -> None:
         """Name the stage on the bar."""
         self._bar.update(self._line, description=f"{self._label} · {name}")

@@ -277,6 +277,8 @@ def make_sweep(fields: Mapping[str, Any]) -> AnySweep:
     Raises:
         SpecError: One message for every fault in them.
     """
+    if not isinstance(fields, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]  # anyone may call it
+        raise SpecError(f"fields are {fields!r}; pass the fields of a sweep by name, as {{'size': 'small'}}")
     kind = fields.get("kind", "step")
     if not isinstance(kind, str) or kind not in _KINDS:
         raise SpecError(unknown_name("kind", kind, _KINDS))
@@ -291,12 +293,13 @@ def sweep_schema() -> dict[str, Any]:
     return TypeAdapter(AnySweep).json_schema()
 
 
-def load_sweep(path: Path) -> AnySweep:
+def load_sweep(path: Path | str) -> AnySweep:
     """Read a sweep file; its name is that of the file unless it says otherwise.
 
     Raises:
         SpecError: The file cannot be read, is not TOML, or holds faults; each message names the file.
     """
+    path = Path(path)
     try:
         fields = tomllib.loads(path.read_text(encoding="utf-8-sig"))  # some editors put a mark first
     except OSError as error:

@@ -49,6 +49,10 @@ class Observer(Protocol):
         """Say that a task was handed to a worker."""
         ...
 
+    def skipped(self, task: Task) -> None:
+        """Say that another run has stored a task since this one was planned."""
+        ...
+
     def stage(self, name: str) -> None:
         """Name the stage that the present task has reached."""
         ...
@@ -63,8 +67,9 @@ class RunSummary:
     """What a run did and where its wall time went.
 
     `seconds` has one entry for each label of STAGE_LABELS that took time, and `other`; they add up to
-    `wall_seconds`. `cells` and `already_stored` count a cell of several processes once for each of them. `measured`
-    counts all new records, `failed` those of them that are failures.
+    `wall_seconds`. `cells` and `already_stored` count a cell of several processes once for each of them; a cell that
+    another run stored meanwhile was already stored. `measured` counts all new records, `failed` those of them that are
+    failures.
     """
 
     cells: int
@@ -115,6 +120,7 @@ class _Run:
         self._worker: Worker | None = None
         self._times = _Times()
         self._processes = 0
+        self._stored = 0
         self._measured = 0
         self._failed = 0
 
@@ -122,30 +128,40 @@ class _Run:
         try:
             environment = self._ready_worker(needs_fresh=False).describe(device)
             sweep = sweep if isinstance(sweep, AnySweep) else sweep(environment)
+            machine = environment.machine()
             tasks = sweep.expand(environment.device)
-            stored = frozenset[str]() if fresh else self._store.keys(environment.machine())
+            stored = frozenset[str]() if fresh else self._store.keys(machine)
             todo = tuple(task for task in tasks if task.key() not in stored)
+            self._stored = len(tasks) - len(todo)
             if self._observer:
                 self._observer.planned(tasks, todo, environment)
             number = self._store.begin_run(
                 Run(
                     started_at=_now(),
                     sweep=sweep.model_dump(mode="json", exclude_defaults=True),
-                    machine=environment.machine(),
+                    machine=machine,
                     summary=None,
                 )
             )
             try:
                 for task in todo:
-                    self._measure_task(task, environment)
+                    if not fresh and task.key() in self._store.keys(machine):
+                        self._skip(task)  # another run on this store was faster
+                    else:
+                        self._measure_task(task, environment)
             except StoreError:
                 raise  # nothing more can be stored, also not the summary
             except BaseException:
-                self._end(number, tasks, todo, is_complete=False)
+                self._end(number, tasks, is_complete=False)
                 raise
-            return self._end(number, tasks, todo, is_complete=True)
+            return self._end(number, tasks, is_complete=True)
         finally:
             self._drop_worker()
+
+    def _skip(self, task: Task) -> None:
+        self._stored += 1
+        if self._observer:
+            self._observer.skipped(task)
 
     def _measure_task(self, task: Task, environment: Environment) -> None:
         worker = self._ready_worker(needs_fresh=task.plan.needs_fresh_process)
@@ -187,11 +203,11 @@ class _Run:
         if self._observer:
             self._observer.stage(name)
 
-    def _end(self, number: int, tasks: tuple[Task, ...], todo: tuple[Task, ...], *, is_complete: bool) -> RunSummary:
+    def _end(self, number: int, tasks: tuple[Task, ...], *, is_complete: bool) -> RunSummary:
         wall, seconds = self._times.labelled()
         summary = RunSummary(
             cells=len(tasks),
-            already_stored=len(tasks) - len(todo),
+            already_stored=self._stored,
             measured=self._measured,
             failed=self._failed,
             processes=self._processes,
