@@ -205,6 +205,27 @@ def test_a_killed_search_goes_on_where_it_was(search, tmp_path: Path):
     assert [run.summary["is_complete"] for run in runs(tmp_path) if run.summary] == [False, True]
 
 
+def test_a_probe_is_stored_before_its_process_is_ended_which_can_fail(search, tmp_path: Path):
+    class Stuck(FakeWorker):
+        def close(self) -> None:
+            super().close()
+            if self.lab.measured:
+                raise RunError("worker process 7 is not gone")
+
+    class StuckLab(Lab):
+        def launch(self) -> FakeWorker:
+            super().launch()
+            return Stuck(self)
+
+    lab = StuckLab(fits_up_to(170))
+
+    with pytest.raises(RunError, match="process 7"):
+        search(lab)
+
+    assert [one.record.task for one in stored(tmp_path)] == lab.measured
+    assert len(lab.measured) == 1
+
+
 def test_the_same_search_again_probes_nothing_and_finds_the_same(search):
     first = search(Lab(fits_up_to(170)))
     lab = Lab(fits_up_to(0))

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import psutil
 import pytest
@@ -378,6 +379,32 @@ def test_a_worker_that_does_not_come_up_is_an_error_and_leaves_no_process(
         WorkerProcess()
 
     assert psutil.Process().children() == before
+
+
+def test_a_worker_that_is_not_gone_after_its_end_is_an_error_that_names_it_and_leaves_no_open_file(
+    start_with: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+):
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(*arguments: Any, **options: Any) -> subprocess.Popen[bytes]:
+        started.append(subprocess.Popen(*arguments, **options))
+        return started[-1]
+
+    start_with("exec sleep 600")  # stands for one whose memory the driver is still freeing
+    files = psutil.Process().num_fds()
+    monkeypatch.setattr(launch_module, "START_SECONDS", 0.5)
+    monkeypatch.setattr(launch_module, "_END_SECONDS", 0.2)
+    monkeypatch.setattr(launch_module, "os", SimpleNamespace(**{**vars(os), "killpg": lambda *_: None}))
+    monkeypatch.setattr(launch_module, "subprocess", SimpleNamespace(**{**vars(subprocess), "Popen": start}))
+
+    with pytest.raises(RunError) as error:
+        WorkerProcess()
+
+    (left,) = started
+    left.kill()
+    left.wait()
+    assert f"worker process {left.pid} is not gone 0.2 s after its end" in str(error.value)
+    assert psutil.Process().num_fds() == files
 
 
 def test_an_interruption_while_a_worker_starts_leaves_no_process(

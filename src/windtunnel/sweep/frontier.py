@@ -254,8 +254,7 @@ class _Search:
         else:
             if self._observer:
                 self._observer.began(task)
-            record = self._measure(task)
-            self._store.add(record, environment)
+            record = self._measure(task, environment)
             self._probes += 1
         if self._observer:
             self._observer.ended(record, was_stored=attempt < len(stored))
@@ -266,13 +265,16 @@ class _Search:
         stored = self._store.records(key_prefix=task.key(), all_repeats=True)
         return tuple(one.record for one in stored if one.environment.machine() == machine)
 
-    def _measure(self, task: Task) -> Record:
+    def _measure(self, task: Task, environment: Environment) -> Record:
+        """Measure one attempt in a process of its own, and store it before that process ends."""
         started_at = _now()
         with closing(self._launch()) as worker:
             try:
-                return worker.measure(task, timeout=self._timeout, on_stage=self._stage, with_probes=False).record
+                record = worker.measure(task, timeout=self._timeout, on_stage=self._stage, with_probes=False).record
             except WorkerLostError as error:
-                return lost_record(task, error, started_at)
+                record = lost_record(task, error, started_at)
+            self._store.add(record, environment)
+            return record
 
     def _stage(self, name: str) -> None:
         if self._observer:

@@ -66,9 +66,9 @@ def look_at_cells(
             store.make()
             own = cell.model_copy(update={"device": environment.device})
             ledger = _looked_at(worker, own, snapshot=snapshot, timeout=timeout, on_stage=on_stage)
+            store.add_look(ledger, environment)
         finally:
             worker.close()
-        store.add_look(ledger, environment)
         made.append(StoredLook(key=ledger.key(), look=ledger, environment=environment))
     return tuple(made)
 

@@ -62,9 +62,9 @@ def look_at_formats(
             cell = request.cell.model_copy(update={"device": environment.device})
             own = request.model_copy(update={"cell": cell})
             look = _look(worker, own, timeout=timeout, on_stage=on_stage)
+            store.add_look(look, environment)
         finally:
             worker.close()
-        store.add_look(look, environment)
         made.append(StoredLook(key=look.key(), look=look, environment=environment))
     return tuple(made)
 

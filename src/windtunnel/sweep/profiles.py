@@ -68,9 +68,9 @@ def profile_cells(
             store.make()
             own = cell.model_copy(update={"device": environment.device})
             profile = _profiled(worker, own, steps=steps, trace=trace, timeout=timeout, on_stage=on_stage)
+            made.append(keep_profile(profile, environment, store))
         finally:
             worker.close()
-        made.append(keep_profile(profile, environment, store))
     return tuple(made)
 
 
