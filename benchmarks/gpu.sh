@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Measure what docs/results holds, on a machine with a CUDA GPU: benchmarks/gpu.sh OUT
-# Takes about twenty minutes on an H200. Each store is compacted into OUT, with its report. SWEEPS chooses among the
+# Takes about twenty-five minutes on an H200. Each store is compacted into OUT, with its report. SWEEPS chooses among the
 # parts at the end, in this order; advice wants the store of seed-001, which STORES keeps between two calls.
 set -u
 out=${1:?usage: benchmarks/gpu.sh OUT}
@@ -31,7 +31,7 @@ for name in ${SWEEPS:-seed-000 seed-001 seed-002 seed-003 course smoke failures 
       ;;
     tune) # the fastest training step of medium within an error that bf16 keeps
       run tune tune --size medium --context 512 --mode train_step --precision fp32 --attention eager --error-limit 1e-1 \
-        --budget 2m --store "$stores/tune" --report "$out/tune"
+        --budget 6m --store "$stores/tune" --report "$out/tune"
       ;;
     advice) # what the report of seed-001 advises, tried against what was measured
       store=seed-001

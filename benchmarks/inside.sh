@@ -5,7 +5,7 @@
 #
 #   traces             60 s   one step of a small model per attention backend and compile mode, as torch's profiler writes it
 #   precision          60 s   number formats, errors and losses: the toy model and small
-#   speed             120 s   each precision against fp32, in pairs
+#   speed              70 s   each precision against fp32, in pairs
 #   nsys               40 s   the cells of seed 002's profiles
 #   profiles:SIZE     200 s   contexts 128 to 1024, forward and training step, fp32 and bf16
 #   tests              30 s   the GPU's own tests of profiles and formats
@@ -54,8 +54,7 @@ for part in ${PARTS:-traces precision speed nsys profiles:small profiles:2.7B te
       look precision precision --size small --context 256 --precision fp32,tf32,fp16,bf16,bf16-pure
       ;;
     speed)
-      look precision speed --speed --size small,large,2.7B --context 512 --mode train_step \
-        --precision tf32,bf16,bf16-pure
+      look precision speed --speed --size small,medium,large --context 256 --precision tf32,bf16,bf16-pure
       ;;
     nsys) look profile nsys seed-002-nsys ;;
     profiles)

@@ -286,10 +286,10 @@ def errors_of(row: Row) -> dict[str, TensorError]:
     return found
 
 
-_WRONG = {"fp32": 1e-3}
+_WRONG_IN_FP32 = 1e-3
 _WRONG_IN_FEWER_BITS = 0.05
-"""From these relative errors on a result is not imprecise but another one: ours and torch's err by 2e-5 at most in
-float32, and by 1e-2 in formats of fewer bits."""
+"""From these relative errors on a result is not imprecise but another one: in docs/results/h200/seed-004 they err by
+2.4e-6 at most in float32, and by 7.6e-3 in bf16."""
 
 
 def is_wrong(row: Row) -> bool:
@@ -297,7 +297,7 @@ def is_wrong(row: Row) -> bool:
 
     Its times are no times of attention. False where nothing was compared.
     """
-    most = _WRONG.get(row.cell.precision, _WRONG_IN_FEWER_BITS)
+    most = _WRONG_IN_FP32 if row.cell.precision == "fp32" else _WRONG_IN_FEWER_BITS
     return any(not error.relative_error < most for error in errors_of(row).values())
 
 

@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol, cast
@@ -401,11 +401,8 @@ def describe_device(device: str, *, launch: Launch = WorkerProcess) -> Environme
         SpecError: The device is not there.
         RunError: No worker can be started.
     """
-    worker = launch()
-    try:
+    with closing(launch()) as worker:
         return worker.describe(device)
-    finally:
-        worker.close()
 
 
 def examine_device(device: str, *, launch: Callable[[], WorkerProcess] = WorkerProcess) -> tuple[CheckResult, ...]:
@@ -415,11 +412,8 @@ def examine_device(device: str, *, launch: Callable[[], WorkerProcess] = WorkerP
         SpecError: The device is not there.
         RunError: No worker can be started, or it was lost.
     """
-    worker = launch()
-    try:
+    with closing(launch()) as worker:
         return worker.examine(device)
-    finally:
-        worker.close()
 
 
 def calibrate_device(
@@ -436,10 +430,7 @@ def calibrate_device(
         SpecError: The device is not there.
         RunError: No worker can be started, or it was lost.
     """
-    worker = launch()
-    try:
+    with closing(launch()) as worker:
         environment = worker.describe(device)
         on_begin()
         return worker.calibrate(environment.device, seconds=seconds, on_stage=on_stage), environment
-    finally:
-        worker.close()

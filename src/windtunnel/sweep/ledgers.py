@@ -1,6 +1,7 @@
 """Have the memory ledgers of cells made, each in a process of its own, and stored at once."""
 
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
@@ -60,15 +61,12 @@ def look_at_cells(
     cells = cells_of(sweep)
     made: list[StoredLook[MemoryLedger]] = []
     for cell in cells:
-        worker = launch()
-        try:
+        with closing(launch()) as worker:
             environment = worker.describe(sweep.device)
             store.make()
             own = cell.model_copy(update={"device": environment.device})
             ledger = _looked_at(worker, own, snapshot=snapshot, timeout=timeout, on_stage=on_stage)
             store.add_look(ledger, environment)
-        finally:
-            worker.close()
         made.append(StoredLook(key=ledger.key(), look=ledger, environment=environment))
     return tuple(made)
 

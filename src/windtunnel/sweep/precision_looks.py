@@ -1,6 +1,7 @@
 """Have the number formats of cells looked at, each in a process of its own, and what was found stored at once."""
 
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from datetime import UTC, datetime
 from typing import Protocol
 
@@ -55,16 +56,13 @@ def look_at_formats(
     """
     made: list[StoredLook[PrecisionLook]] = []
     for request in requests:
-        worker = launch()
-        try:
+        with closing(launch()) as worker:
             environment = worker.describe(device)
             store.make()
             cell = request.cell.model_copy(update={"device": environment.device})
             own = request.model_copy(update={"cell": cell})
             look = _look(worker, own, timeout=timeout, on_stage=on_stage)
             store.add_look(look, environment)
-        finally:
-            worker.close()
         made.append(StoredLook(key=look.key(), look=look, environment=environment))
     return tuple(made)
 

@@ -1,6 +1,7 @@
 """Have the profiles of cells made, each in a process of its own, and stored at once."""
 
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
@@ -62,15 +63,12 @@ def profile_cells(
     """
     made: list[StoredLook[Profile]] = []
     for cell in cells:
-        worker = launch()
-        try:
+        with closing(launch()) as worker:
             environment = worker.describe(device)
             store.make()
             own = cell.model_copy(update={"device": environment.device})
             profile = _profiled(worker, own, steps=steps, trace=trace, timeout=timeout, on_stage=on_stage)
             made.append(keep_profile(profile, environment, store))
-        finally:
-            worker.close()
     return tuple(made)
 
 
